@@ -1,0 +1,50 @@
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/demo
+PAPERMILL := $(BIN)/papermill -k python3 --cwd .
+
+# Where `make reproduce TRAIN=1` finds the encoder's weights: "imagenet" downloads them, a path is a file.
+ENCODER_WEIGHTS ?= imagenet
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help run test lab reproduce notebooks clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs/demo/
+	@mkdir -p $(RUN)
+	$(PAPERMILL) notebooks/01_explore.ipynb $(RUN)/01_explore.ipynb
+	$(PAPERMILL) notebooks/02_train.ipynb $(RUN)/02_train.ipynb
+	$(PAPERMILL) notebooks/03_evaluate.ipynb $(RUN)/03_evaluate.ipynb
+	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
+
+test: $(BIN)/.installed  ## check code, notebooks and style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lab: $(BIN)/.installed  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+reproduce: $(BIN)/.installed  ## redraw the README's table and figures; TRAIN=1 trains the model again first
+	@mkdir -p runs/baseline
+	$(PAPERMILL) notebooks/01_explore.ipynb runs/baseline/01_explore.ipynb -p data dsb2018 -p plot_folder plot
+ifdef TRAIN
+	$(PAPERMILL) notebooks/02_train.ipynb runs/baseline/02_train.ipynb \
+		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS)
+endif
+	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/baseline/03_evaluate.ipynb \
+		-p data dsb2018 -p model_folder saved_model/baseline -p plot_folder plot -p metrics_file plot/metrics.json
+
+notebooks: $(BIN)/.installed  ## run the notebooks in place and keep only the outputs that tests compare
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-count notebooks/*.ipynb
+
+clean:  ## delete what runs wrote, and the cache
+	rm -rf runs data/cache
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	@touch $@

@@ -1,0 +1,176 @@
+"""What happens between epochs: keep the best, stop in time, log, survive a kill, draw predictions."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from nuclei import instances, metrics, pipeline, plot
+from nuclei.data import Sample
+
+
+def training_callbacks(
+    folder: str | Path, *, monitor: str = "val_accuracy", mode: str = "max", patience: int = 5
+):
+    """Return the list of callbacks that `model.fit` needs, all writing below `folder`.
+
+    ==========================  ======================================================================
+    ``best.weights.h5``         the weights of the best epoch, by `monitor`
+    ``history.csv``             one row an epoch
+    ``logs/``                   for TensorBoard: ``tensorboard --logdir <folder>/logs``
+    ``backup/``                 the state after the last full epoch, until the training has ended
+    ==========================  ======================================================================
+
+    A training that was killed goes on when the same code runs again: it starts from the backup, repeats
+    the epoch it was in, and knows from ``history.csv`` which epoch was the best so far. A folder that
+    holds no backup starts anew.
+
+    Parameters
+    ----------
+    folder : path
+    monitor, mode : str
+        The quantity that decides which epoch is best, and whether it should be "max" or "min".
+    patience : int
+        Epochs without a better one after which the training stops.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    past = _past_epochs(folder)
+    values = past[monitor].tolist() if monitor in past else []
+    best = {"max": max, "min": min}[mode](values, default=None)
+    return [
+        keras.callbacks.CSVLogger(folder / "history.csv", append=bool(len(past))),
+        keras.callbacks.ModelCheckpoint(
+            folder / "best.weights.h5",
+            monitor=monitor,
+            mode=mode,
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=best,
+        ),
+        EarlyStopping(past=values, monitor=monitor, mode=mode, patience=patience),
+        keras.callbacks.TensorBoard(folder / "logs", profile_batch=0),
+        # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
+        keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True),
+    ]
+
+
+def _past_epochs(folder: Path) -> pd.DataFrame:
+    """Return the log of an interrupted training up to its backup; begin a new log where there is none."""
+    log, state = folder / "history.csv", folder / "backup" / "training_metadata.json"
+    if not (log.exists() and state.exists()):
+        log.unlink(missing_ok=True)
+        return pd.DataFrame()
+    # a kill between log and backup leaves a row of an epoch that will be repeated
+    past = pd.read_csv(log).query(f"epoch < {json.loads(state.read_text())['epoch']}")
+    past.to_csv(log, index=False)
+    return past
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras' early stopping that first counts the epochs which an interrupted training has behind it."""
+
+    def __init__(self, past: list[float], **options):
+        super().__init__(**options)
+        self.past = past
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        for epoch, value in enumerate(self.past):
+            self.on_epoch_end(epoch, {self.monitor: value})
+
+
+class EpochCounter(keras.callbacks.Callback):
+    """Knows the current epoch, also after a restart, and tells it to the pipeline when called."""
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 0
+
+    def __call__(self) -> int:
+        return self.epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+
+class InstanceScore(keras.callbacks.Callback):
+    """Add ``val_score`` to the log: the competition's score on one crop of each validation sample.
+
+    Thresholds are fixed ones, good enough to compare epochs; the shipped ones are tuned when all is done.
+    Put it before the callbacks that read the log.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    size : int
+        Side of the crops in pixels, at native scale.
+    """
+
+    def __init__(self, samples: list[Sample], size: int):
+        super().__init__()
+        keep = {"augment": None, "shuffle": False, "target": lambda labels: labels}
+        self.images, self.labels = pipeline.draw_batch(samples, 0, size=size, batch_size=len(samples), **keep)
+
+    def on_epoch_end(self, epoch, logs=None):
+        maps = self.model.predict(self.images, batch_size=16, verbose=0)
+        predicted = [instances.labels_from_maps(m, 0.4, 0.5, min_area=10) for m in maps]
+        pairs = zip(self.labels, predicted, strict=True)
+        logs["val_score"] = metrics.competition_score([metrics.match(t, p) for t, p in pairs])
+
+
+class PredictionPlot(keras.callbacks.Callback):
+    """Draw image, truth and prediction of a few fixed samples while the model learns.
+
+    Parameters
+    ----------
+    images : (B, H, W, 3) float32, 0-255
+    targets : (B, H, W, C) float32, 0-1; channel 0 is the foreground
+    epochs : list of int
+        After which epochs to draw, counted from 1: ``epoch5_predictions.png``.
+    folder : path
+        Where the figures go.
+    show : function (figure) -> None, optional
+        Called with each figure, for a notebook to display it.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        targets: np.ndarray,
+        epochs: list[int],
+        folder: str | Path,
+        *,
+        show: Callable | None = None,
+    ):
+        super().__init__()
+        self.images, self.targets = images, targets
+        self.epochs, self.folder, self.show = epochs, Path(folder), show
+        self.last = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.last = epoch + 1
+        if self.last in self.epochs:
+            self.draw(f"epoch{self.last}_predictions.png", f"after epoch {self.last}")
+
+    def on_train_end(self, logs=None):
+        if missed := [epoch for epoch in self.epochs if epoch > self.last]:
+            print(
+                f"The training ended after epoch {self.last}: no predictions were drawn for epochs {missed}."
+            )
+
+    def draw(self, name: str, when: str) -> None:
+        """Draw the samples with the model's present weights and save the figure as `name`."""
+        maps = np.asarray(self.model(self.images, training=False))
+        figure = plot.predictions(
+            list(self.images.astype(np.uint8)),
+            [target[..., 0] > 0.5 for target in self.targets],
+            list(maps[..., 0]),
+            title=f"Predictions {when}",
+        )
+        plot.save(figure, self.folder / name)
+        if self.show:
+            self.show(figure)

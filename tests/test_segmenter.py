@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from nuclei.model import unet
+from nuclei.segmenter import FILES, Segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    keras.utils.set_random_seed(0)
+    network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 8, 8))
+    history = pd.DataFrame({"epoch": [0, 1], "val_accuracy": [0.5, 0.75]})
+    return Segmenter(network, {"resize": None, "threshold": 0.5}, history)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 255, (45, 70, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("resize", [None, 64])
+def test_maps_have_the_size_of_any_image(segmenter, image, resize):
+    maps = Segmenter(segmenter.model, {"resize": resize, "threshold": 0.5}).maps(image)
+    assert maps.shape == (45, 70, 1) and maps.dtype == np.float32
+    assert 0 <= maps.min() and maps.max() <= 1
+
+
+def test_an_image_of_the_right_size_goes_through_untouched(segmenter, image):
+    image = image[:32, :64]
+    expected = np.asarray(segmenter.model(image[None].astype(np.float32)))[0]
+    assert np.array_equal(segmenter.maps(image), expected)
+
+
+def test_foreground_is_what_reaches_the_threshold(segmenter, image):
+    maps = segmenter.maps(image)[..., 0]
+    threshold = float(np.median(maps))
+    found = Segmenter(segmenter.model, {"resize": None, "threshold": threshold}).foreground(image)
+    assert np.array_equal(found, maps >= threshold) and 0.4 < found.mean() < 0.6
+
+
+def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
+    folder = segmenter.save(tmp_path / "models" / "first")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    assert [p.name for p in folder.parent.iterdir()] == ["first"], "no temporary folder is left"
+    loaded = Segmenter.load(folder)
+    assert np.array_equal(loaded.maps(image), segmenter.maps(image))
+    assert loaded.settings == segmenter.settings
+    pd.testing.assert_frame_equal(loaded.history, segmenter.history)
+
+
+def test_the_optimizer_is_not_saved(segmenter, tmp_path):
+    without = (segmenter.save(tmp_path / "a") / "model.keras").stat().st_size
+    segmenter.model.compile("adam", loss="binary_crossentropy")
+    segmenter.model.train_on_batch(np.zeros((1, 32, 32, 3)), np.zeros((1, 32, 32, 1)))
+    assert (segmenter.save(tmp_path / "b") / "model.keras").stat().st_size < 1.1 * without
+
+
+def test_a_failed_save_leaves_the_old_model(segmenter, tmp_path, monkeypatch):
+    folder = segmenter.save(tmp_path / "model")
+    (folder / "README.md").write_text("a model card")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", full)
+        with pytest.raises(OSError, match="No space left"):
+            segmenter.save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    Segmenter.load(folder)
+    segmenter.save(folder)
+    assert (folder / "README.md").read_text() == "a model card", "the card survives a new model"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_that_lacks_a_file(segmenter, tmp_path, name):
+    folder = segmenter.save(tmp_path / "model")
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"model: not a whole model folder, {name} missing"):
+        Segmenter.load(folder)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: not a whole model folder"):
+        Segmenter.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "settings.json"])
+def test_a_broken_file(segmenter, tmp_path, name):
+    folder = segmenter.save(tmp_path / "model")
+    (folder / name).write_bytes((folder / name).read_bytes()[:20])
+    with pytest.raises(ValueError, match="model: the model cannot be read"):
+        Segmenter.load(folder)
