@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from skimage.transform import resize
 
+from nuclei.instances import labels_from_maps
 from nuclei.pipeline import resize_image
 
 STRIDE = 32
@@ -28,8 +29,8 @@ class Segmenter:
     model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
-        ``threshold``: foreground probability from which a pixel belongs to a nucleus; and all that tells
-        where the model came from: parameters, data, split, versions.
+        ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data; and all
+        that tells where the model came from: parameters, data, versions.
     history : DataFrame, one row an epoch
     """
 
@@ -53,15 +54,20 @@ class Segmenter:
                 "and saved_model/ holds those that are shipped."
             )
         try:
-            return cls(
-                keras.saving.load_model(folder / "model.keras", compile=False),
-                json.loads((folder / "settings.json").read_text()),
-                pd.read_csv(folder / "history.csv"),
-            )
+            model = keras.saving.load_model(folder / "model.keras", compile=False)
+            settings = json.loads((folder / "settings.json").read_text())
+            history = pd.read_csv(folder / "history.csv")
         except Exception as error:  # Keras, json and pandas have nothing in common here
             raise ValueError(
                 f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
             ) from error
+        for name in ("resize", "thresholds"):
+            if name not in settings:
+                raise ValueError(
+                    f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
+                    "Train it again with 02_train, which chooses the thresholds on validation data."
+                )
+        return cls(model, settings, history)
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder whole or not at all, without the optimizer's state; an older one is replaced."""
@@ -100,9 +106,9 @@ class Segmenter:
         padding = [(0, -side % STRIDE) for side in (height, width)]
         return self._predict(np.pad(image, [*padding, (0, 0)], "symmetric"))[:height, :width]
 
-    def foreground(self, image: np.ndarray) -> np.ndarray:
-        """Return which pixels of an (H, W, 3) uint8 image lie in a nucleus: (H, W) bool."""
-        return self.maps(image)[..., 0] >= self.settings["threshold"]
+    def labels(self, image: np.ndarray) -> np.ndarray:
+        """Return the nuclei of an (H, W, 3) uint8 image: (H, W) int32, 0 = background, 1..N = one each."""
+        return labels_from_maps(self.maps(image), **self.settings["thresholds"])
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         return np.asarray(self.model(image[None].astype(np.float32), training=False))[0]

@@ -3,8 +3,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nuclei.instances import labels_from_maps
 from nuclei.model import unet
 from nuclei.segmenter import FILES, Segmenter
+
+THRESHOLDS = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 5}
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +15,7 @@ def segmenter():
     keras.utils.set_random_seed(0)
     network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 8, 8))
     history = pd.DataFrame({"epoch": [0, 1], "val_accuracy": [0.5, 0.75]})
-    return Segmenter(network, {"resize": None, "threshold": 0.5}, history)
+    return Segmenter(network, {"resize": None, "thresholds": THRESHOLDS}, history)
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def image():
 
 @pytest.mark.parametrize("resize", [None, 64])
 def test_maps_have_the_size_of_any_image(segmenter, image, resize):
-    maps = Segmenter(segmenter.model, {"resize": resize, "threshold": 0.5}).maps(image)
+    maps = Segmenter(segmenter.model, {"resize": resize, "thresholds": THRESHOLDS}).maps(image)
     assert maps.shape == (45, 70, 1) and maps.dtype == np.float32
     assert 0 <= maps.min() and maps.max() <= 1
 
@@ -33,11 +36,12 @@ def test_an_image_of_the_right_size_goes_through_untouched(segmenter, image):
     assert np.array_equal(segmenter.maps(image), expected)
 
 
-def test_foreground_is_what_reaches_the_threshold(segmenter, image):
-    maps = segmenter.maps(image)[..., 0]
-    threshold = float(np.median(maps))
-    found = Segmenter(segmenter.model, {"resize": None, "threshold": threshold}).foreground(image)
-    assert np.array_equal(found, maps >= threshold) and 0.4 < found.mean() < 0.6
+def test_labels_follow_the_thresholds(segmenter, image):
+    maps = segmenter.maps(image)
+    thresholds = THRESHOLDS | {"foreground_threshold": float(np.median(maps))}
+    labels = Segmenter(segmenter.model, {"resize": None, "thresholds": thresholds}).labels(image)
+    assert np.array_equal(labels, labels_from_maps(maps, **thresholds))
+    assert labels.max() > 0 and np.bincount(labels.ravel())[1:].min() >= 5
 
 
 def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
@@ -92,4 +96,10 @@ def test_a_broken_file(segmenter, tmp_path, name):
     folder = segmenter.save(tmp_path / "model")
     (folder / name).write_bytes((folder / name).read_bytes()[:20])
     with pytest.raises(ValueError, match="model: the model cannot be read"):
+        Segmenter.load(folder)
+
+
+def test_a_folder_without_thresholds(segmenter, tmp_path):
+    folder = Segmenter(segmenter.model, {"resize": None}, segmenter.history).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="settings.json: no 'thresholds'"):
         Segmenter.load(folder)

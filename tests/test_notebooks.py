@@ -1,0 +1,171 @@
+"""The notebooks as a user runs them: papermill with other parameters, and nbval on what they show."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from nuclei import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RECIPES = {"baseline.yml": "02_train", "dsb2018.yml": "02_train"}
+SMALL = {
+    "01_explore": {},
+    "02_train": {"epochs": 1, "figure_epochs": [1, 2], "batch_size": 3},
+    "03_evaluate": {},
+}
+
+
+def notebook(stem):
+    return str(ROOT / "notebooks" / f"{stem}.ipynb")
+
+
+def names(stem):
+    return papermill.inspect_notebook(notebook(stem))
+
+
+def run(stem, tmp_path, **parameters):
+    """Run a notebook with papermill in another folder; everything it writes goes to tmp_path."""
+    known = names(stem)
+    places = {"out": "out", "model_folder": "model", "plot_folder": "plot", "metrics_file": "metrics.json"}
+    if stem == "03_evaluate":
+        places.pop("model_folder")
+    for name, place in places.items():
+        if name in known:
+            parameters.setdefault(name, str(tmp_path / place))
+    arguments = [part for name, value in parameters.items() for part in ("-y", json.dumps({name: value}))]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        notebook(stem),
+        tmp_path / "done.ipynb",
+        "-k",
+        "python3",
+        *arguments,
+    ]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_show_what_they_are_committed_with(path, tmp_path):
+    """nbval runs every cell and compares those tagged nbval-check-output."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+        path,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_nbval_sees_a_changed_output(tmp_path):
+    """The comparison can fail: the same notebook with one digit changed does."""
+    content = nbformat.read(notebook("03_evaluate"), as_version=4)
+    kept = [cell for cell in content.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    content.cells = [*content.cells[1:4], kept[0]]  # parameters, imports, and the example made by hand
+    for changed, expected in ((False, 0), (True, 1)):
+        if changed:
+            (output,) = kept[0].outputs
+            output["data"]["text/plain"] = output["data"]["text/plain"].replace("0.8", "0.9")
+        nbformat.write(content, tmp_path / "broken.ipynb")
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval-lax",
+            "--nbval-current-env",
+            tmp_path / "broken.ipynb",
+        ]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == expected
+
+
+@pytest.mark.parametrize("stem", SMALL)
+def test_papermill_runs_the_notebook_with_other_parameters(stem, tmp_path):
+    done = run(stem, tmp_path, **SMALL[stem])
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = {p.name for p in (tmp_path / "plot").iterdir()}
+    if stem == "01_explore":
+        assert "data_example.png" in figures
+    if stem == "02_train":
+        assert {
+            "model.png",
+            "epoch1_predictions.png",
+            "final_predictions.png",
+            "accuracy.png",
+            "loss.png",
+        } <= figures
+        assert "no predictions were drawn for epochs [2]" in (tmp_path / "done.ipynb").read_text()
+        assert {"model.keras", "settings.json", "history.csv", "split.json"} == {
+            p.name for p in (tmp_path / "model").iterdir()
+        }
+    if stem == "03_evaluate":
+        scores = json.loads((tmp_path / "metrics.json").read_text())
+        assert scores["scores"] and scores["data"]["fingerprint"] and scores["versions"]["keras"]
+
+
+@pytest.mark.parametrize("stem", SMALL)
+def test_a_typo_in_a_parameter_stops_the_run(stem, tmp_path):
+    done = run(stem, tmp_path, dta="sample")
+    assert done.returncode == 1
+    assert "unknown parameter 'dta'. This notebook has: " in done.stderr
+    assert not (tmp_path / "plot").exists(), "before any work"
+
+
+def test_a_parameter_of_another_type_stops_the_run(tmp_path):
+    done = run("02_train", tmp_path, learning_rate="1e-3")
+    assert done.returncode == 1
+    assert "learning_rate is '1e-3', of type str; expected float" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "notebooks" / "recipes").glob("*.yml")), ids=lambda p: p.name
+)
+def test_recipes_fit_their_notebook(recipe):
+    known = names(RECIPES[recipe.name])
+    for name, value in yaml.safe_load(recipe.read_text()).items():
+        assert name in known, f"{recipe.name}: {name}"
+        kinds = known[name]["inferred_type_name"].split(" | ")
+        kind = "None" if value is None else type(value).__name__
+        assert kind in kinds or (kind == "int" and "float" in kinds), (
+            f"{recipe.name}: {name} is {kind}, not {kinds}"
+        )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_committed_clean(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        compared = "nbval-check-output" in cell.metadata.get("tags", [])
+        if cell.cell_type == "code":
+            assert "def " not in cell.source, "a function belongs in the library, with a test"
+            assert bool(cell.outputs) == compared
+            for output in cell.outputs:
+                assert output.output_type != "error" and not any(
+                    "image" in kind for kind in output.get("data", {})
+                )
+        assert str(Path.home()) not in json.dumps(cell)
+
+
+def test_the_guard_is_the_first_thing_a_notebook_does():
+    for stem in SMALL:
+        code = [c for c in nbformat.read(notebook(stem), as_version=4).cells if c.cell_type == "code"]
+        assert code[0].metadata.tags == ["parameters"] and "check_parameters(globals())" in code[1].source
+
+
+def test_parameters_document_themselves():
+    for stem in SMALL:
+        for name, parameter in names(stem).items():
+            assert parameter["help"], f"{stem}: {name} has no comment"
+            assert parameter["inferred_type_name"] not in ("None", ""), f"{stem}: {name} has no type"
+    assert inspect.signature(papermill.inspect_notebook)

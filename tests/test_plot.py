@@ -1,0 +1,104 @@
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from nuclei import plot
+
+ORANGE, BLUE = (
+    np.round(np.multiply(to_rgb(c), 255)).astype(int).tolist() for c in (plot.TRUTH, plot.PREDICTION)
+)
+
+
+@pytest.fixture
+def pair():
+    image = np.full((40, 60, 3), 50, np.uint8)
+    labels = np.zeros((40, 60), np.int32)
+    labels[5:15, 20:30], labels[15:25, 20:30] = 1, 2
+    return image, labels
+
+
+def colours(picture):
+    return {tuple(c) for c in np.asarray(picture).reshape(-1, 3).tolist()}
+
+
+def test_outlines_run_around_every_nucleus(pair):
+    image, labels = pair
+    drawn = plot.outlined(image, {plot.TRUTH: labels}, scale=1)
+    assert colours(drawn) == {(50, 50, 50), tuple(ORANGE)}
+    assert drawn[15, 25].tolist() == ORANGE, "also between two that touch"
+    assert drawn[10, 25].tolist() == [50] * 3, "the inside stays free"
+    assert np.all(image == 50), "the image itself is left alone"
+
+
+def test_outlines_of_a_prediction_lie_on_top(pair):
+    image, labels = pair
+    drawn = plot.outlined(image, {plot.TRUTH: labels, plot.PREDICTION: labels}, scale=3)
+    assert drawn.shape == (120, 180, 3) and colours(drawn) == {(50, 50, 50), tuple(BLUE)}
+
+
+def test_agreement_speaks_the_colour_language():
+    truth, predicted = np.array([[0, 0, 1, 1]], bool), np.array([[0, 1, 0, 1]], bool)
+    picture = plot.agreement(np.zeros((1, 4, 3), np.uint8), truth, predicted)[0]
+    assert not picture[0].any()
+    for pixel, colour in zip(picture[1:], (plot.PREDICTION, plot.TRUTH, plot.BOTH), strict=True):
+        assert np.allclose(pixel / pixel.max(), np.array(to_rgb(colour)) / max(to_rgb(colour)))
+
+
+def test_dim_images_are_brightened_and_bright_ones_stay():
+    dim = np.arange(50, dtype=np.uint8).repeat(20).reshape(25, 40, 1).repeat(3, axis=-1)
+    assert plot.brightened(dim).max() == 255
+    bright = np.full((4, 4, 3), 255, np.uint8)
+    assert np.array_equal(plot.brightened(bright), bright)
+    assert plot.brightened(np.full((4, 4, 3), 2, np.uint8)).max() < 20, "noise stays dark"
+
+
+def test_every_figure_can_be_drawn_and_saved(pair, tmp_path):
+    image, labels = pair
+    foreground = labels > 0
+    table = pd.DataFrame(
+        {
+            "type": ["a", "b"],
+            "height": [40, 40],
+            "width": [60, 80],
+            "nuclei": [2, 1],
+            "areas": [[100, 90], [80]],
+        }
+    )
+    log = pd.DataFrame({"epoch": [0, 1], "loss": [1, 0.5], "val_loss": [1, 0.7]})
+    figures = {
+        "examples": plot.examples([image] * 3, [labels] * 3, ["a", "b", "c"]),
+        "predictions": plot.predictions([image] * 2, [foreground] * 2, [foreground * 0.7] * 2, title="t"),
+        "gallery": plot.gallery([image] * 5, [labels] * 5, [labels] * 5, list("abcde"), title="t"),
+        "data_set": plot.data_set(table),
+        "history": plot.history(log, "loss", label="loss", reference=("published", 0.6)),
+    }
+    before = dict(matplotlib.rcParams)
+    for name, figure in figures.items():
+        assert isinstance(figure, Figure)
+        plot.save(figure, tmp_path / "new" / f"{name}.png")
+        assert (tmp_path / "new" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert matplotlib.rcParams == before, "the reader's own style is left alone"
+    assert len(list((tmp_path / "new").iterdir())) == len(figures), "no temporary file is left"
+
+
+def test_a_history_names_its_best_epoch():
+    log = pd.DataFrame({"epoch": [0, 1, 2], "accuracy": [0.5, 0.8, 0.9], "val_accuracy": [0.6, 0.75, 0.7]})
+    (axis,) = plot.history(log, "accuracy", label="pixel accuracy").axes
+    texts = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert "best: 0.75000, epoch 2" in texts and axis.get_ylabel() == "pixel accuracy"
+
+
+def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_text("old")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    figure = Figure()
+    monkeypatch.setattr(figure, "savefig", full)
+    with pytest.raises(OSError):
+        plot.save(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_text() == "old" and len(list(tmp_path.iterdir())) == 1

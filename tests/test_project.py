@@ -1,0 +1,64 @@
+"""What must agree across files: dependencies, the README's numbers, the recipes' words."""
+
+import json
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from nuclei import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def names(requirements):
+    return {re.split(r"[ <>=@\[]", r.strip())[0].lower().removesuffix("-base") for r in requirements}
+
+
+def test_environment_and_pyproject_name_the_same_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (from_pip,) = (entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert "--editable ." in from_pip and any("tensorflow/examples.git" in r for r in from_pip)
+    found = names([r for r in conda if isinstance(r, str)]) | names(from_pip)
+    extra = {"python", "pip", "--editable", "tensorflow-examples"}  # the last is not on the package index
+    assert found - extra == names(project["dependencies"])
+    assert f"python {project['requires-python']}" in conda
+
+
+def test_every_dependency_has_its_reason():
+    lines = (ROOT / "environment.yml").read_text().split("dependencies:")[1].splitlines()
+    for line in lines:
+        if re.match(r"\s+- [a-z]", line) and not re.search(r"- (python|pip|tensorflow-examples)\b", line):
+            assert "#" in line, line
+
+
+def test_the_readme_tells_the_scores_of_the_last_run():
+    metrics = json.loads((ROOT / "plot" / "metrics.json").read_text())
+    assert f"{metrics['val_accuracy']:.5f}" in README
+    for size, scores in metrics["scores"].items():
+        row = f"| {size.replace(' x ', ' × ')} | " + " | ".join(
+            f"{scores[k]:.4f}" for k in ("accuracy", "dice", "iou")
+        )
+        assert row in README, row
+    assert metrics["data"]["fingerprint"] in README
+
+
+def test_the_published_accuracy_is_beaten():
+    metrics = json.loads((ROOT / "plot" / "metrics.json").read_text())
+    assert metrics["val_accuracy"] > 0.96804
+
+
+def test_the_readme_names_only_files_that_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "model", sorted((ROOT / "saved_model").glob("*/settings.json")), ids=lambda p: p.parent.name
+)
+def test_a_shipped_model_is_small_and_tells_no_path(model):
+    assert (model.parent / "model.keras").stat().st_size < 30e6
+    assert (model.parent / "README.md").exists(), "a model card"
+    assert not re.search(r'"/|\.\./', model.read_text())
