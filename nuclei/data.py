@@ -28,7 +28,10 @@ MIN_SIDE = 32
 """Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
 
 CORRECTED_FINGERPRINT = "38808d4a472021af"
-EDITIONS = {CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)"}
+EDITIONS = {
+    CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
+    "408f86912667c69f": "embedded sample (16 images)",
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Notebook parameters: what they are, and a guard, as papermill lets a misspelt name pass with a warning."""
 
 import ast
-import typing
 
 
 def check_parameters(namespace: dict) -> None:
@@ -20,7 +19,8 @@ def check_parameters(namespace: dict) -> None:
     NameError
         A name was injected that the parameters cell does not know.
     TypeError
-        A value has another type than the parameter's, such as the text "false" for a bool.
+        A value has another type than the parameter's, such as the text "false" for a bool. None, for
+        "without", always passes (papermill cannot read ``str | None``).
     """
     expected = namespace.get("__annotations__", {})
     for cell in namespace.get("In", []):
@@ -32,12 +32,11 @@ def check_parameters(namespace: dict) -> None:
                     f"unknown parameter {name!r}. This notebook has: {', '.join(sorted(expected))}."
                 )
     for name, kind in expected.items():
-        value, kinds = namespace[name], typing.get_args(kind) or (kind,)
-        if isinstance(value, int) and float in kinds and not isinstance(value, bool):
-            continue  # 1 is a fine float
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        value = namespace[name]
+        fits = type(value) in (kind, type(None)) or (kind is float and type(value) is int)
+        if not fits:
             raise TypeError(
-                f"parameter {name} is {value!r}, of type {type(value).__name__}; expected {_name(kinds)}. "
+                f"parameter {name} is {value!r}, of type {type(value).__name__}; expected {kind.__name__}. "
                 "In a recipe write 0.001, not 1e-3, and true or false without quotes."
             )
 
@@ -45,7 +44,3 @@ def check_parameters(namespace: dict) -> None:
 def parameters(namespace: dict) -> dict:
     """Return the notebook's parameters and their present values, to be saved with a result."""
     return {name: namespace[name] for name in namespace["__annotations__"]}
-
-
-def _name(kinds: tuple) -> str:
-    return " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)

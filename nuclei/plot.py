@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
+from matplotlib.patches import ConnectionPatch, FancyArrowPatch, Patch, Rectangle
 from skimage.segmentation import find_boundaries
 
 from nuclei.files import replacing
@@ -168,6 +168,42 @@ def gallery(
 
 
 @matplotlib.rc_context(STYLE)
+def pipeline(image: np.ndarray, maps: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
+    """Show the way of one image: image, probability map, nuclei, and their outlines beside the true ones.
+
+    image : (H, W, 3) uint8; maps : (H, W, C) float 0-1; labels, truth : (H, W) int, 0 = background
+    """
+    blues = LinearSegmentedColormap.from_list("probability", [DARK, PREDICTION])
+    image, maps, labels, truth = map(_centre_square, (image, maps, labels, truth))
+    bright = brightened(image)
+    steps = {
+        "1  image": bright,
+        "2  U-Net: nucleus or not?": blues(maps[..., 0])[..., :3],
+        "3  watershed: which nucleus?": numbered(labels),
+        "4  predicted and true outlines": outlined(bright, {TRUTH: truth, PREDICTION: labels}),
+    }
+    figure, axes = _grid(1, len(steps), "", row_height=WIDTH / len(steps) + 0.3)
+    for axis, (title, picture) in zip(axes[0], steps.items(), strict=True):
+        _show(axis, picture, title)
+    for left, right in zip(axes[0][:-1], axes[0][1:], strict=True):
+        arrow = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
+        ends = ((0.97, 0.5), (0.03, 0.5), "axes fraction", "axes fraction")
+        figure.add_artist(ConnectionPatch(*ends, axesA=left, axesB=right, fc="white", ec=INK, **arrow))
+    return figure
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3) float 0-1: every nucleus in one of eight blues and greys, background dark.
+
+    labels : (H, W) int, 0 = background
+    """
+    shades = np.array([to_rgb(c) for c in ("#0090E0", "#9FD8FF", "#0072B2", "#D9F0FF", "#4FB3E8", "#B9C4CC")])
+    picture = shades[labels % len(shades)]
+    picture[labels == 0] = to_rgb(DARK)
+    return picture
+
+
+@matplotlib.rc_context(STYLE)
 def data_set(table: pd.DataFrame) -> Figure:
     """Show what a data set holds: images of each type, their sizes, nuclei per image, nuclear areas.
 
@@ -192,15 +228,10 @@ def data_set(table: pd.DataFrame) -> Figure:
 
     counts.hist(table["nuclei"], bins=30, color=INK)
     counts.axvline(table["nuclei"].median(), color=TRUTH, linewidth=2)
-    counts.annotate(
-        f"median {table['nuclei'].median():.0f}",
-        (table["nuclei"].median(), 0.92),
-        xycoords=("data", "axes fraction"),
-        xytext=(5, 0),
-        textcoords="offset points",
-        color="#A87400",
+    counts.set(
+        title=f"Nuclei per image (median {table['nuclei'].median():.0f})", xlabel="nuclei", ylabel="images"
     )
-    counts.set(title="Nuclei per image", xlabel="nuclei", ylabel="images")
+    counts.yaxis.get_major_locator().set_params(integer=True)
 
     names = list(number.index)
     each = [np.concatenate(list(table.loc[table["type"] == name, "areas"])) for name in names]
@@ -211,7 +242,7 @@ def data_set(table: pd.DataFrame) -> Figure:
         box.set(facecolor="#D9D9D9", edgecolor=INK)
         median.set(color=TRUTH, linewidth=2)
     areas.set(
-        title="Areas of single nuclei (5th to 95th percentile)",
+        title="Area of a nucleus (5th to 95th percentile)",
         xlabel="area, pixels",
         xscale="log",
         yticklabels=names,

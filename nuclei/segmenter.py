@@ -29,8 +29,8 @@ class Segmenter:
     model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
-        ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data; and all
-        that tells where the model came from: parameters, data, versions.
+        ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
+        and all that tells where the model came from: parameters, data, versions.
     history : DataFrame, one row an epoch
     """
 
@@ -108,7 +108,11 @@ class Segmenter:
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the nuclei of an (H, W, 3) uint8 image: (H, W) int32, 0 = background, 1..N = one each."""
-        return labels_from_maps(self.maps(image), **self.settings["thresholds"])
+        return self.labels_from_maps(self.maps(image))
+
+    def labels_from_maps(self, maps: np.ndarray) -> np.ndarray:
+        """Return the nuclei in the (H, W, C) maps that `maps` gave, as `labels` does."""
+        return labels_from_maps(maps, **self.settings["thresholds"])
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         return np.asarray(self.model(image[None].astype(np.float32), training=False))[0]

@@ -104,6 +104,10 @@ def test_describe_counts_the_nuclei(squares):
     assert (about["images"], about["nuclei"], about["edition"]) == (4, 12, "not a known edition")
 
 
+def test_the_embedded_sample_is_known(sample):
+    assert describe(sample)["edition"] == "embedded sample (16 images)"
+
+
 # --- bad input ------------------------------------------------------------------------------------------
 
 

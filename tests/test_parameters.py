@@ -7,7 +7,7 @@ def notebook(injected, **changed):
     """The globals of a notebook after its parameters cell and the one that papermill injected."""
     cell = "# Parameters\n" + injected
     namespace = {"In": ["", "epochs: int = 2", cell]}
-    exec("epochs: int = 2\nrate: float = 0.1\ndata: str | None = 'sample'\nfast: bool = False", namespace)
+    exec("epochs: int = 2\nrate: float = 0.1\ndata: str = 'sample'\nfast: bool = False", namespace)
     exec(cell, namespace)
     return namespace
 
@@ -36,7 +36,7 @@ def test_a_typo_stops_the_notebook(injected):
         ('rate = "1e-3"', "rate is '1e-3', of type str; expected float"),
         ("epochs = 2.5", "epochs is 2.5, of type float; expected int"),
         ("epochs = True", "epochs is True, of type bool; expected int"),
-        ("data = 3", "data is 3, of type int; expected str or None"),
+        ("data = 3", "data is 3, of type int; expected str"),
     ],
 )
 def test_a_value_of_another_type_stops_the_notebook(injected, message):

@@ -1,0 +1,233 @@
+"""Score a model on a folder of images whose nuclei are known, and keep what it found."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tifffile
+from tqdm.auto import tqdm
+
+from nuclei import data, metrics
+from nuclei.data import Sample
+from nuclei.files import replacing, write_json
+from nuclei.image_types import IMAGE_TYPES, image_type
+from nuclei.splits import fields
+from nuclei.writers import read_rle_csv
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+RATES = ("ap", "f1", "precision", "recall", "panoptic_quality")
+
+
+class Result(NamedTuple):
+    """What is counted in one image; `field` is the number of its field of view."""
+
+    id: str
+    type: str
+    field: int
+    match: metrics.Match
+    pixels: metrics.PixelCounts
+
+
+def score(images: str | Path, truth: str | Path, model: str | Path, out: str | Path) -> dict:
+    """Score a model on every image, and write ``scores.json`` and ``labels/<id>.tif`` to a folder.
+
+    Parameters
+    ----------
+    images : str or Path
+        A folder or zip in the official layout (``<id>/images/<id>.png``), or a folder of image files, each of
+        which is named by its stem.
+    truth : str or Path
+        A solution CSV, see `nuclei.writers.read_rle_csv`; or a folder or zip in the official layout
+        (``<id>/masks/*.png``, perhaps that of `images`); or a folder of label images with the images' stems.
+    model : str or Path
+        A model's folder; a relative one may also start from the repository's root.
+    out : str or Path
+        Files of an earlier run with the same names are replaced.
+
+    Returns
+    -------
+    dict
+        What ``scores.json`` holds. ``all`` and each type in ``by_type`` have `measures` and, as ``interval``,
+        the bootstrap interval of the score; it draws whole fields of view. ``per_image`` has `measures` of
+        each image. ``ignored`` are images that the CSV marks so; they are left out.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Anything is missing, broken or does not fit together. All input is read before the first image is
+        segmented, and nothing is written before.
+    """
+    images, truth, model, out = Path(images), Path(truth), Path(model), Path(out)
+    folder = _check_paths(images, truth, model, out)
+    samples, ignored = read_samples(images, truth)
+    from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
+
+    segmenter = Segmenter.load(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "scores.json").unlink(missing_ok=True)  # or a stopped run leaves old scores beside new labels
+    results = []
+    bar = tqdm(samples, "segmenting", unit="image", disable=None)
+    for sample, field in zip(bar, fields(samples), strict=True):
+        labels = segmenter.labels(sample.image)
+        write_labels(out / "labels" / f"{sample.id}.tif", labels)
+        match = metrics.match(sample.labels, labels)
+        pixels = metrics.pixel_counts(sample.labels, labels)
+        results.append(Result(sample.id, image_type(sample.image), int(field), match, pixels))
+
+    groups = {kind: [r for r in results if r.type == kind] for kind in IMAGE_TYPES}
+    report = {
+        "images": str(images),
+        "truth": str(truth),
+        "model": {"folder": str(model), "settings": segmenter.settings},
+        "versions": versions(),
+        "ignored": ignored,
+        "all": measures_with_interval(results),
+        "by_type": {kind: measures_with_interval(group) for kind, group in groups.items() if group},
+        "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
+    }
+    write_json(out / "scores.json", report)
+    return report
+
+
+def measures(results: list[Result]) -> dict:
+    """Return every score of `nuclei.metrics`, with ``_50`` and ``_75`` for IoU above 0.5 and 0.75."""
+    matches = [r.match for r in results]
+    merges, splits = np.sum([metrics.merges_and_splits(match) for match in matches], axis=0)
+    pixels = metrics.pixel_scores(sum(r.pixels for r in results))
+    rates = metrics.score_table(matches, (0.5, 0.75))
+    return {
+        "images": len(matches),
+        "nuclei": sum(match.true_areas.size for match in matches),
+        "predicted_nuclei": sum(match.predicted_areas.size for match in matches),
+        "score": metrics.competition_score(matches),
+        **{f"{name}_{round(100 * t)}": float(rates.loc[t, name]) for t in rates.index for name in RATES},
+        "merges": int(merges),
+        "splits": int(splits),
+        "pixel_accuracy": pixels["accuracy"],
+        "dice": pixels["dice"],
+        "iou": pixels["iou"],
+    }
+
+
+def measures_with_interval(results: list[Result]) -> dict:
+    """Return `measures` and the 95% interval of the score as ``interval``."""
+    scores = [metrics.image_score(r.match) for r in results]
+    interval = metrics.bootstrap_interval(scores, groups=[r.field for r in results])
+    return measures(results) | {"interval": list(interval)}
+
+
+def write_labels(path: Path, labels: np.ndarray) -> None:
+    """Write (H, W) labels as a TIFF of 16 bits, or of 32 where there are too many nuclei."""
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, labels.astype(np.uint16 if labels.max() <= 65535 else np.uint32))
+
+
+def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
+    """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
+    files = picture_files(images)
+    # a folder may hold thousands of ignored images: they are checked, but not kept in memory
+    checking = tqdm(files.items(), "checking images", unit="image", disable=None, leave=False)
+    shapes = {id: read_image(id, read).shape[:2] for id, read in checking}
+    labels, ignored = read_truth(truth, shapes)
+    if unknown := sorted(set(labels) - set(files)):
+        raise ValueError(f"{truth}: {_some(unknown)} not among the images in {images}. Add or remove them.")
+    ignored = sorted(ignored & set(files))
+    if missing := sorted(set(files) - set(labels) - set(ignored)):
+        raise ValueError(f"{truth}: no truth for {_some(missing)} in {images}. Add it or remove the images.")
+    if not labels:
+        raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
+    for id in labels:
+        metrics.check_labels(labels[id], f"{truth}: the labels of {id}", shapes[id])
+    return [Sample(id, read_image(id, files[id]), labels[id]) for id in sorted(labels)], ignored
+
+
+def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Return (H, W) integer labels by id, and the ids that a CSV has in ignored rows alone.
+
+    `shapes` are the images' (height, width) by id; only a CSV is held against them here.
+    """
+    if truth.is_file() and truth.suffix.lower() != ".zip":
+        labels = read_rle_csv(truth, shapes)
+        table = pd.read_csv(truth, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+        return labels, set(table["ImageId"]) - set(labels)
+    names, _ = data._open(truth)
+    if any(PurePosixPath(name).parent.name in ("images", "masks") for name in names):
+        return {s.id: s.labels for s in data.load_samples(truth.resolve())}, set()
+    labels = {}
+    for id, read in picture_files(truth).items():
+        try:
+            labels[id] = metrics.check_labels(read(), f"{truth}: the labels of {id}")
+        except TypeError as error:
+            raise ValueError(error) from error
+    return labels, set()
+
+
+def picture_files(source: Path) -> dict[str, Callable[[], np.ndarray]]:
+    """Return, by id, the function that reads a picture as its file has it; see `score` for the layouts."""
+    if source.is_file() and source.suffix.lower() != ".zip":
+        raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
+    names, read = data._open(source)
+    found: dict[str, list[str]] = {"images": [], "": []}
+    for path in map(PurePosixPath, names):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts:
+            if len(path.parts) == 1 or (len(path.parts) > 2 and path.parent.name == "images"):
+                found[path.parent.name].append(str(path))
+    official = bool(found["images"])
+    files = {}
+    for name in sorted(found["images"] or found[""]):
+        id = PurePosixPath(name).parts[-3] if official else PurePosixPath(name).stem
+        if id in files:
+            raise ValueError(f"{source}: more than one picture for {id}, expected one; remove or rename one")
+        files[id] = partial(_read_picture, read, name)
+    if not files:
+        raise FileNotFoundError(
+            f"{source}: no pictures found, expected <id>/images/<id>.png or files that end in "
+            f"{', '.join(SUFFIXES)}; check the path"
+        )
+    return files
+
+
+def read_image(id: str, read: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the (H, W, 3) uint8 image that `read` gives."""
+    try:
+        return data.as_rgb8(read())
+    except ValueError as error:
+        raise ValueError(f"image {id}: {error}") from error
+
+
+def _check_paths(images: Path, truth: Path, model: Path, out: Path) -> Path:
+    """Return the model's folder, or say which of the paths cannot be right."""
+    for name, path in (("IMAGES", images), ("--truth", truth)):
+        if not path.exists():
+            raise FileNotFoundError(f"{name} {path}: no such file or folder; check the path")
+    folder = model if model.exists() else data.ROOT / model
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"--model {model}: no such folder, expected that of a trained model. "
+            "saved_model/ holds those that are shipped, and 02_train writes one."
+        )
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                f"--out {out}: {path} is a file, expected a folder or a new name; choose another"
+            )
+    return folder
+
+
+def _read_picture(read: Callable[[str], bytes], name: str) -> np.ndarray:
+    if name.lower().endswith((".tif", ".tiff")):
+        with contextlib.suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says why
+            return tifffile.imread(io.BytesIO(read(name)))
+    return data._decode(read, name)
+
+
+def _some(ids: list[str]) -> str:
+    """Name the first few."""
+    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+    return ", ".join(ids[:3]) + more

@@ -1,0 +1,341 @@
+"""`nuclei score`, with a segmenter that reads the number of a nucleus off its brightness."""
+
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+from conftest import write_sample
+
+from nuclei.cli import main
+from nuclei.data import Sample
+from nuclei.scoring import write_labels
+from nuclei.segmenter import Segmenter
+from nuclei.writers import write_rle_csv
+
+
+def perfect(image):
+    return image[..., 0].astype(np.int32) // 60
+
+
+@pytest.fixture
+def segmenter(monkeypatch):
+    """What `Segmenter.load` returns; a test may give it other labels."""
+    fake = SimpleNamespace(labels=perfect, settings={"thresholds": {"marker_threshold": 0.5}})
+    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    return fake
+
+
+@pytest.fixture
+def score(folder, tmp_path, segmenter, capsys):
+    """Run `nuclei score` on the squares, or with other words; return its exit code and what it printed."""
+
+    def run(images=folder, truth=folder, out=tmp_path / "out", model=tmp_path):
+        words = ("score", images, "--truth", truth, "--out", out, "--model", model)
+        code = main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def solution(tmp_path, squares):
+    """The squares' truth as a solution file."""
+    write_rle_csv(tmp_path / "solution.csv", {s.id: s.labels for s in squares}, sizes=True)
+    return tmp_path / "solution.csv"
+
+
+@pytest.fixture
+def flat(tmp_path, squares):
+    """The squares as two folders of files: pictures of several kinds, and label images."""
+    for s, suffix in zip(squares, ("png", "tif", "png", "TIFF"), strict=True):
+        for kind, pixels in (("pictures", s.image), ("labels", s.labels.astype(np.uint16))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            iio.imwrite(tmp_path / kind / f"{s.id}.{suffix}", pixels)
+    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
+    return tmp_path / "pictures", tmp_path / "labels"
+
+
+def scores(out):
+    return json.loads((out / "scores.json").read_text())
+
+
+def test_the_perfect_predictor_scores_one(score, tmp_path, squares):
+    code, printed, _ = score()
+    assert code == 0
+    assert "4 images, 12 nuclei, 12 predicted" in printed
+    assert "competition score  1.000  (95% interval 1.000 to 1.000)" in printed
+    assert "image type" not in printed, "all are of one type"
+
+    report = scores(tmp_path / "out")
+    whole = report["all"]
+    assert whole["score"] == whole["ap_50"] == whole["panoptic_quality_75"] == whole["dice"] == 1
+    assert (whole["nuclei"], whole["merges"], whole["splits"]) == (12, 0, 0)
+    assert [each["id"] for each in report["per_image"]] == [s.id for s in squares]
+    assert report["model"]["settings"]["thresholds"] and report["versions"]["python"]
+    for s in squares:
+        labels = tifffile.imread(tmp_path / "out" / "labels" / f"{s.id}.tif")
+        assert labels.dtype == np.uint16
+        np.testing.assert_array_equal(labels, s.labels)
+
+
+def test_a_score_by_hand(score, tmp_path, segmenter):
+    # one of three nuclei is missed everywhere, another has 6 of its 9 rows: an IoU of 2/3
+    def labels(image):
+        found = perfect(image)
+        found[found == 3] = 0
+        rows = np.flatnonzero((found == 1).any(axis=1))
+        found[rows[6:]] *= found[rows[6:]] != 1
+        return found
+
+    segmenter.labels = labels
+    assert score()[0] == 0
+    whole = scores(tmp_path / "out")["all"]
+    assert whole["ap_50"] == pytest.approx(2 / 3)  # 2 found, 1 missed
+    assert whole["ap_75"] == pytest.approx(1 / 4)  # 1 found, 1 invented, 2 missed
+    assert whole["score"] == pytest.approx((4 * 2 / 3 + 6 * 1 / 4) / 10)  # 2/3 is above 0.5 to 0.65
+    assert whole["recall_75"] == pytest.approx(1 / 3) and whole["precision_75"] == pytest.approx(1 / 2)
+    assert whole["pixel_accuracy"] == pytest.approx(1 - (3 * 7 + 9 * 7) / 64**2)
+
+
+def test_every_layout_gives_the_same_scores(score, tmp_path, folder, flat, solution):
+    pictures, labels = flat
+    zipped = shutil.make_archive(tmp_path / "squares", "zip", folder)
+    pairs = [(folder, folder), (folder, solution), (pictures, labels), (pictures, solution)]
+    reports = []
+    for k, (images, truth) in enumerate([*pairs, (pictures, folder), (zipped, zipped)]):
+        code, _, err = score(images, truth, tmp_path / str(k))
+        assert code == 0, err
+        reports.append(scores(tmp_path / str(k)))
+    for report in reports:
+        assert report["all"] == reports[0]["all"]
+        assert report["per_image"] == reports[0]["per_image"]
+
+
+def test_types_are_told_apart(score, tmp_path, folder, squares):
+    bright = Sample("bright", 255 - squares[0].image, squares[0].labels)
+    write_sample(folder, bright)
+    _, printed, _ = score()
+    assert "small fluorescent" in printed and "grayscale tissue" in printed
+    by_type = scores(tmp_path / "out")["by_type"]
+    assert {kind: each["images"] for kind, each in by_type.items()} == {
+        "small fluorescent": 4,
+        "grayscale tissue": 1,
+    }
+    assert by_type["grayscale tissue"]["score"] < by_type["small fluorescent"]["score"] == 1
+
+
+def test_ignored_images_are_left_out(score, tmp_path, solution):
+    lines = solution.read_text().splitlines()
+    lines = [line.replace("Public", "Ignored") if line.startswith("square-2") else line for line in lines]
+    solution.write_text("\n".join(lines))
+    code, printed, _ = score(truth=solution)
+    assert code == 0 and "3 images (1 more ignored)" in printed
+    assert scores(tmp_path / "out")["ignored"] == ["square-2"]
+    assert not (tmp_path / "out" / "labels" / "square-2.tif").exists()
+
+
+def test_many_nuclei_need_more_bits(tmp_path):
+    labels = np.arange(65_537, dtype=np.int32)[None]
+    write_labels(tmp_path / "many.tif", labels)
+    found = tifffile.imread(tmp_path / "many.tif")
+    assert found.dtype == np.uint32 and np.array_equal(found, labels)
+
+
+def test_overlaps_in_the_truth_are_one_line(score, solution):
+    solution.write_text(solution.read_text() + "square-0,1 2,64,64,Public\nsquare-0,1 3,64,64,Public\n")
+    code, _, err = score(truth=solution)
+    assert code == 0
+    (line,) = err.splitlines()
+    assert line.startswith("nuclei: warning: ") and "square-0" in line
+
+
+def test_pictures_of_16_bits_are_read(score, tmp_path, flat):
+    pictures, labels = flat
+    deep = (iio.imread(pictures / "square-0.png").astype(np.uint16) + 1) * 200
+    (pictures / "square-0.png").unlink()
+    tifffile.imwrite(pictures / "square-0.tif", deep)  # 16-bit RGB, which Pillow cannot read
+    assert score(pictures, labels)[0] == 0
+
+
+def break_nothing_there(folder, solution, flat):
+    return {"images": folder / "elsewhere"}, ["IMAGES", "elsewhere", "no such file"]
+
+
+def break_no_truth(folder, solution, flat):
+    return {"truth": folder / "no.csv"}, ["--truth", "no.csv", "no such file"]
+
+
+def break_images_is_a_file(folder, solution, flat):
+    return {"images": solution}, ["solution.csv: a file, expected a folder"]
+
+
+def break_no_pictures(folder, solution, flat):
+    empty = folder.parent / "empty"
+    empty.mkdir()
+    return {"images": empty}, ["empty: no pictures found"]
+
+
+def break_no_model(folder, solution, flat):
+    return {"model": "saved_model/none"}, ["--model", "saved_model/none", "no such folder"]
+
+
+def break_out_is_a_file(folder, solution, flat):
+    return {"out": solution / "new"}, ["--out", "solution.csv is a file"]
+
+
+def break_picture(folder, solution, flat):
+    (folder / "square-2" / "images" / "square-2.png").write_bytes(b"no picture")
+    return {"truth": solution}, ["square-2/images/square-2.png", "cannot be read"]
+
+
+def break_image_shape(folder, solution, flat):
+    tifffile.imwrite(flat[0] / "square-1.tif", np.zeros((5, 64, 64, 3), np.uint8))
+    return {"images": flat[0]}, ["square-1", "(5, 64, 64, 3)"]
+
+
+def break_two_of_a_name(folder, solution, flat):
+    shutil.copy(flat[0] / "square-0.png", flat[0] / "square-0.jpg")
+    return {"images": flat[0]}, ["more than one picture for square-0"]
+
+
+def break_unknown_id(folder, solution, flat):
+    solution.write_text(solution.read_text() + "stranger,1 2,64,64,Public\n")
+    return {"truth": solution}, ["solution.csv, line 14", "stranger", "unknown"]
+
+
+def break_unknown_label_image(folder, solution, flat):
+    shutil.copy(flat[1] / "square-0.png", flat[1] / "stranger.png")
+    return {"truth": flat[1]}, ["stranger not among the images"]
+
+
+def break_images_without_truth(folder, solution, flat):
+    shutil.rmtree(flat[1])
+    write_labels(flat[1] / "square-3.tif", np.ones((64, 64), int))
+    return {"truth": flat[1]}, ["no truth for square-0, square-1, square-2 in"]
+
+
+def break_images_missing_from_csv(folder, solution, flat):
+    solution.write_text("\n".join(line for line in solution.read_text().splitlines() if "e-1" not in line))
+    return {"truth": solution}, ["solution.csv: no truth for square-1"]
+
+
+def break_all_ignored(folder, solution, flat):
+    solution.write_text(solution.read_text().replace("Public", "Ignored"))
+    return {"truth": solution}, ["all rows are marked as Ignored"]
+
+
+def break_no_masks(folder, solution, flat):
+    shutil.rmtree(folder / "square-1" / "masks")
+    return {}, ["square-1 has no masks"]
+
+
+def break_truth_shape(folder, solution, flat):
+    write_labels(flat[1] / "square-1.tif", np.ones((64, 60), int))
+    return {"truth": flat[1]}, ["the labels of square-1", "(64, 60)", "expected (64, 64)"]
+
+
+def break_csv_shape(folder, solution, flat):
+    solution.write_text(solution.read_text().replace("64,64", "64,60", 1))
+    return {"truth": solution}, ["line 2", "(64, 60)", "expected (64, 64)"]
+
+
+def break_float_labels(folder, solution, flat):
+    tifffile.imwrite(flat[1] / "square-1.tif", np.zeros((64, 64), np.float32))
+    return {"truth": flat[1]}, ["the labels of square-1 are float32"]
+
+
+def break_negative_labels(folder, solution, flat):
+    tifffile.imwrite(flat[1] / "square-1.tif", np.full((64, 64), -1, np.int16))
+    return {"truth": flat[1]}, ["the labels of square-1 hold the negative number -1"]
+
+
+def break_csv_runs(folder, solution, flat):
+    solution.write_text(solution.read_text() + "square-3,4096 2,64,64,Public\n")
+    return {"truth": solution}, ["line 14", "square-3", "ends beyond the image"]
+
+
+def break_csv_columns(folder, solution, flat):
+    solution.write_text("id,runs\na,1 2\n")
+    return {"truth": solution}, ["solution.csv: column ImageId, EncodedPixels not found"]
+
+
+BREAKS = [value for name, value in list(globals().items()) if name.startswith("break_")]
+
+
+@pytest.mark.parametrize("spoil", BREAKS, ids=lambda spoil: spoil.__name__.removeprefix("break_"))
+def test_bad_input_is_one_clear_line(spoil, score, tmp_path, folder, solution, flat, segmenter):
+    segmenter.labels = None  # nothing may be segmented before the error
+    words, expected = spoil(folder, solution, flat)
+    code, printed, err = score(**words)
+    (line,) = [line for line in err.splitlines() if not line.startswith("reading ")]  # a progress bar
+    assert code == 2 and printed == ""
+    assert line.startswith("nuclei: error: ")
+    for part in expected:
+        assert part in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ([], "required: COMMAND"),
+        (["paint"], "paint"),
+        (["score"], "required: IMAGES, --truth, --out"),
+        (["score", "a", "--truth", "b", "--out", "c", "--fast"], "--fast"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(words, expected, capsys):
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("nuclei: error: ") and expected in line and "--help" in line
+
+
+def test_an_interrupted_run_leaves_whole_files_and_no_scores(score, tmp_path, segmenter):
+    assert score()[0] == 0
+    done = []
+
+    def labels(image):
+        if done:
+            raise KeyboardInterrupt
+        done.append(image)
+        return perfect(image)
+
+    segmenter.labels = labels
+    code, printed, err = score()
+    assert (code, printed, err) == (130, "", "nuclei: interrupted\n")
+    left = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*"))
+    assert left == [f"labels/square-{k}.tif" for k in range(4)], "no older scores, nothing half written"
+
+
+def test_a_relative_model_may_start_from_the_root(score, tmp_path, segmenter, monkeypatch):
+    folder = tmp_path / "saved_model" / "mine"
+    folder.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded = []
+    monkeypatch.setattr(Segmenter, "load", lambda path: loaded.append(path) or segmenter)
+    assert score(model="saved_model/mine")[0] == 0
+    assert loaded == [folder]
+    assert scores(tmp_path / "out")["model"]["folder"] == "saved_model/mine"
+
+
+def test_help_fits_a_screen(capsys):
+    for words in (["--help"], ["score", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) <= 30 and max(map(len, lines)) <= 90
+    assert "nuclei score data/sample --truth data/sample" in "\n".join(lines)
+
+
+def test_the_module_is_the_command():
+    run = subprocess.run([sys.executable, "-m", "nuclei", "--help"], capture_output=True, text=True)
+    assert run.returncode == 0
+    assert run.stdout.startswith("usage: nuclei ") and "score" in run.stdout
