@@ -1,20 +1,25 @@
 """Find cell nuclei in microscope images. The names that a notebook needs; the rest is in the modules."""
 
-from nuclei.data import ROOT, Sample, describe, fingerprint, load_samples, survey
-from nuclei.files import write_json
-from nuclei.parameters import check_parameters, parameters
-from nuclei.segmenter import Segmenter, versions
+from importlib import import_module
 
-__all__ = [
-    "ROOT",
-    "Sample",
-    "Segmenter",
-    "check_parameters",
-    "describe",
-    "fingerprint",
-    "load_samples",
-    "parameters",
-    "survey",
-    "versions",
-    "write_json",
-]
+_MODULES = {
+    "ROOT": "data",
+    "Sample": "data",
+    "Segmenter": "segmenter",
+    "check_parameters": "parameters",
+    "describe": "data",
+    "fingerprint": "data",
+    "load_samples": "data",
+    "parameter_values": "parameters",
+    "survey": "data",
+    "versions": "segmenter",
+    "write_json": "files",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name):
+    """Import a module when a name of it is first asked for: TensorFlow alone takes seconds to load."""
+    if name in _MODULES:
+        return getattr(import_module(f"nuclei.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'nuclei' has no attribute {name!r}")

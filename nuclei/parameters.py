@@ -41,6 +41,6 @@ def check_parameters(namespace: dict) -> None:
             )
 
 
-def parameters(namespace: dict) -> dict:
+def parameter_values(namespace: dict) -> dict:
     """Return the notebook's parameters and their present values, to be saved with a result."""
     return {name: namespace[name] for name in namespace["__annotations__"]}

@@ -1,6 +1,6 @@
 import pytest
 
-from nuclei.parameters import check_parameters, parameters
+from nuclei.parameters import check_parameters, parameter_values
 
 
 def notebook(injected, **changed):
@@ -15,7 +15,7 @@ def notebook(injected, **changed):
 def test_good_parameters_pass():
     namespace = notebook("epochs = 5\nrate = 1\ndata = None\nfast = True\n")
     check_parameters(namespace)
-    assert parameters(namespace) == {"epochs": 5, "rate": 1, "data": None, "fast": True}
+    assert parameter_values(namespace) == {"epochs": 5, "rate": 1, "data": None, "fast": True}
 
 
 def test_names_defined_later_are_no_typos():
