@@ -30,7 +30,7 @@ MIN_SIDE = 32
 CORRECTED_FINGERPRINT = "38808d4a472021af"
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
-    "408f86912667c69f": "embedded sample (16 images)",
+    "b89357fcf2d552a0": "embedded sample (16 images)",
 }
 
 

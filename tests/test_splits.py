@@ -185,3 +185,25 @@ def test_a_split_file_with_an_id_on_both_sides(tiles, tmp_path):
     save_split(tmp_path / "split.json", tiles[:6], tiles[5:])
     with pytest.raises(ValueError, match="1 ids are both in train and in validation, such as '5'"):
         load_split(tmp_path / "split.json", tiles)
+
+
+def test_shading_that_all_images_share_joins_none_of_them():
+    y, x = np.mgrid[-32:32, -32:32]
+    shade = 20 + 120 * np.exp(-(x**2 + y**2) / 1000)
+    noise = np.random.default_rng(0).normal(0, 3, (2, 64, 64))
+    images = (shade + noise).clip(0, 255).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    assert not joins([as_sample(str(k), image) for k, image in enumerate(images)])
+
+
+def test_a_step_across_the_seam_is_no_join():
+    field = texture(99, 64, 128)
+    right = field[:, 64:] + np.uint8(12)  # continues in shape, under another light
+    assert joins([as_sample("a", field[:, :64]), as_sample("b", field[:, 64:])])
+    assert not joins([as_sample("a", field[:, :64]), as_sample("b", right)])
+
+
+def test_an_image_has_one_neighbour_on_each_side(tiles):
+    noise = np.random.default_rng(0).normal(0, 3, (64, 64, 1))
+    worse = np.clip(tiles[0].image + noise, 0, 255).astype(np.uint8)  # continues in tile 1 as well, less well
+    found = joins([*tiles, as_sample("worse", worse)])
+    assert [join.first for join in found if join.second == 1 and join.side == "right"] in ([], [0])
