@@ -10,16 +10,23 @@ import pandas as pd
 
 from nuclei import instances, metrics, pipeline, plot
 from nuclei.data import Sample
+from nuclei.files import write_json
 
 
 def training_callbacks(
-    folder: str | Path, *, monitor: str = "val_accuracy", mode: str = "max", patience: int = 5
-):
+    folder: str | Path,
+    *,
+    monitor: str = "val_accuracy",
+    mode: str = "max",
+    patience: int = 5,
+    parameters: dict | None = None,
+) -> list[keras.callbacks.Callback]:
     """Return the list of callbacks that `model.fit` needs, all writing below `folder`.
 
     ==========================  ======================================================================
     ``best.weights.h5``         the weights of the best epoch, by `monitor`
     ``history.csv``             one row an epoch
+    ``parameters.json``         `parameters`
     ``logs/``                   for TensorBoard: ``tensorboard --logdir <folder>/logs``
     ``backup/``                 the state after the last full epoch, until the training has ended
     ==========================  ======================================================================
@@ -35,9 +42,16 @@ def training_callbacks(
         The quantity that decides which epoch is best, and whether it should be "max" or "min".
     patience : int
         Epochs without a better one after which the training stops.
+    parameters : dict, optional
+        All that the training depends on; kept in ``parameters.json``.
+
+    Raises
+    ------
+    ValueError
+        `folder` holds an interrupted training with other parameters: going on would mix the two.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_parameters(folder, parameters or {})
     past = _past_epochs(folder)
     values = past[monitor].tolist() if monitor in past else []
     best = {"max": max, "min": min}[mode](values, default=None)
@@ -56,6 +70,20 @@ def training_callbacks(
         # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
         keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True),
     ]
+
+
+def _check_parameters(folder: Path, parameters: dict) -> None:
+    file = folder / "parameters.json"
+    parameters = json.loads(json.dumps(parameters))  # as they will be read back
+    if (folder / "backup").exists() and file.exists():
+        before = json.loads(file.read_text())
+        changed = [name for name in {**before, **parameters} if before.get(name) != parameters.get(name)]
+        if changed:
+            raise ValueError(
+                f"{folder}: holds an interrupted training with other parameters ({', '.join(changed)}). "
+                "Give them back their values to go on with it, name another folder, or delete this one."
+            )
+    write_json(file, parameters)
 
 
 def _past_epochs(folder: Path) -> pd.DataFrame:

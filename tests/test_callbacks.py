@@ -28,7 +28,12 @@ def fit(model, folder, epochs, *more, **options):
 
 def test_a_training_leaves_its_log_its_best_weights_and_no_backup(tmp_path):
     fit(tiny_model(), tmp_path, 2)
-    assert {p.name for p in tmp_path.iterdir()} == {"best.weights.h5", "history.csv", "logs"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "best.weights.h5",
+        "history.csv",
+        "logs",
+        "parameters.json",
+    }
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["epoch"].tolist() == [0, 1] and {"accuracy", "val_accuracy", "loss"} <= set(history)
     assert list((tmp_path / "logs" / "validation").glob("events.out.tfevents.*")), "for TensorBoard"
@@ -38,6 +43,14 @@ def test_a_finished_training_begins_anew(tmp_path):
     fit(tiny_model(), tmp_path, 2)
     fit(tiny_model(), tmp_path, 1)
     assert len(pd.read_csv(tmp_path / "history.csv")) == 1
+
+
+def test_an_interrupted_training_does_not_go_on_with_other_parameters(tmp_path):
+    training_callbacks(tmp_path, parameters={"epochs": 2, "size": [1, 2]})
+    (tmp_path / "backup").mkdir()
+    training_callbacks(tmp_path, parameters={"epochs": 2, "size": (1, 2)})
+    with pytest.raises(ValueError, match=r"interrupted training with other parameters \(epochs, seed\)"):
+        training_callbacks(tmp_path, parameters={"epochs": 3, "size": [1, 2], "seed": 0})
 
 
 def test_training_stops_when_patience_ends(tmp_path):

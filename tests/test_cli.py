@@ -339,3 +339,8 @@ def test_the_module_is_the_command():
     run = subprocess.run([sys.executable, "-m", "nuclei", "--help"], capture_output=True, text=True)
     assert run.returncode == 0
     assert run.stdout.startswith("usage: nuclei ") and "score" in run.stdout
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = "import sys, nuclei.cli; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
