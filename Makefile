@@ -6,7 +6,7 @@ PAPERMILL := $(BIN)/papermill -k python3 --cwd .
 # Where `make reproduce TRAIN=1` finds the encoder's weights: "imagenet" downloads them, a path is a file.
 ENCODER_WEIGHTS ?= imagenet
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help run test lab reproduce notebooks clean
 

@@ -304,7 +304,8 @@ def architecture(model, size: int = 128) -> Figure:
     encoder = model.get_layer("encoder")
     skips = [output.shape[-1] for output in encoder.outputs]
     blocks = [layer for layer in model.layers if type(layer).__name__ == "Sequential"]
-    filters = [block.layers[0].filters for block in blocks]
+    filters = [block.layers[0].filters for block in blocks[:4]]
+    detail = len(blocks) > 4  # a last block at full resolution, which also sees the image itself
     out = model.output_shape[-1]
     left = [(3, size), *((channels, size // 2 ** (k + 1)) for k, channels in enumerate(skips))]
     right = [(out, size), *((channels, size // 2 ** (k + 1)) for k, channels in enumerate(reversed(filters)))]
@@ -344,7 +345,7 @@ def architecture(model, size: int = 128) -> Figure:
         half = block(x_left[k], k, channels, side, colour, text)
         if k < 5:
             arrow((x_left[k], -(k + 0.42) * drop), (x_left[k + 1], -(k + 0.68) * drop))
-        if 0 < k < 5:
+        if k < 5 and (k or detail):
             arrow(
                 (x_left[k] + half, -k * drop),
                 (x_right[k] - 0.1 - 0.04 * math.log2(right[k][0] + 1), -k * drop),

@@ -29,6 +29,8 @@ class Segmenter:
     model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
+        ``rescale_below``: diameter in pixels; an image whose median nucleus is smaller is looked at again at
+        twice its scale; 0 or absent for never;
         ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
         and all that tells where the model came from: parameters, data, versions.
     history : DataFrame, one row an epoch
@@ -100,11 +102,13 @@ class Segmenter:
         -------
         (H, W, C) float32, 0-1; channel 0 is the probability that a pixel lies in a nucleus
         """
-        height, width = image.shape[:2]
         if size := self.settings["resize"]:
-            return resize(self._predict(resize_image(image, (size, size))), (height, width), order=1)
-        padding = [(0, -side % STRIDE) for side in (height, width)]
-        return self._predict(np.pad(image, [*padding, (0, 0)], "symmetric"))[:height, :width]
+            return self._maps_of(resize_image(image, (size, size)), image.shape[:2])
+        maps = self._maps_of(image, image.shape[:2])
+        if 0 < self._median_diameter(maps) < self.settings.get("rescale_below", 0):
+            doubled = resize_image(image, (2 * image.shape[0], 2 * image.shape[1]))
+            maps = self._maps_of(doubled, image.shape[:2])
+        return maps
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the nuclei of an (H, W, 3) uint8 image: (H, W) int32, 0 = background, 1..N = one each."""
@@ -114,8 +118,18 @@ class Segmenter:
         """Return the nuclei in the (H, W, C) maps that `maps` gave, as `labels` does."""
         return labels_from_maps(maps, **self.settings["thresholds"])
 
-    def _predict(self, image: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model(image[None].astype(np.float32), training=False))[0]
+    def _maps_of(self, image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the maps of an image of any size, brought to `shape`."""
+        height, width = image.shape[:2]
+        padding = [(0, -side % STRIDE) for side in (height, width)]
+        batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None].astype(np.float32)
+        maps = np.asarray(self.model(batch, training=False))[0, :height, :width]
+        return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
+
+    def _median_diameter(self, maps: np.ndarray) -> float:
+        """Return the diameter in pixels of the circle of the median nucleus's area; 0 without nuclei."""
+        areas = np.bincount(self.labels_from_maps(maps).ravel())[1:]
+        return float(np.sqrt(4 / np.pi * np.median(areas))) if len(areas) else 0.0
 
 
 def versions() -> dict[str, str]:

@@ -44,6 +44,28 @@ def test_labels_follow_the_thresholds(segmenter, image):
     assert labels.max() > 0 and np.bincount(labels.ravel())[1:].min() >= 5
 
 
+def brightness(batch, training=False):
+    """A stand-in for a network: nucleus is what is bright. It notes the sizes it is shown."""
+    brightness.seen.append(batch.shape[1:3])
+    return batch[..., :1] / 255
+
+
+@pytest.mark.parametrize("side, seen", [(8, [(64, 64), (128, 128)]), (20, [(64, 64)])])
+def test_small_nuclei_are_looked_at_again_at_twice_the_scale(side, seen):
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[10 : 10 + side, 30 : 30 + side] = 255
+    brightness.seen = []
+    found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
+    assert np.array_equal(found.labels(image) > 0, image[..., 0] > 0)
+    assert brightness.seen == seen
+
+
+def test_an_empty_image_is_looked_at_once():
+    brightness.seen = []
+    found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
+    assert found.labels(np.zeros((40, 40, 3), np.uint8)).max() == 0 and len(brightness.seen) == 1
+
+
 def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
     folder = segmenter.save(tmp_path / "models" / "first")
     assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
