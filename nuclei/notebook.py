@@ -1,6 +1,12 @@
-"""Notebook parameters: what they are, and a guard, as papermill lets a misspelt name pass with a warning."""
+"""What notebooks need of their own: a guard for their parameters, and silence.
+
+papermill lets a misspelt parameter pass with a mere warning, and TensorFlow talks while it is loaded.
+"""
 
 import ast
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def check_parameters(namespace: dict) -> None:
@@ -44,3 +50,20 @@ def check_parameters(namespace: dict) -> None:
 def parameter_values(namespace: dict) -> dict:
     """Return the notebook's parameters and their present values, to be saved with a result."""
     return {name: namespace[name] for name in namespace["__annotations__"]}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what native code writes to the standard error stream meanwhile; exceptions come through.
+
+    TensorFlow tells at every import, before its log level counts, which processor features it found.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later: no complaint about a missing GPU
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)

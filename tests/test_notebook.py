@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from nuclei.parameters import check_parameters, parameter_values
+from nuclei.notebook import check_parameters, parameter_values, quiet
 
 
 def notebook(injected, **changed):
@@ -42,3 +44,12 @@ def test_a_typo_stops_the_notebook(injected):
 def test_a_value_of_another_type_stops_the_notebook(injected, message):
     with pytest.raises(TypeError, match=message):
         check_parameters(notebook(injected))
+
+
+def test_native_chatter_is_dropped_and_errors_come_through(capfd):
+    os.write(2, b"before ")
+    with pytest.raises(ImportError, match="real trouble"), quiet():
+        os.write(2, b"chatter ")
+        raise ImportError("real trouble")
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "before after"
