@@ -17,7 +17,7 @@ run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs
 	@mkdir -p $(RUN)
 	$(PAPERMILL) notebooks/01_explore.ipynb $(RUN)/01_explore.ipynb
 	$(PAPERMILL) notebooks/02_train.ipynb $(RUN)/02_train.ipynb
-	$(PAPERMILL) notebooks/03_evaluate.ipynb $(RUN)/03_evaluate.ipynb
+	$(PAPERMILL) notebooks/03_evaluate.ipynb $(RUN)/03_evaluate.ipynb -p model_folder $(RUN)/model
 	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
 
 test: $(BIN)/.installed  ## check code, notebooks and style
@@ -30,7 +30,7 @@ lab: $(BIN)/.installed  ## open the notebooks in JupyterLab
 reproduce: $(BIN)/.installed  ## redraw the README's table and figures; TRAIN=1 trains the model again first
 	@mkdir -p runs/baseline
 	$(PAPERMILL) notebooks/01_explore.ipynb runs/baseline/01_explore.ipynb -p data dsb2018 -p plot_folder plot
-ifdef TRAIN
+ifeq ($(TRAIN),1)
 	$(PAPERMILL) notebooks/02_train.ipynb runs/baseline/02_train.ipynb \
 		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS)
 endif

@@ -7,6 +7,7 @@ _MODULES = {
     "Sample": "data",
     "Segmenter": "segmenter",
     "check_parameters": "notebook",
+    "check_training": "notebook",
     "describe": "data",
     "fingerprint": "data",
     "load_samples": "data",

@@ -153,6 +153,8 @@ class InstanceScore(keras.callbacks.Callback):
 class PredictionPlot(keras.callbacks.Callback):
     """Draw image, truth and prediction of a few fixed samples while the model learns.
 
+    Where the training ends before an epoch asked for, it says so.
+
     Parameters
     ----------
     images : (B, H, W, 3) float32, 0-255

@@ -7,7 +7,7 @@ import warnings
 
 # Only light modules are imported here: --help should not wait for TensorFlow.
 
-MODEL = "saved_model/dsb2018"
+MODEL = "saved_model/baseline"
 
 ROWS = {
     "ap": "AP",
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  nuclei score data/sample --truth data/sample --out runs/score\n"
         "  nuclei score stage1_test --truth stage1_solution.csv --out runs/stage1\n"
-        "  nuclei score photos --truth label_images --model saved_model/baseline --out runs/mine",
+        "  nuclei score photos --truth label_images --model runs/mine/model --out runs/mine",
     )
     score.set_defaults(run=_score)
     score.add_argument(

@@ -27,11 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 MIN_SIDE = 32
 """Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
 
+CACHE_FORMAT = 1  # to be raised when what is cached, or how, changes
+
 CORRECTED_FINGERPRINT = "38808d4a472021af"
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
     "b89357fcf2d552a0": "embedded sample (16 images)",
 }
+OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,7 @@ def load_samples(source: str | Path = "sample") -> list[Sample]:
     read from there as long as the source does not change. The cache may be deleted at any time.
     """
     path = _locate(source)
-    cache = ROOT / "data" / "cache" / f"{_cache_key(path)}.npz"
-    if cache.exists():
-        return _read_cache(cache)
-    samples = _read_samples(path)
+    samples = _read_cached(path)
     download = DOWNLOADS.get(str(source))
     if download and download.fingerprint and (found := fingerprint(samples)) != download.fingerprint:
         warnings.warn(
@@ -115,7 +115,6 @@ def load_samples(source: str | Path = "sample") -> list[Sample]:
             f"{download.fingerprint}). Scores on it cannot be compared with the README's.",
             stacklevel=2,
         )
-    _write_cache(cache, samples)
     return samples
 
 
@@ -133,11 +132,14 @@ def fingerprint(samples: list[Sample]) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(samples: list[Sample]) -> dict:
-    """Return what a result must say about its data: edition, fingerprint, and counts."""
+def describe(samples: list[Sample], source: str = "") -> dict:
+    """Return what a result must say about its data: edition, fingerprint, and counts.
+
+    The official edition is known by the hash of its file, so by the `source` that `load_samples` was given.
+    """
     mark = fingerprint(samples)
     return {
-        "edition": EDITIONS.get(mark, "not a known edition"),
+        "edition": OFFICIAL if source == "dsb2018-official" else EDITIONS.get(mark, "not a known edition"),
         "fingerprint": mark,
         "images": len(samples),
         "nuclei": int(sum(np.count_nonzero(np.bincount(s.labels.ravel())[1:]) for s in samples)),
@@ -228,6 +230,7 @@ def _locate(source: str | Path) -> Path:
         file = ROOT / "data" / download.file
         for found in (file.with_suffix(""), file):
             if found.exists():
+                _check_hash(found, download)
                 return found
         return _download(download, file)
     path = ROOT / source  # an absolute path stays as it is
@@ -237,8 +240,18 @@ def _locate(source: str | Path) -> Path:
     return path
 
 
-def _download(download: Download, file: Path) -> Path:
+def _check_hash(path: Path, download: Download) -> None:
     import pooch  # only here, as it is slow to import
+
+    if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
+        raise ValueError(
+            f"{path}: the file has sha256 {found}, expected {download.sha256}. Delete it and get it again."
+        )
+
+
+def _download(download: Download, file: Path) -> Path:
+    """Fetch a zip, whole or not at all. ValueError: another file came; FileNotFoundError: no network."""
+    import pooch
 
     known_hash = f"sha256:{download.sha256}" if download.sha256 else None
     try:
@@ -255,11 +268,17 @@ def _download(download: Download, file: Path) -> Path:
             f"Download it on a machine with internet access and put it at data/{file.name}, "
             f"or unpack it to data/{file.stem}/."
         ) from error
+    if not zipfile.is_zipfile(file):
+        file.unlink()
+        raise ValueError(
+            f"{download.url}: what came is no zip file. Try again later, or get the file elsewhere "
+            f"and put it at data/{file.name}."
+        )
     return file
 
 
 def _read_samples(path: Path) -> list[Sample]:
-    names, read = _open(path)
+    names, read = open_files(path)
     members: dict[str, dict[str, list[str]]] = {}
     for name in names:
         parts = name.split("/")
@@ -286,7 +305,7 @@ def _read_samples(path: Path) -> list[Sample]:
 
     def sample(id: str) -> Sample:
         (name,) = members[id]["images"]
-        image = as_rgb8(_decode(read, name))
+        image = as_rgb8(decode(read, name))
         if min(image.shape[:2]) < MIN_SIDE:
             height, width = image.shape[:2]
             raise ValueError(
@@ -295,8 +314,9 @@ def _read_samples(path: Path) -> list[Sample]:
             )
         masks = []
         for mask_name in sorted(members[id]["masks"]):
-            mask = _decode(read, mask_name)
-            mask = mask if mask.ndim == 2 else mask[..., :3].any(axis=-1)
+            mask = decode(read, mask_name)
+            if mask.ndim == 3:  # all channels but alpha
+                mask = mask[..., : 1 if mask.shape[2] == 2 else 3].any(axis=-1)
             if mask.shape != image.shape[:2]:
                 raise ValueError(
                     f"{mask_name}: the mask is {mask.shape[0]} x {mask.shape[1]} pixels, expected "
@@ -314,8 +334,11 @@ def _read_samples(path: Path) -> list[Sample]:
             raise
 
 
-def _open(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Return the names of all files below a folder or in a zip, and the function that reads one."""
+def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """Return the names of all files below a folder or in a zip, and the function that reads one by name.
+
+    Raises ValueError where a file is no complete zip.
+    """
     if path.is_dir():
         files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return files, lambda name: (path / name).read_bytes()
@@ -329,7 +352,8 @@ def _open(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     return archive.namelist(), archive.read
 
 
-def _decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
+def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
+    """Return the picture in the file `name`, as its file has it; ValueError where it is none."""
     try:
         return iio.imread(io.BytesIO(read(name)), plugin="pillow")
     except Exception as error:  # a broken file raises nearly anything, by its format and damage
@@ -338,13 +362,29 @@ def _decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
         ) from error
 
 
+def _read_cached(path: Path) -> list[Sample]:
+    """Return the samples of a folder or zip from the cache; read and cache them where it has none."""
+    where = f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    cache = ROOT / "data" / "cache" / f"{where}-{_cache_key(path)}.npz"
+    if cache.exists():
+        try:
+            return _read_cache(cache)
+        except Exception as error:  # numpy raises by what is broken; the data itself is still there
+            warnings.warn(f"{cache}: cannot be read ({error}); the data is read anew", stacklevel=3)
+    samples = _read_samples(path)
+    for old in cache.parent.glob(f"{where}-*.npz"):
+        old.unlink()
+    _write_cache(cache, samples)
+    return samples
+
+
 def _cache_key(path: Path) -> str:
-    """Return a name that changes when a file below `path` is added, removed or written."""
-    digest = hashlib.sha256(str(path).encode())
+    """Return eight hex digits that change when a file below `path` is added, removed, renamed or written."""
+    digest = hashlib.sha256(str(CACHE_FORMAT).encode())
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         about = file.stat()
-        digest.update(f"{file.name} {about.st_size} {about.st_mtime_ns}".encode())
-    return f"{path.stem}-{digest.hexdigest()[:12]}"
+        digest.update(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}".encode())
+    return digest.hexdigest()[:8]
 
 
 def _write_cache(cache: Path, samples: list[Sample]) -> None:

@@ -32,7 +32,8 @@ def unet(
         Filters of a last skip at full resolution, from the image itself: edges come out sharper. 0 leaves it
         out, as published; the map of half the size is then doubled at once.
     momentum : float
-        Of the decoder's batch normalisation: its memory, in batches, is about 1 / (1 - momentum).
+        Of the batch normalisation: its memory, in batches, is about 1 / (1 - momentum). It has no effect in
+        the encoder, whose batch normalisation does not learn.
     encoder_weights : "imagenet", path or None
         "imagenet" downloads Keras' MobileNetV2 weights once; a path is a ``.weights.h5`` file of the same
         architecture; None starts from random numbers.
@@ -57,11 +58,7 @@ def unet(
     Ronneberger, Fischer, Brox, "U-Net", MICCAI 2015. Sandler et al., "MobileNetV2", CVPR 2018.
     Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), CVPR 2017.
     """
-    if encoder_weights is None and not encoder_trainable:
-        raise ValueError(
-            "encoder_weights is None and encoder_trainable is False: the encoder would stay random noise. "
-            'Expected encoder_weights "imagenet" or a path, or encoder_trainable True.'
-        )
+    check_encoder(encoder_weights, encoder_trainable)
     image = keras.Input((None, None, 3), name="image")
     scaled = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)  # the encoder wants [-1, 1]
     *skips, x = _encoder(encoder_weights)(scaled)
@@ -81,6 +78,20 @@ def unet(
             layer.momentum = momentum
     freeze_encoder(model, not encoder_trainable)
     return model
+
+
+def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -> None:
+    """Raise what `unet` would raise for an encoder that cannot be: ValueError or FileNotFoundError."""
+    if encoder_weights is None and not encoder_trainable:
+        raise ValueError(
+            "encoder_weights is None and encoder_trainable is False: the encoder would stay random noise. "
+            'Expected encoder_weights "imagenet" or a path, or encoder_trainable True.'
+        )
+    if encoder_weights not in (None, "imagenet") and not Path(encoder_weights).is_file():
+        raise FileNotFoundError(
+            f"encoder_weights: no file {str(encoder_weights)!r}. "
+            'Expected "imagenet" or the path of a MobileNetV2 .weights.h5 file.'
+        )
 
 
 def upsample(filters: int, size: int) -> keras.Sequential:
@@ -119,11 +130,6 @@ def freeze_encoder(model: keras.Model, frozen: bool = True) -> None:
 
 def _encoder(weights: str | Path | None) -> keras.Model:
     """Return MobileNetV2 cut at its skips: (B, H, W, 3) -> five feature maps, fine to coarse."""
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise FileNotFoundError(
-            f"encoder_weights: no file {str(weights)!r}. "
-            'Expected "imagenet" or the path of a MobileNetV2 .weights.h5 file.'
-        )
     try:
         backbone = keras.applications.MobileNetV2(
             input_shape=(None, None, 3), include_top=False, weights=None if weights is None else str(weights)

@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nuclei.instances import TARGETS
+from nuclei.pipeline import AUGMENTS
+from nuclei.splits import check_fraction
+
 
 def check_parameters(namespace: dict) -> None:
     """Stop a notebook whose injected parameters do not match its parameters cell.
@@ -50,6 +54,27 @@ def check_parameters(namespace: dict) -> None:
 def parameter_values(namespace: dict) -> dict:
     """Return the notebook's parameters and their present values, to be saved with a result."""
     return {name: namespace[name] for name in namespace["__annotations__"]}
+
+
+def check_training(parameters: dict) -> None:
+    """Stop 02_train before any long work where a parameter has a value that cannot be.
+
+    Raises ValueError that names the parameter, what was found and what was expected.
+    """
+    choices = {"target": TARGETS, "augment": AUGMENTS, "monitor": ("val_accuracy", "val_score")}
+    for name, known in choices.items():
+        if parameters[name] not in known:
+            raise ValueError(f"{name} is {parameters[name]!r}, expected one of {', '.join(known)}")
+    for name in ("resize", "crop"):
+        side = parameters[name]
+        if side is not None and (side < 32 or side % 32):
+            raise ValueError(
+                f"{name} is {side}, expected a multiple of 32 pixels (the encoder halves five times)"
+            )
+    for name in ("epochs", "patience", "batch_size"):
+        if parameters[name] < 1:
+            raise ValueError(f"{name} is {parameters[name]}, expected 1 or more")
+    check_fraction(parameters["validation_fraction"])
 
 
 @contextmanager

@@ -24,6 +24,12 @@ DARK = "#101018"
 WIDTH = 9.0
 """Inches: with the text at 9 points, a figure is readable at the width of a README."""
 
+PUBLISHED = ("published baseline", 0.96804)
+"""The best validation pixel accuracy of the published work, at 128 x 128 pixels."""
+
+VIEW = 360
+"""Pixels: larger images are shown by the square of this side in their middle."""
+
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -193,7 +199,7 @@ def pipeline(image: np.ndarray, maps: np.ndarray, labels: np.ndarray, truth: np.
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) float 0-1: every nucleus in one of eight blues and greys, background dark.
+    """Return (H, W, 3) float 0-1: every nucleus in one of six blues and greys, background dark.
 
     labels : (H, W) int, 0 = background
     """
@@ -387,9 +393,9 @@ def architecture(model, size: int = 128) -> Figure:
 
 
 def _grid(rows: int, columns: int, title: str, row_height: float) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(WIDTH, rows * row_height + 0.4 * bool(title)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, rows * row_height + 0.55 * bool(title)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    figure.suptitle(title)
+    figure.suptitle(f"{title}\n" if title else "", linespacing=0.4)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
@@ -408,7 +414,7 @@ def _row_names(axes: np.ndarray, names: tuple[str, ...], colours: tuple[str, ...
 
 
 def _centre_square(array: np.ndarray) -> np.ndarray:
-    """Cut the largest square from the middle, so that images of all shapes line up."""
-    side = min(array.shape[:2])
+    """Cut a square from the middle, so that images of all shapes line up and their nuclei can be seen."""
+    side = min(*array.shape[:2], VIEW)
     top, left = ((length - side) // 2 for length in array.shape[:2])
     return array[top : top + side, left : left + side]

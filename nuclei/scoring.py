@@ -156,7 +156,7 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
         labels = read_rle_csv(truth, shapes)
         table = pd.read_csv(truth, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
         return labels, set(table["ImageId"]) - set(labels)
-    names, _ = data._open(truth)
+    names, _ = data.open_files(truth)
     if any(PurePosixPath(name).parent.name in ("images", "masks") for name in names):
         return {s.id: s.labels for s in data.load_samples(truth.resolve())}, set()
     labels = {}
@@ -172,7 +172,7 @@ def picture_files(source: Path) -> dict[str, Callable[[], np.ndarray]]:
     """Return, by id, the function that reads a picture as its file has it; see `score` for the layouts."""
     if source.is_file() and source.suffix.lower() != ".zip":
         raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
-    names, read = data._open(source)
+    names, read = data.open_files(source)
     found: dict[str, list[str]] = {"images": [], "": []}
     for path in map(PurePosixPath, names):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts:
@@ -224,7 +224,7 @@ def _read_picture(read: Callable[[str], bytes], name: str) -> np.ndarray:
     if name.lower().endswith((".tif", ".tiff")):
         with contextlib.suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says why
             return tifffile.imread(io.BytesIO(read(name)))
-    return data._decode(read, name)
+    return data.decode(read, name)
 
 
 def _some(ids: list[str]) -> str:

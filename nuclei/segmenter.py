@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 from skimage.transform import resize
 
+from nuclei.data import as_rgb8
+from nuclei.files import write_json
 from nuclei.instances import labels_from_maps
 from nuclei.pipeline import resize_image
 
 STRIDE = 32
 """Pixels. The encoder halves the image five times, so sides must be multiples of it."""
 
-FILES = ("model.keras", "settings.json", "history.csv")
+FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
 
 @dataclass
@@ -33,11 +35,14 @@ class Segmenter:
         twice its scale; 0 or absent for never;
         ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
         and all that tells where the model came from: parameters, data, versions.
+    split : dict
+        ``train`` and ``validation``: ids of the images that it has learned from, and of those that judged it.
     history : DataFrame, one row an epoch
     """
 
     model: keras.Model
     settings: dict
+    split: dict = field(default_factory=lambda: {"train": [], "validation": []})
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
@@ -57,7 +62,9 @@ class Segmenter:
             )
         try:
             model = keras.saving.load_model(folder / "model.keras", compile=False)
-            settings = json.loads((folder / "settings.json").read_text())
+            settings, split = (
+                json.loads((folder / f"{name}.json").read_text()) for name in ("settings", "split")
+            )
             history = pd.read_csv(folder / "history.csv")
         except Exception as error:  # Keras, json and pandas have nothing in common here
             raise ValueError(
@@ -69,7 +76,7 @@ class Segmenter:
                     f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
                     "Train it again with 02_train, which chooses the thresholds on validation data."
                 )
-        return cls(model, settings, history)
+        return cls(model, settings, split, history)
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder whole or not at all, without the optimizer's state; an older one is replaced."""
@@ -80,7 +87,8 @@ class Segmenter:
             keras.Model(self.model.input, self.model.output, name=self.model.name).save(
                 temporary / "model.keras"
             )
-            (temporary / "settings.json").write_text(json.dumps(self.settings, indent=2) + "\n")
+            write_json(temporary / "settings.json", self.settings)
+            write_json(temporary / "split.json", self.split)
             self.history.to_csv(temporary / "history.csv", index=False)
             if (folder / "README.md").exists():  # a model card written by hand stays
                 shutil.copy(folder / "README.md", temporary)
@@ -96,12 +104,13 @@ class Segmenter:
 
         Parameters
         ----------
-        image : (H, W, 3) uint8, see `nuclei.data.as_rgb8`; any size
+        image : any image that `nuclei.data.as_rgb8` takes, of any size
 
         Returns
         -------
         (H, W, C) float32, 0-1; channel 0 is the probability that a pixel lies in a nucleus
         """
+        image = as_rgb8(image)
         if size := self.settings["resize"]:
             return self._maps_of(resize_image(image, (size, size)), image.shape[:2])
         maps = self._maps_of(image, image.shape[:2])
@@ -111,7 +120,7 @@ class Segmenter:
         return maps
 
     def labels(self, image: np.ndarray) -> np.ndarray:
-        """Return the nuclei of an (H, W, 3) uint8 image: (H, W) int32, 0 = background, 1..N = one each."""
+        """Return the nuclei of an image, see `maps`: (H, W) int32, 0 = background, 1..N = one each."""
         return self.labels_from_maps(self.maps(image))
 
     def labels_from_maps(self, maps: np.ndarray) -> np.ndarray:

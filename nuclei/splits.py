@@ -14,7 +14,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from nuclei.data import Sample
-from nuclei.files import write_json
 from nuclei.image_types import image_type
 
 # The embedded sample is cut from the first of these images; the others are tiles of the same field of view.
@@ -168,10 +167,7 @@ def split(
     ValueError
         A fraction or `by` out of range, or too few samples for two sides.
     """
-    if not 0 < validation_fraction < 1:
-        raise ValueError(
-            f"validation_fraction is {validation_fraction}, expected a number above 0 and below 1"
-        )
+    check_fraction(validation_fraction)
     if by not in ("field", "image"):
         raise ValueError(f'by is {by!r}, expected "field" or "image"')
     samples = sorted(samples, key=lambda s: s.id)
@@ -202,6 +198,14 @@ def split(
     if by == "field":
         _warn_of_missing_types(types[~judges], types[judges])
     return train, validation
+
+
+def check_fraction(validation_fraction: float) -> None:
+    """Raise ValueError unless the fraction leaves samples on both sides."""
+    if not 0 < validation_fraction < 1:
+        raise ValueError(
+            f"validation_fraction is {validation_fraction}, expected a number above 0 and below 1"
+        )
 
 
 def balanced_weights(samples: list[Sample]) -> np.ndarray:
@@ -236,14 +240,13 @@ def check_split(train: list[Sample], validation: list[Sample]) -> None:
         )
 
 
-def save_split(path: str | Path, train: list[Sample], validation: list[Sample]) -> Path:
-    """Write the ids of both sides as JSON."""
-    sides = {"train": train, "validation": validation}
-    return write_json(path, {side: sorted(s.id for s in members) for side, members in sides.items()})
+def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:
+    """Return the ids of both sides, sorted: what a model's ``split.json`` holds and `load_split` reads."""
+    return {"train": sorted(s.id for s in train), "validation": sorted(s.id for s in validation)}
 
 
 def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Read a split that `save_split` wrote, or one made by hand: (train, validation).
+    """Read a split that a model's folder has, or one made by hand: (train, validation).
 
     Raises ValueError where an id is not among `samples` or stands on both sides; warns where fields leak.
     """
@@ -265,7 +268,18 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     return train, validation
 
 
-def unseen(samples: list[Sample], path: str | Path) -> list[Sample]:
-    """Return the samples that a model with the split file `path` was not trained on, and may be judged by."""
-    seen = set(json.loads(Path(path).read_text())["train"])
-    return [s for s in samples if s.id not in seen]
+def unseen(samples: list[Sample], seen: list[str]) -> list[Sample]:
+    """Return the samples that may judge a model which has learned from the images with the ids `seen`.
+
+    Tiles of the embedded sample may not where an image of their field is among them. Raises ValueError where
+    no sample is left.
+    """
+    seen = set(seen)
+    field_seen = not HELD_OUT.isdisjoint(seen)
+    left = [s for s in samples if s.id not in seen and not (field_seen and s.id.split("-")[0] in HELD_OUT)]
+    if not left:
+        raise ValueError(
+            f"the model has learned from all {len(samples)} samples: none is left to judge it. "
+            "Use other data, or start from another model."
+        )
+    return left

@@ -5,13 +5,12 @@ Kaggle's run-length encoding numbers the pixels from 1, down the columns first, 
 competition's solution files add Height, Width and Usage.
 """
 
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from nuclei.files import replacing
 from nuclei.metrics import check_labels
 
 
@@ -70,13 +69,8 @@ def write_rle_csv(path, labels_by_id, sizes=False):
         labels = check_labels(labels, f"labels of {image_id}")
         rows += [(image_id, text, *labels.shape, "Public") for text in _encode_nuclei(labels) or [""]]
     table = pd.DataFrame(rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "Usage"])
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         (table if sizes else table.iloc[:, :2]).to_csv(temporary, index=False, lineterminator="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_rle_csv(path, shapes=None):

@@ -37,6 +37,32 @@ def test_a_changed_file_is_read_again(folder, squares):
     assert load_samples(folder)[0].labels.max() == 2
 
 
+def test_masks_that_change_places_are_read_again(folder, squares):
+    load_samples(folder)
+    a, b = (folder / f"square-{k}" / "masks" / "0001.png" for k in (0, 3))
+    a.rename(folder / "x.png"), b.rename(a), (folder / "x.png").rename(b)
+    labels = load_samples(folder)[0].labels
+    assert labels[15, 8] == 1 and labels[4, 8] == 0
+    assert len(list((data.ROOT / "data" / "cache").iterdir())) == 1, "the old cache is gone"
+
+
+def test_a_damaged_cache_is_made_again(folder, squares):
+    load_samples(folder)
+    (cache,) = (data.ROOT / "data" / "cache").iterdir()
+    cache.write_bytes(cache.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="cannot be read.*read anew"):
+        assert same(load_samples(folder), squares)
+    assert same(load_samples(folder), squares)
+
+
+def test_transparency_is_no_nucleus(folder):
+    grey = np.zeros((64, 64, 2), np.uint8)
+    grey[..., 1] = 255
+    grey[:3, :3, 0] = 255
+    iio.imwrite(folder / "square-0" / "masks" / "0001.png", grey)
+    assert (load_samples(folder)[0].labels == 1).sum() == 9
+
+
 def test_paths_are_relative_to_the_root(folder, squares, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert same(load_samples("squares"), squares)
@@ -214,8 +240,25 @@ def test_wrong_hash(folder, monkeypatch):
 def test_another_edition_than_the_corrected_one_is_said(folder, squares, monkeypatch):
     content = open(zipped(folder), "rb").read()
     monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(content))
-    with pytest.warns(UserWarning, match="not the corrected edition of 664 images"):
-        assert same(load_samples("dsb2018"), squares)
+    for _ in range(2):  # from the download, and from the cache
+        with pytest.warns(UserWarning, match="not the corrected edition of 664 images"):
+            assert same(load_samples("dsb2018"), squares)
+
+
+def test_a_page_instead_of_a_zip(folder, monkeypatch):
+    monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"<html>busy</html>"))
+    with pytest.raises(ValueError, match="what came is no zip file.*put it at data/stage1_train.zip"):
+        load_samples("dsb2018")
+    assert not list((data.ROOT / "data").glob("*")), "nothing half-written"
+
+
+def test_a_file_with_another_hash_is_not_taken_for_the_official_edition(folder):
+    (data.ROOT / "data").mkdir()
+    shutil.move(zipped(folder), data.ROOT / "data" / "stage1_train_official.zip")
+    with pytest.raises(
+        ValueError, match="stage1_train_official.zip: the file has sha256 .*, expected dcb6edc2"
+    ):
+        load_samples("dsb2018-official")
 
 
 def test_data_already_there_are_not_downloaded(folder, squares):

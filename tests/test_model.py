@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from nuclei import model
+from nuclei import model, plot
 from nuclei.model import freeze_encoder, unet, upsample
 from nuclei.pipeline import draw_batch
 
@@ -57,6 +57,21 @@ def test_maps_are_as_large_as_the_image(small_unet, shape):
     maps = small_unet(np.zeros((1, *shape, 3), np.float32))
     assert maps.shape == (1, *shape, 1)
     assert 0 <= np.min(maps) and np.max(maps) <= 1
+
+
+@pytest.mark.parametrize("detail_filters", [0, 8])
+def test_the_drawing_tells_the_sizes_of_the_network(detail_filters):
+    network = unet(encoder_weights=None, encoder_trainable=True, detail_filters=detail_filters, channels=2)
+    (axis,) = plot.architecture(network, 64).axes
+    texts = {text.get_text() for text in axis.texts}
+    assert {"32 × 32 × 96", "2 × 2 × 320", "4 × 4 × 512", "32 × 32 × 64"} <= texts
+    assert "probability maps\n64 × 64 × 2" in texts
+
+
+def test_the_image_itself_reaches_the_last_layers():
+    network = unet(encoder_weights=None, encoder_trainable=True, detail_filters=8, channels=2)
+    assert network(np.zeros((1, 32, 64, 3), np.float32)).shape == (1, 32, 64, 2)
+    assert network.get_layer("detail").input is network.get_layer("rescaling").output
 
 
 def test_raw_pixels_are_scaled_inside_the_model(small_unet):

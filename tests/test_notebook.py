@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from nuclei.notebook import check_parameters, parameter_values, quiet
+from nuclei.notebook import check_parameters, check_training, parameter_values, quiet
 
 
 def notebook(injected, **changed):
@@ -53,3 +53,34 @@ def test_native_chatter_is_dropped_and_errors_come_through(capfd):
         raise ImportError("real trouble")
     os.write(2, b"after")
     assert capfd.readouterr().err == "before after"
+
+
+GOOD = {
+    "target": "foreground",
+    "augment": "none",
+    "monitor": "val_accuracy",
+    "resize": 128,
+    "crop": 192,
+    "epochs": 1,
+    "patience": 5,
+    "batch_size": 16,
+    "validation_fraction": 0.2,
+}
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"target": "instance"}, "target is 'instance', expected one of foreground, instances"),
+        ({"augment": "flips"}, "augment is 'flips', expected one of none, flip, disturb"),
+        ({"monitor": "val_loss"}, "monitor is 'val_loss', expected one of val_accuracy, val_score"),
+        ({"resize": 100}, "resize is 100, expected a multiple of 32 pixels"),
+        ({"resize": None, "crop": 0}, "crop is 0, expected a multiple of 32 pixels"),
+        ({"epochs": 0}, "epochs is 0, expected 1 or more"),
+        ({"validation_fraction": 1.0}, "validation_fraction is 1.0, expected a number above 0 and below 1"),
+    ],
+)
+def test_a_training_that_cannot_be_is_stopped_at_once(changed, message):
+    check_training(GOOD)
+    with pytest.raises(ValueError, match=message):
+        check_training(GOOD | changed)

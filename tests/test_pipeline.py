@@ -105,6 +105,13 @@ def test_a_batch_holds_each_sample_once_an_epoch(squares):
     }
 
 
+def test_squeezed_batches_show_whole_images(squares):
+    images, targets = draw_batch(squares, 0, size=32, squeeze=True, shuffle=False)
+    small = resize_samples(squares, 32)
+    assert np.array_equal(images, np.stack([s.image for s in small]))
+    assert np.array_equal(targets[..., 0], np.stack([s.labels > 0 for s in small]))
+
+
 def test_draws_depend_on_seed_epoch_and_step_alone(squares):
     def draw(**options):
         return draw_batch(squares, 0, size=32, **options)[0]
@@ -127,10 +134,14 @@ def test_tf_data_gives_what_draw_batch_draws(squares):
         assert np.array_equal(images, expected[0]) and np.array_equal(targets, expected[1])
 
 
-def test_image_and_labels_stay_together_through_tf_data(squares):
-    dataset = batches(
-        squares, size=48, batch_size=2, target=lambda labels: labels[..., None].astype(np.float32)
-    )
+@pytest.mark.parametrize(
+    "options", [{"size": 48}, {"size": 48, "augment": flip}, {"size": 64, "squeeze": True}]
+)
+def test_image_and_labels_stay_together_through_tf_data(squares, options):
+    def as_they_are(labels):
+        return labels[..., None].astype(np.float32)
+
+    dataset = batches(squares, batch_size=2, target=as_they_are, **options)
     pairs = [
         pair for images, targets in dataset for pair in zip(images.numpy(), targets.numpy(), strict=True)
     ]

@@ -73,6 +73,7 @@ def test_every_figure_can_be_drawn_and_saved(pair, tmp_path):
         "predictions": plot.predictions([image] * 2, [foreground] * 2, [foreground * 0.7] * 2, title="t"),
         "gallery": plot.gallery([image] * 5, [labels] * 5, [labels] * 5, list("abcde"), title="t"),
         "data_set": plot.data_set(table),
+        "pipeline": plot.pipeline(image, foreground[..., None] * 0.9, labels, labels),
         "history": plot.history(log, "loss", label="loss", reference=("published", 0.6)),
     }
     before = dict(matplotlib.rcParams)

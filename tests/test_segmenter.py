@@ -15,7 +15,8 @@ def segmenter():
     keras.utils.set_random_seed(0)
     network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 8, 8))
     history = pd.DataFrame({"epoch": [0, 1], "val_accuracy": [0.5, 0.75]})
-    return Segmenter(network, {"resize": None, "thresholds": THRESHOLDS}, history)
+    split = {"train": ["a", "b"], "validation": ["c"]}
+    return Segmenter(network, {"resize": None, "thresholds": THRESHOLDS}, split, history)
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def test_maps_have_the_size_of_any_image(segmenter, image, resize):
     maps = Segmenter(segmenter.model, {"resize": resize, "thresholds": THRESHOLDS}).maps(image)
     assert maps.shape == (45, 70, 1) and maps.dtype == np.float32
     assert 0 <= maps.min() and maps.max() <= 1
+
+
+def test_grey_and_transparent_images_are_fine_too(segmenter, image):
+    grey = image[..., 0]
+    expected = segmenter.maps(grey[..., None].repeat(3, axis=-1))
+    assert np.array_equal(segmenter.maps(grey), expected)
+    opaque = np.full((45, 70, 1), 255, np.uint8)
+    assert np.array_equal(segmenter.maps(np.concatenate([image, opaque], axis=-1)), segmenter.maps(image))
 
 
 def test_an_image_of_the_right_size_goes_through_untouched(segmenter, image):
@@ -72,7 +81,7 @@ def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
     assert [p.name for p in folder.parent.iterdir()] == ["first"], "no temporary folder is left"
     loaded = Segmenter.load(folder)
     assert np.array_equal(loaded.maps(image), segmenter.maps(image))
-    assert loaded.settings == segmenter.settings
+    assert loaded.settings == segmenter.settings and loaded.split == segmenter.split
     pd.testing.assert_frame_equal(loaded.history, segmenter.history)
 
 
@@ -113,7 +122,7 @@ def test_a_folder_that_is_not_there(tmp_path):
         Segmenter.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["model.keras", "settings.json"])
+@pytest.mark.parametrize("name", ["model.keras", "settings.json", "split.json"])
 def test_a_broken_file(segmenter, tmp_path, name):
     folder = segmenter.save(tmp_path / "model")
     (folder / name).write_bytes((folder / name).read_bytes()[:20])
@@ -122,6 +131,6 @@ def test_a_broken_file(segmenter, tmp_path, name):
 
 
 def test_a_folder_without_thresholds(segmenter, tmp_path):
-    folder = Segmenter(segmenter.model, {"resize": None}, segmenter.history).save(tmp_path / "model")
+    folder = Segmenter(segmenter.model, {"resize": None}, history=segmenter.history).save(tmp_path / "model")
     with pytest.raises(ValueError, match="settings.json: no 'thresholds'"):
         Segmenter.load(folder)

@@ -8,6 +8,7 @@ from scipy import ndimage as ndi
 
 from nuclei import splits
 from nuclei.data import Sample
+from nuclei.files import write_json
 from nuclei.splits import (
     HELD_OUT,
     balanced_weights,
@@ -16,7 +17,7 @@ from nuclei.splits import (
     joins,
     load_split,
     mosaic,
-    save_split,
+    split_ids,
 )
 
 
@@ -132,10 +133,22 @@ def test_rare_types_are_shown_more_often():
 
 def test_a_split_is_read_back(tiles, tmp_path):
     train, validation = splits.split(tiles)
-    save_split(tmp_path / "split.json", train, validation)
+    write_json(tmp_path / "split.json", split_ids(train, validation))
     again = load_split(tmp_path / "split.json", tiles)
     assert (ids(train), ids(validation)) == tuple(map(ids, again))
-    assert ids(splits.unseen(tiles, tmp_path / "split.json")) == ids(validation)
+
+
+def test_only_what_a_model_has_not_learned_from_may_judge_it(tiles):
+    assert ids(splits.unseen(tiles, ["0", "1", "elsewhere"])) == [str(k) for k in range(2, 10)]
+    with pytest.raises(ValueError, match="learned from all 10 samples: none is left to judge it"):
+        splits.unseen(tiles, ids(tiles))
+
+
+def test_tiles_of_the_embedded_sample_may_not_judge_who_knows_their_field(tiles):
+    source, sibling = sorted(HELD_OUT)[:2]
+    tile = as_sample(f"{source}-r0c0", texture(1))
+    assert ids(splits.unseen([*tiles[:2], tile], ["0"])) == ["1", tile.id]
+    assert ids(splits.unseen([*tiles[:2], tile], ["0", sibling])) == ["1"]
 
 
 # --- bad input ------------------------------------------------------------------------------------------
@@ -176,13 +189,13 @@ def test_a_split_by_hand_that_leaks(tiles, tmp_path):
 
 
 def test_a_split_file_of_other_samples(tiles, tmp_path):
-    save_split(tmp_path / "split.json", tiles[:5], tiles[5:])
+    write_json(tmp_path / "split.json", split_ids(tiles[:5], tiles[5:]))
     with pytest.raises(ValueError, match="split.json: 1 ids are not among the samples, such as '3'"):
         load_split(tmp_path / "split.json", tiles[:3] + tiles[4:])
 
 
 def test_a_split_file_with_an_id_on_both_sides(tiles, tmp_path):
-    save_split(tmp_path / "split.json", tiles[:6], tiles[5:])
+    write_json(tmp_path / "split.json", split_ids(tiles[:6], tiles[5:]))
     with pytest.raises(ValueError, match="1 ids are both in train and in validation, such as '5'"):
         load_split(tmp_path / "split.json", tiles)
 
