@@ -156,7 +156,7 @@ def gallery(
     images : list of (H, W, 3) uint8; truths, predicted : lists of (H, W) labels or bool, 0 = background
     """
     rows = math.ceil(len(images) / columns)
-    figure, axes = _grid(rows, columns, title, row_height=WIDTH / columns + 0.15)
+    figure, axes = _grid(rows, columns, title, row_height=WIDTH / columns + 0.45)
     for axis in axes.flat[len(images) :]:
         axis.remove()
     for axis, image, truth, guess, text in zip(axes.flat, images, truths, predicted, titles, strict=False):
@@ -393,9 +393,9 @@ def architecture(model, size: int = 128) -> Figure:
 
 
 def _grid(rows: int, columns: int, title: str, row_height: float) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(WIDTH, rows * row_height + 0.55 * bool(title)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
-    figure.suptitle(f"{title}\n" if title else "", linespacing=0.4)
+    figure = Figure(figsize=(WIDTH, rows * row_height + 0.5 * bool(title)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.01, hspace=0)
+    figure.suptitle(title)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])

@@ -1,6 +1,5 @@
 """The notebooks as a user runs them: papermill with other parameters, and nbval on what they show."""
 
-import inspect
 import json
 import subprocess
 import sys
@@ -53,21 +52,20 @@ def run(stem, tmp_path, **parameters):
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
 
+def nbval(path):
+    """Run every cell and compare the outputs of those tagged nbval-check-output."""
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", path]
+    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_show_what_they_are_committed_with(path, tmp_path):
-    """nbval runs every cell and compares those tagged nbval-check-output."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval-lax",
-        "--nbval-current-env",
-        "-p",
-        "no:cacheprovider",
-        path,
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    """Every cell runs, in a copy that writes elsewhere; outputs of tagged cells are compared."""
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text().replace("runs/demo", str(tmp_path / "demo")))
+    done = nbval(copy)
     assert done.returncode == 0, done.stdout
+    assert (tmp_path / "demo" / "plot").exists()
 
 
 def test_nbval_sees_a_changed_output(tmp_path):
@@ -75,20 +73,13 @@ def test_nbval_sees_a_changed_output(tmp_path):
     content = nbformat.read(notebook("03_evaluate"), as_version=4)
     kept = [cell for cell in content.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
     content.cells = [*content.cells[1:4], kept[0]]  # parameters, imports, and the example made by hand
-    for changed, expected in ((False, 0), (True, 1)):
-        if changed:
-            (output,) = kept[0].outputs
-            output["data"]["text/plain"] = output["data"]["text/plain"].replace("0.8", "0.9")
-        nbformat.write(content, tmp_path / "broken.ipynb")
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--nbval-lax",
-            "--nbval-current-env",
-            tmp_path / "broken.ipynb",
-        ]
-        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == expected
+    copy = tmp_path / "copy.ipynb"
+    nbformat.write(content, copy)
+    assert nbval(copy).returncode == 0
+    (output,) = kept[0].outputs
+    output["data"]["text/plain"] = output["data"]["text/plain"].replace("0.8", "0.9")
+    nbformat.write(content, copy)
+    assert nbval(copy).returncode == 1
 
 
 @pytest.mark.parametrize("stem", SMALL)
@@ -166,4 +157,3 @@ def test_parameters_document_themselves():
         for name, parameter in names(stem).items():
             assert parameter["help"], f"{stem}: {name} has no comment"
             assert parameter["inferred_type_name"] not in ("None", ""), f"{stem}: {name} has no type"
-    assert inspect.signature(papermill.inspect_notebook)

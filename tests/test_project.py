@@ -7,7 +7,8 @@ import tomllib
 import pytest
 import yaml
 
-from nuclei import ROOT
+from nuclei import ROOT, cli
+from nuclei.splits import HELD_OUT
 
 README = (ROOT / "README.md").read_text()
 
@@ -43,11 +44,29 @@ def test_the_readme_tells_the_scores_of_the_last_run():
         )
         assert row in README, row
     assert metrics["data"]["fingerprint"] in README
+    assert f"| {metrics['best_epoch']} of {metrics['epochs']} |" in README
+    assert f"{metrics['images']} validation images" in README
+    assert f"{metrics['val_score']:.3f}" in README
 
 
 def test_the_published_accuracy_is_beaten():
     metrics = json.loads((ROOT / "plot" / "metrics.json").read_text())
     assert metrics["val_accuracy"] > 0.96804
+
+
+def test_no_number_is_left_open():
+    for path in (ROOT / "README.md", *(ROOT / "notebooks" / "recipes").glob("*.yml")):
+        assert not re.search(r"\b(RUNMIN|MINUTES|SCORE|ACCURACY|TODO)\b", path.read_text()), path
+
+
+def test_the_field_of_the_embedded_sample_taught_no_shipped_model():
+    for path in (ROOT / "saved_model").glob("*/split.json"):
+        split = json.loads(path.read_text())
+        assert set(split["validation"]) >= HELD_OUT and not set(split["train"]) & HELD_OUT
+
+
+def test_the_default_model_is_there():
+    assert (ROOT / cli.MODEL / "model.keras").exists()
 
 
 def test_the_readme_names_only_files_that_are_there():
