@@ -16,6 +16,7 @@ from nuclei import data, metrics
 from nuclei.data import Sample
 from nuclei.files import replacing, write_json
 from nuclei.image_types import IMAGE_TYPES, image_type
+from nuclei.notebook import quiet
 from nuclei.splits import fields
 from nuclei.writers import read_rle_csv
 
@@ -66,7 +67,8 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     images, truth, model, out = Path(images), Path(truth), Path(model), Path(out)
     folder = _check_paths(images, truth, model, out)
     samples, ignored = read_samples(images, truth)
-    from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
+    with quiet():
+        from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
 
     segmenter = Segmenter.load(folder)
     out.mkdir(parents=True, exist_ok=True)
