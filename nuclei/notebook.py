@@ -65,6 +65,10 @@ def check_training(parameters: dict) -> None:
     for name, known in choices.items():
         if parameters[name] not in known:
             raise ValueError(f"{name} is {parameters[name]!r}, expected one of {', '.join(known)}")
+    if parameters["split_by"] not in ("field", "image") and not parameters["split_by"].endswith(".json"):
+        raise ValueError(
+            f"split_by is {parameters['split_by']!r}, expected field, image, or a path of a split.json"
+        )
     for name in ("resize", "crop"):
         side = parameters[name]
         if side is not None and (side < 32 or side % 32):
