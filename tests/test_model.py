@@ -1,4 +1,6 @@
 import json
+import sys
+import types
 from pathlib import Path
 
 import keras
@@ -34,6 +36,21 @@ def described(block):
 def test_upsample_is_the_pix2pix_block():
     found, expected = described(upsample(64, 3))
     assert found == expected
+
+
+def test_tensorflow_examples_own_block_is_used_where_it_is_installed(monkeypatch):
+    asked = []
+    package = "tensorflow_examples"
+    for name in (
+        package,
+        f"{package}.models",
+        f"{package}.models.pix2pix",
+        f"{package}.models.pix2pix.pix2pix",
+    ):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules[name].upsample = lambda filters, size: asked.append((filters, size))
+    upsample(64, 3)
+    assert asked == [(64, 3)]
 
 
 def test_tensorflow_examples_own_block_is_the_same():
