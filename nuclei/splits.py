@@ -99,7 +99,7 @@ def _halves(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def fields(samples: list[Sample]) -> np.ndarray:
     """Return for each sample the number of its field of view: (N,) int, equal for tiles of one field.
 
-    Tiles of one image that share their id up to a "-", as those of the embedded sample, are one field too.
+    Tiles of the embedded sample, named after the image of `HELD_OUT` they are cut from, are one field too.
     """
     pairs = [(join.first, join.second) for join in joins(samples)]
     first: dict[str, int] = {}
