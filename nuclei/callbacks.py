@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from nuclei import instances, metrics, pipeline, plot
+from nuclei import instances, pipeline, plot
 from nuclei.data import Sample
 from nuclei.files import write_json
 
@@ -128,8 +128,9 @@ class EpochCounter(keras.callbacks.Callback):
 class InstanceScore(keras.callbacks.Callback):
     """Add ``val_score`` to the log: the competition's score on one crop of each validation sample.
 
-    Thresholds are fixed ones, good enough to compare epochs; the shipped ones are tuned when all is done.
-    Put it before the callbacks that read the log.
+    It is the best of a few foreground thresholds, since how sure of itself a network is changes from epoch to
+    epoch; the thresholds that are shipped are tuned when all is done. Put it before the callbacks that
+    read the log.
 
     Parameters
     ----------
@@ -145,9 +146,9 @@ class InstanceScore(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         maps = self.model.predict(self.images, batch_size=16, verbose=0)
-        predicted = [instances.labels_from_maps(m, 0.4, 0.5, min_area=10) for m in maps]
-        pairs = zip(self.labels, predicted, strict=True)
-        logs["val_score"] = metrics.competition_score([metrics.match(t, p) for t, p in pairs])
+        grid = {"foreground_threshold": [0.4, 0.5, 0.6], "marker_threshold": [0.5], "min_area": [20]}
+        _, scores = instances.tune(maps, self.labels, grid)
+        logs["val_score"] = float(scores.mean(axis=1).max())
 
 
 class PredictionPlot(keras.callbacks.Callback):

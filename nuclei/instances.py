@@ -53,8 +53,17 @@ def instance_target(labels):
     >>> instance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
     [0.0, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 0.0]
     """
+    distance, largest = _distance_to_edge(labels)
+    return np.stack([labels > 0, distance / largest], axis=-1, dtype=np.float32)
+
+
+def _distance_to_edge(labels):
+    """Return the distance to the nucleus's own edge, in pixels, and its largest value in the nucleus.
+
+    Both are (H, W) float64; in background they are 0 and 1.
+    """
     labels = metrics.check_labels(labels)
-    distance = np.zeros(labels.shape, np.float32)
+    distance, largest = np.zeros(labels.shape), np.ones(labels.shape)
     height, width = labels.shape
     for number, box in enumerate(ndi.find_objects(labels), start=1):
         if box is None:
@@ -67,11 +76,22 @@ def instance_target(labels):
         )
         own = labels[box] == number
         away = ndi.distance_transform_edt(own) if not own.all() else np.ones(own.shape)
-        distance[box][own] = away[own] / away.max()
-    return np.stack([labels > 0, distance], axis=-1, dtype=np.float32)
+        distance[box][own], largest[box][own] = away[own], away.max()
+    return distance, largest
 
 
-TARGETS = {"foreground": foreground_target, "instances": instance_target}
+def interior_target(labels):
+    """Foreground, and the inner part of each nucleus: (H, W) integer labels -> (H, W, 2) float32, 0 or 1.
+
+    Channel 1 is 1 where the distance to the nucleus's own edge, see `instance_target`, is above 2 pixels, or
+    at least 0.7 of the nucleus's largest, so that small ones have an inside too.
+    """
+    distance, largest = _distance_to_edge(labels)
+    interior = (distance > 2) | (distance >= 0.7 * largest)
+    return np.stack([labels > 0, interior], axis=-1, dtype=np.float32)
+
+
+TARGETS = {"foreground": foreground_target, "instances": instance_target, "interior": interior_target}
 
 
 def labels_from_maps(
@@ -138,6 +158,16 @@ def _renumber(labels, min_area):
     kept = np.bincount(labels.ravel()) >= max(min_area, 1)
     kept[0] = False
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
+
+
+def median_diameter(labels):
+    """(H, W) integer labels, 0 = background -> diameter in pixels of the circle of the median nucleus's area.
+
+    0 without nuclei.
+    """
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 0]
+    return float(np.sqrt(4 / np.pi * np.median(areas))) if areas.size else 0.0
 
 
 def classical_labels(image, sigma, marker_threshold, min_area=0):

@@ -17,6 +17,24 @@ from nuclei.instances import foreground_target
 Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
+def normalize(image: np.ndarray) -> np.ndarray:
+    """Stretch the grey values of a whole image, so that a dim one looks like a bright one.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        The 1 and 99.8 percentiles over all pixels and colours together, so that colours keep their tone, have
+        become 0 and 255; what lies beyond is cut off. A constant image becomes 0.
+    """
+    low, high = np.percentile(image, (1, 99.8))
+    table = np.clip((np.arange(256) - low) / max(high - low, 1e-6), 0, 1)
+    return np.round(table * 255).astype(np.uint8)[image]
+
+
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize an (H, W, 3) uint8 image to `shape`: bilinear, and anti-aliased where it shrinks."""
     return np.asarray(
@@ -89,11 +107,14 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     Returns
     -------
     image : (H, W, 3) uint8
-        With another brightness, contrast, gamma and colour balance, and at times blurred, noisy or grey.
+        With another brightness, contrast, gamma and colour balance, and at times blurred, noisy, grey or
+        inverted.
     labels : (H, W) int
     """
     image, labels = flip(image, labels, rng)
     x = image.astype(np.float32) / 255
+    if rng.random() < 0.1:
+        x = 1 - x
     if rng.random() < 0.1:
         x = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
     if rng.random() < 0.25:
@@ -120,6 +141,11 @@ def resize_samples(samples: list[Sample], size: int) -> list[Sample]:
         )
     shape = (size, size)
     return [Sample(s.id, resize_image(s.image, shape), resize_labels(s.labels, shape)) for s in samples]
+
+
+def normalize_samples(samples: list[Sample]) -> list[Sample]:
+    """Return the samples with their images stretched by `normalize`."""
+    return [Sample(s.id, normalize(s.image), s.labels) for s in samples]
 
 
 def draw_batch(

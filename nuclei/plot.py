@@ -1,7 +1,7 @@
-"""Figures: functions that take data and return a matplotlib Figure.
+"""Pictures of images and nuclei: functions that take arrays and return a matplotlib Figure.
 
 One colour language throughout, safe for colour-blind readers (Okabe and Ito): what is true is orange,
-what the model predicts is blue, and where both agree is white. Training is grey, validation is blue.
+what the model predicts is blue, and where both agree is white.
 """
 
 import math
@@ -9,23 +9,19 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, FancyArrowPatch, Patch, Rectangle
+from matplotlib.patches import ConnectionPatch, Patch
 from skimage.segmentation import find_boundaries
 
 from nuclei.files import replacing
 
 TRUTH, PREDICTION, BOTH = "#E69F00", "#0090E0", "#FFFFFF"
-TRAINING, VALIDATION, INK = "#8C8C8C", "#0072B2", "#333333"
+INK = "#333333"
 DARK = "#101018"
 
 WIDTH = 9.0
 """Inches: with the text at 9 points, a figure is readable at the width of a README."""
-
-PUBLISHED = ("published baseline", 0.96804)
-"""The best validation pixel accuracy of the published work, at 128 x 128 pixels."""
 
 VIEW = 360
 """Pixels: larger images are shown by the square of this side in their middle."""
@@ -114,6 +110,28 @@ def examples(
         _show(axes[0, column], image, text)
         _show(axes[1, column], outlined(image, {TRUTH: truth}))
     _row_names(axes, ("image", "true nuclei"), ("black", TRUTH))
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def mosaics(
+    pictures: list[np.ndarray], tiles: list[tuple[int, int]], titles: list[str], *, title: str = ""
+) -> Figure:
+    """Show fields of view that were put back together from tiles, with short marks where the seams end.
+
+    pictures : list of (H, W, 3) uint8; tiles : list of (height, width) of one tile in pixels
+    """
+    figure, axes = _grid(1, len(pictures), title, row_height=WIDTH / len(pictures) + 0.3)
+    for axis, picture, (height, width), text in zip(axes[0], pictures, tiles, titles, strict=True):
+        _show(axis, brightened(picture), text)
+        rows, columns = np.arange(1, 9) * height - 0.5, np.arange(1, 9) * width - 0.5
+        axis.set(
+            yticks=rows[rows < picture.shape[0] - 1],
+            xticks=columns[columns < picture.shape[1] - 1],
+            xticklabels=[],
+            yticklabels=[],
+        )
+        axis.tick_params(color=TRUTH, length=6, width=2, right=True)
     return figure
 
 
@@ -207,189 +225,6 @@ def numbered(labels: np.ndarray) -> np.ndarray:
     picture = shades[labels % len(shades)]
     picture[labels == 0] = to_rgb(DARK)
     return picture
-
-
-@matplotlib.rc_context(STYLE)
-def data_set(table: pd.DataFrame) -> Figure:
-    """Show what a data set holds: images of each type, their sizes, nuclei per image, nuclear areas.
-
-    Parameters
-    ----------
-    table : DataFrame, one row an image
-        Columns ``type`` (str), ``height``, ``width`` (pixels), ``nuclei`` (count), ``areas`` (array of the
-        areas of its nuclei in pixels).
-    """
-    figure = Figure(figsize=(WIDTH, 6), layout="constrained")
-    (types, sizes), (counts, areas) = figure.subplots(2, 2)
-    number = table["type"].value_counts()[::-1]
-    types.barh(number.index, number, color=INK, height=0.6)
-    types.bar_label(types.containers[0], padding=3)
-    types.set(title="Images of each type", xlabel="images")
-
-    shapes = table.value_counts(["height", "width"])
-    heights, widths = (shapes.index.get_level_values(name) for name in ("height", "width"))
-    sizes.scatter(widths, heights, s=12 + 340 * shapes / shapes.max(), color=INK, alpha=0.55, linewidth=0)
-    sizes.set(title="Image sizes (a dot's area: how many)", xlabel="width, pixels", ylabel="height, pixels")
-    sizes.margins(0.12)
-
-    counts.hist(table["nuclei"], bins=30, color=INK)
-    counts.axvline(table["nuclei"].median(), color=TRUTH, linewidth=2)
-    counts.set(
-        title=f"Nuclei per image (median {table['nuclei'].median():.0f})", xlabel="nuclei", ylabel="images"
-    )
-    counts.yaxis.get_major_locator().set_params(integer=True)
-
-    names = list(number.index)
-    each = [np.concatenate(list(table.loc[table["type"] == name, "areas"])) for name in names]
-    boxes = areas.boxplot(
-        each, orientation="horizontal", whis=(5, 95), showfliers=False, patch_artist=True, widths=0.5
-    )
-    for box, median in zip(boxes["boxes"], boxes["medians"], strict=True):
-        box.set(facecolor="#D9D9D9", edgecolor=INK)
-        median.set(color=TRUTH, linewidth=2)
-    areas.set(
-        title="Area of a nucleus (5th to 95th percentile)",
-        xlabel="area, pixels",
-        xscale="log",
-        yticklabels=names,
-    )
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def history(
-    table: pd.DataFrame, metric: str, *, label: str, reference: tuple[str, float] | None = None
-) -> Figure:
-    """Show how a quantity went from epoch to epoch, in training and in validation.
-
-    Parameters
-    ----------
-    table : DataFrame with columns ``epoch`` (from 0), `metric` and ``val_<metric>``
-    label : str
-        The quantity's name and unit, for the axis.
-    reference : (name, value), optional
-        A published value to compare with, drawn as a dashed line.
-    """
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    axis = figure.subplots()
-    epochs, validation = table["epoch"] + 1, table[f"val_{metric}"]
-    axis.plot(epochs, table[metric], color=TRAINING, linewidth=2, label="training")
-    axis.plot(epochs, validation, color=VALIDATION, linewidth=2, label="validation")
-    best = validation.idxmin() if metric == "loss" else validation.idxmax()
-    axis.plot(
-        epochs[best],
-        validation[best],
-        "o",
-        color=VALIDATION,
-        label=f"best: {validation[best]:.5f}, epoch {epochs[best]}",
-    )
-    if reference:
-        name, value = reference
-        axis.axhline(value, color=TRUTH, linestyle="--", linewidth=1.5, label=f"{name}: {value:.5f}")
-    axis.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.grid(axis="y")
-    axis.legend(loc="best")
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def architecture(model, size: int = 128) -> Figure:
-    """Draw a U-Net: encoder going down on the left, decoder coming up on the right, skips across.
-
-    Parameters
-    ----------
-    model : keras.Model made by `nuclei.model.unet`; channels and sides are read from it
-    size : int, multiple of 32
-        Side of the input in pixels for which the sides of the feature maps are given.
-
-    Notes
-    -----
-    A block's height goes with the logarithm of its side, its width with that of its channels.
-    """
-    encoder = model.get_layer("encoder")
-    skips = [output.shape[-1] for output in encoder.outputs]
-    blocks = [layer for layer in model.layers if type(layer).__name__ == "Sequential"]
-    filters = [block.layers[0].filters for block in blocks[:4]]
-    detail = len(blocks) > 4  # a last block at full resolution, which also sees the image itself
-    out = model.output_shape[-1]
-    left = [(3, size), *((channels, size // 2 ** (k + 1)) for k, channels in enumerate(skips))]
-    right = [(out, size), *((channels, size // 2 ** (k + 1)) for k, channels in enumerate(reversed(filters)))]
-
-    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-    axis = figure.subplots()
-    middle, drop = 5.0, 1.0
-
-    def block(x, level, channels, side, colour, above):
-        width, height = 0.1 + 0.08 * math.log2(channels + 1), 0.36 + 0.06 * math.log2(side)
-        axis.add_patch(
-            Rectangle((x - width / 2, -level * drop - height / 2), width, height, color=colour, linewidth=0)
-        )
-        side_text = {"ha": "right" if x < middle else "left", "va": "center"}
-        offset = -0.12 if x < middle else 0.12
-        axis.text(
-            x + offset + math.copysign(width / 2, offset), -level * drop, above, fontsize=8, **side_text
-        )
-        return width / 2
-
-    def arrow(start, end, **style):
-        options = {
-            "arrowstyle": "-|>",
-            "mutation_scale": 10,
-            "color": "#777777",
-            "linewidth": 1.2,
-            "shrinkA": 2,
-            "shrinkB": 2,
-        }
-        axis.add_patch(FancyArrowPatch(start, end, **options | style))
-
-    x_left = [1.6 + 0.55 * k for k in range(6)]
-    x_right = [2 * middle - x for x in x_left]
-    for k, (channels, side) in enumerate(left):
-        colour = "#BDBDBD" if k == 0 else TRAINING
-        text = f"image\n{side} × {side} × {channels}" if k == 0 else f"{side} × {side} × {channels}"
-        half = block(x_left[k], k, channels, side, colour, text)
-        if k < 5:
-            arrow((x_left[k], -(k + 0.42) * drop), (x_left[k + 1], -(k + 0.68) * drop))
-        if k < 5 and (k or detail):
-            arrow(
-                (x_left[k] + half, -k * drop),
-                (x_right[k] - 0.1 - 0.04 * math.log2(right[k][0] + 1), -k * drop),
-                linestyle=(0, (4, 3)),
-                color="#AAAAAA",
-            )
-    for k, (channels, side) in enumerate(right):
-        text = f"probability map{'s' if channels > 1 else ''}\n{side} × {side} × {channels}"
-        text = text if k == 0 else f"{side} × {side} × {channels}"
-        block(x_right[k], k, channels, side, PREDICTION if k == 0 else VALIDATION, text)
-        start = x_right[k + 1] if k < 4 else x_left[5] + 0.5
-        arrow((start, -(k + 0.68) * drop), (x_right[k], -(k + 0.42) * drop))
-    axis.text(
-        middle,
-        -0.55,
-        "skip connections: fine detail goes straight across",
-        ha="center",
-        color="#777777",
-        fontsize=8,
-    )
-    axis.text(
-        x_left[0] - 1.1, -4.2, "ENCODER\nMobileNetV2\nwhat is it?", color=INK, fontsize=10, linespacing=1.5
-    )
-    axis.text(
-        x_right[0] + 1.1,
-        -4.2,
-        "DECODER\npix2pix blocks\nwhere is it?",
-        color=VALIDATION,
-        fontsize=10,
-        ha="right",
-        linespacing=1.5,
-    )
-    total = model.count_params()
-    learned = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    axis.set_title(f"U-Net: {total / 1e6:.2f} million weights, of which {learned / 1e6:.2f} million learn")
-    axis.set(xlim=(0.2, 9.8), ylim=(-5.5, 0.7))
-    axis.axis("off")
-    return figure
 
 
 def _grid(rows: int, columns: int, title: str, row_height: float) -> tuple[Figure, np.ndarray]:

@@ -1,6 +1,5 @@
 """Score a model on a folder of images whose nuclei are known, and keep what it found."""
 
-import contextlib
 import io
 from collections.abc import Callable
 from functools import partial
@@ -9,18 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import tifffile
 from tqdm.auto import tqdm
 
 from nuclei import data, metrics
 from nuclei.data import Sample
-from nuclei.files import replacing, write_json
+from nuclei.files import write_json
 from nuclei.image_types import IMAGE_TYPES, image_type
 from nuclei.notebook import quiet
+from nuclei.paths import model_folder, output_folder
+from nuclei.readers import SUFFIXES, read_picture
+from nuclei.rle import read_rle_csv
 from nuclei.splits import fields
-from nuclei.writers import read_rle_csv
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+from nuclei.writers import write_labels
 
 RATES = ("ap", "f1", "precision", "recall", "panoptic_quality")
 
@@ -44,7 +43,7 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         A folder or zip in the official layout (``<id>/images/<id>.png``), or a folder of image files, each of
         which is named by its stem.
     truth : str or Path
-        A solution CSV, see `nuclei.writers.read_rle_csv`; or a folder or zip in the official layout
+        A solution CSV, see `nuclei.rle.read_rle_csv`; or a folder or zip in the official layout
         (``<id>/masks/*.png``, perhaps that of `images`); or a folder of label images with the images' stems.
     model : str or Path
         A model's folder; a relative one may also start from the repository's root.
@@ -64,8 +63,11 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         Anything is missing, broken or does not fit together. All input is read before the first image is
         segmented, and nothing is written before.
     """
-    images, truth, model, out = Path(images), Path(truth), Path(model), Path(out)
-    folder = _check_paths(images, truth, model, out)
+    images, truth = Path(images), Path(truth)
+    for name, path in (("IMAGES", images), ("--truth", truth)):
+        if not path.exists():
+            raise FileNotFoundError(f"{name} {path}: no such file or folder; check the path")
+    folder, out = model_folder(model), output_folder(out)
     samples, ignored = read_samples(images, truth)
     with quiet():
         from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
@@ -76,13 +78,10 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     results = []
     bar = tqdm(samples, "segmenting", unit="image", disable=None)
     for sample, field in zip(bar, fields(samples), strict=True):
-        labels = segmenter.labels(sample.image)
+        labels = segmenter(sample.image)
         write_labels(out / "labels" / f"{sample.id}.tif", labels)
-        match = metrics.match(sample.labels, labels)
-        pixels = metrics.pixel_counts(sample.labels, labels)
-        results.append(Result(sample.id, image_type(sample.image), int(field), match, pixels))
+        results.append(compare(sample, labels, field))
 
-    groups = {kind: [r for r in results if r.type == kind] for kind in IMAGE_TYPES}
     report = {
         "images": str(images),
         "truth": str(truth),
@@ -90,11 +89,18 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         "versions": versions(),
         "ignored": ignored,
         "all": measures_with_interval(results),
-        "by_type": {kind: measures_with_interval(group) for kind, group in groups.items() if group},
+        "by_type": measures_by_type(results),
         "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
     }
     write_json(out / "scores.json", report)
     return report
+
+
+def compare(sample: Sample, labels: np.ndarray, field: int) -> Result:
+    """Count what (H, W) predicted `labels` got right in a sample of the field of view `field`."""
+    match = metrics.match(sample.labels, labels)
+    pixels = metrics.pixel_counts(sample.labels, labels)
+    return Result(sample.id, image_type(sample.image), int(field), match, pixels)
 
 
 def measures(results: list[Result]) -> dict:
@@ -124,10 +130,10 @@ def measures_with_interval(results: list[Result]) -> dict:
     return measures(results) | {"interval": list(interval)}
 
 
-def write_labels(path: Path, labels: np.ndarray) -> None:
-    """Write (H, W) labels as a TIFF of 16 bits, or of 32 where there are too many nuclei."""
-    with replacing(path) as temporary:
-        tifffile.imwrite(temporary, labels.astype(np.uint16 if labels.max() <= 65535 else np.uint32))
+def measures_by_type(results: list[Result]) -> dict[str, dict]:
+    """Return `measures_with_interval` of each image type that there is, in the order of `IMAGE_TYPES`."""
+    groups = {kind: [r for r in results if r.type == kind] for kind in IMAGE_TYPES}
+    return {kind: measures_with_interval(group) for kind, group in groups.items() if group}
 
 
 def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
@@ -203,30 +209,8 @@ def read_image(id: str, read: Callable[[], np.ndarray]) -> np.ndarray:
         raise ValueError(f"image {id}: {error}") from error
 
 
-def _check_paths(images: Path, truth: Path, model: Path, out: Path) -> Path:
-    """Return the model's folder, or say which of the paths cannot be right."""
-    for name, path in (("IMAGES", images), ("--truth", truth)):
-        if not path.exists():
-            raise FileNotFoundError(f"{name} {path}: no such file or folder; check the path")
-    folder = model if model.exists() else data.ROOT / model
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"--model {model}: no such folder, expected that of a trained model. "
-            "saved_model/ holds those that are shipped, and 02_train writes one."
-        )
-    for path in (out, *out.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(
-                f"--out {out}: {path} is a file, expected a folder or a new name; choose another"
-            )
-    return folder
-
-
 def _read_picture(read: Callable[[str], bytes], name: str) -> np.ndarray:
-    if name.lower().endswith((".tif", ".tiff")):
-        with contextlib.suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says why
-            return tifffile.imread(io.BytesIO(read(name)))
-    return data.decode(read, name)
+    return read_picture(io.BytesIO(read(name)), name=name).image
 
 
 def _some(ids: list[str]) -> str:

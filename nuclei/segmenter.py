@@ -4,9 +4,11 @@ import json
 import os
 import platform
 import shutil
+import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -15,11 +17,12 @@ from skimage.transform import resize
 
 from nuclei.data import as_rgb8
 from nuclei.files import write_json
-from nuclei.instances import labels_from_maps
-from nuclei.pipeline import resize_image
+from nuclei.instances import labels_from_maps, median_diameter
+from nuclei.pipeline import normalize, resize_image
 
 STRIDE = 32
 """Pixels. The encoder halves the image five times, so sides must be multiples of it."""
+
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
@@ -31,9 +34,12 @@ class Segmenter:
     model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
+        ``normalize``: whether grey values are stretched first, see `nuclei.pipeline.normalize`;
         ``rescale_below``: diameter in pixels; an image whose median nucleus is smaller is looked at again at
         twice its scale; 0 or absent for never;
+        ``diameters``: those of the smallest and largest nuclei it has learned from, in pixels;
         ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
+        ``cross_tuned``: the same for each half of the validation ``images``, chosen by the other half;
         and all that tells where the model came from: parameters, data, versions.
     split : dict
         ``train`` and ``validation``: ids of the images that it has learned from, and of those that judged it.
@@ -99,46 +105,104 @@ class Segmenter:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
 
-    def maps(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, **options) -> np.ndarray:
+        """Return the nuclei of an image: (H, W) int32, 0 = background, 1..N = one each; see `maps`."""
+        return self.labels_from_maps(self.maps(image, **options))
+
+    def maps(
+        self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
+    ) -> np.ndarray:
         """Return what the model sees in an image.
 
         Parameters
         ----------
         image : any image that `nuclei.data.as_rgb8` takes, of any size
+        scale : float or "auto"
+            How many times the image is magnified before the model looks at it. "auto" looks once as it is,
+            and at twice the scale where the nuclei found are small (``rescale_below`` in the settings).
+        augment : bool
+            Whether to average over the image and its three mirror images: four times the work.
 
         Returns
         -------
-        (H, W, C) float32, 0-1; channel 0 is the probability that a pixel lies in a nucleus
+        (H, W, C) float32, 0-1
+            Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, the
+            distance to the nucleus's edge as `nuclei.instances.instance_target` defines it.
+
+        Raises
+        ------
+        ValueError
+            The image has a shape that is no image's, or `scale` is neither "auto" nor above 0.
+
+        Warns
+        -----
+        UserWarning
+            The median nucleus is smaller or larger than those that the model has learned from.
         """
+        if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
+            raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
         image = as_rgb8(image)
+        if self.settings.get("normalize"):
+            image = normalize(image)
         if size := self.settings["resize"]:
-            return self._maps_of(resize_image(image, (size, size)), image.shape[:2])
-        maps = self._maps_of(image, image.shape[:2])
-        if 0 < self._median_diameter(maps) < self.settings.get("rescale_below", 0):
-            doubled = resize_image(image, (2 * image.shape[0], 2 * image.shape[1]))
-            maps = self._maps_of(doubled, image.shape[:2])
+            return self._look(image, (size, size), augment)
+        factor = 1 if scale == "auto" else scale
+        maps = self._look(image, _scaled(image, factor), augment)
+        diameter = median_diameter(self.labels_from_maps(maps))
+        if scale == "auto" and 0 < diameter < self.settings.get("rescale_below", 0):
+            factor = 2
+            maps = self._look(image, _scaled(image, factor), augment)
+            diameter = median_diameter(self.labels_from_maps(maps))
+        self._check_size(diameter, factor)
         return maps
 
-    def labels(self, image: np.ndarray) -> np.ndarray:
-        """Return the nuclei of an image, see `maps`: (H, W) int32, 0 = background, 1..N = one each."""
-        return self.labels_from_maps(self.maps(image))
-
     def labels_from_maps(self, maps: np.ndarray) -> np.ndarray:
-        """Return the nuclei in the (H, W, C) maps that `maps` gave, as `labels` does."""
+        """Return the nuclei in the (H, W, C) maps that `maps` gave: (H, W) int32, 0 = background."""
         return labels_from_maps(maps, **self.settings["thresholds"])
 
-    def _maps_of(self, image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return the maps of an image of any size, brought to `shape`."""
+    def unbiased_labels(self, maps: np.ndarray, id: str) -> np.ndarray:
+        """Return the labels in the maps of an image, with thresholds in whose choice it had no say.
+
+        Validation images were tuned in two halves, and each gets what the other half chose. Images with any
+        other `id` get the model's own thresholds, as in `labels_from_maps`.
+        """
+        for half in self.settings.get("cross_tuned", []):
+            if id in half["images"]:
+                return labels_from_maps(maps, **half["thresholds"])
+        return self.labels_from_maps(maps)
+
+    def _look(self, image: np.ndarray, shape: tuple[int, int], augment: bool) -> np.ndarray:
+        """Return the maps of an image that is looked at in another size, in the image's own size."""
+        seen = image if image.shape[:2] == shape else resize_image(image, shape)
+        mirrors = (
+            [np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]] if augment else [np.s_[:, :]]
+        )
+        maps = np.mean([self._predict(seen[m])[m] for m in mirrors], axis=0)
+        return (
+            maps if shape == image.shape[:2] else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
+        )
+
+    def _predict(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 of any size -> (H, W, C) float32."""
         height, width = image.shape[:2]
         padding = [(0, -side % STRIDE) for side in (height, width)]
         batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None].astype(np.float32)
-        maps = np.asarray(self.model(batch, training=False))[0, :height, :width]
-        return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
+        return np.asarray(self.model(batch, training=False))[0, :height, :width]
 
-    def _median_diameter(self, maps: np.ndarray) -> float:
-        """Return the diameter in pixels of the circle of the median nucleus's area; 0 without nuclei."""
-        areas = np.bincount(self.labels_from_maps(maps).ravel())[1:]
-        return float(np.sqrt(4 / np.pi * np.median(areas))) if len(areas) else 0.0
+    def _check_size(self, diameter: float, factor: float) -> None:
+        """Warn where the median nucleus, as the model saw it, is of a size that it has not learned."""
+        low, high = self.settings.get("diameters", (0, np.inf))
+        if diameter and not low <= diameter * factor <= high:
+            warnings.warn(
+                f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of {factor:g}; the "
+                f"model has learned from {low:.0f} to {high:.0f} pixels. Look at the result; "
+                f"a scale of about {np.sqrt(low * high) / diameter:.2g} may do better.",
+                stacklevel=3,
+            )
+
+
+def _scaled(image: np.ndarray, factor: float) -> tuple[int, int]:
+    return tuple(max(1, round(factor * side)) for side in image.shape[:2])
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.draw import disk
 
 from nuclei import instances, metrics
-from nuclei.instances import instance_target, labels_from_maps
+from nuclei.instances import instance_target, interior_target, labels_from_maps, median_diameter
 
 THRESHOLDS = {"foreground_threshold": 0.5, "marker_threshold": 0.5}
 label_images = arrays(np.int32, (9, 8), elements=st.integers(0, 3))
@@ -262,3 +262,20 @@ def test_cross_tune_needs_two_fields_and_one_entry_an_image(groups):
     index = pd.MultiIndex.from_tuples([(0,)], names=["min_area"])
     with pytest.raises(ValueError, match="expected two fields or more for 2 images"):
         instances.cross_tune(pd.DataFrame([[1, 1]], index=index), groups)
+
+
+def test_median_diameter_is_that_of_the_median_area():
+    labels = np.zeros((20, 20), int)
+    labels[0, 0], labels[4:8, 4:8], labels[10:20, 10:20] = 1, 3, 4  # areas 1, 16, 100; no nucleus 2
+    assert median_diameter(labels) == pytest.approx(2 * np.sqrt(16 / np.pi))
+    assert median_diameter(np.zeros((4, 4), int)) == 0
+
+
+def test_the_interior_is_two_pixels_from_the_edge_or_the_middle_of_what_is_small():
+    labels = np.zeros((12, 20), int)
+    labels[1:11, 1:11], labels[1:11, 11:14] = 1, 2  # a square and, touching it, a strip of three pixels
+    foreground, interior = np.moveaxis(interior_target(labels), -1, 0)
+    assert np.array_equal(foreground, labels > 0)
+    expected = np.zeros(labels.shape)
+    expected[3:9, 3:9] = expected[2:10, 12] = 1
+    assert np.array_equal(interior, expected)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from nuclei import model, plot
+from nuclei import charts, model
 from nuclei.model import freeze_encoder, unet, upsample
 from nuclei.pipeline import draw_batch
 
@@ -79,7 +79,7 @@ def test_maps_are_as_large_as_the_image(small_unet, shape):
 @pytest.mark.parametrize("detail_filters", [0, 8])
 def test_the_drawing_tells_the_sizes_of_the_network(detail_filters):
     network = unet(encoder_weights=None, encoder_trainable=True, detail_filters=detail_filters, channels=2)
-    (axis,) = plot.architecture(network, 64).axes
+    (axis,) = charts.architecture(network, 64).axes
     texts = {text.get_text() for text in axis.texts}
     assert {"32 × 32 × 96", "2 × 2 × 320", "4 × 4 × 512", "32 × 32 × 64"} <= texts
     assert "probability maps\n64 × 64 × 2" in texts
@@ -163,3 +163,36 @@ def test_imagenet_without_network(monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", unreachable)
     with pytest.raises(FileNotFoundError, match='"imagenet" could not be downloaded.*pass its path'):
         unet(encoder_weights="imagenet")
+
+
+def square(side=16, corner=4, size=8):
+    target = np.zeros((1, side, side, 2), np.float32)
+    target[0, corner : corner + size, corner : corner + size] = 1
+    return target
+
+
+def test_the_loss_of_a_guess_is_the_sum_of_its_three_parts():
+    target = square()
+    maps = np.full(target.shape, 0.5, np.float32)
+    cross_entropy = -np.log(0.505)
+    dice = 1 - (2 * 64 * 0.5 + 1) / (64 + 256 * 0.5 + 1)
+    loss = np.asarray(model.instance_loss()(target, maps))
+    assert loss.shape == (1,) and loss[0] == pytest.approx(cross_entropy + dice + 2 * 0.5, rel=1e-5)
+
+
+def test_no_maps_lose_less_than_the_target():
+    target = square()
+    for edge_weight in (0, 4):
+        loss = model.instance_loss(edge_weight)
+        perfect = float(loss(target, target)[0])
+        assert -0.005 < perfect < 0.001
+        assert perfect < float(loss(target, np.clip(target, 0.1, 0.9))[0])
+
+
+def test_an_error_at_the_edge_weighs_more_where_edges_do():
+    target = square(32, 8, 16)
+    at_edge, inside = target.copy(), target.copy()
+    at_edge[0, 8, 16, 0] = inside[0, 16, 16, 0] = 0
+    alike, weighed = model.instance_loss(), model.instance_loss(edge_weight=4)
+    assert float(alike(target, at_edge)[0]) == pytest.approx(float(alike(target, inside)[0]))
+    assert float(weighed(target, at_edge)[0]) > float(weighed(target, inside)[0]) + 0.01

@@ -9,6 +9,8 @@ from nuclei.pipeline import (
     disturb,
     draw_batch,
     flip,
+    normalize,
+    normalize_samples,
     resize_image,
     resize_labels,
     resize_samples,
@@ -70,14 +72,15 @@ def test_flip_draws_all_eight_ways_and_moves_both_alike():
 
 def test_disturb_changes_the_picture_but_not_the_labels(squares):
     image, labels = squares[0].image, squares[0].labels
-    seen = set()
+    seen, brighter = set(), []
     for seed in range(40):
         changed, moved = disturb(image, labels, np.random.default_rng(seed))
         assert changed.shape == image.shape and changed.dtype == np.uint8
         assert np.array_equal(np.bincount(moved.ravel()), np.bincount(labels.ravel()))
-        assert changed[moved == 3].mean() > changed[moved == 0].mean(), "nuclei stay brighter where they are"
+        brighter.append(changed[moved == 3].mean() > changed[moved == 0].mean())
         seen.add(changed.tobytes())
     assert len(seen) == 40
+    assert 0.75 < np.mean(brighter) < 1, "one in ten is inverted, the others stay brighter where they are"
 
 
 @pytest.mark.parametrize("scale, area", [(0.5, 100), (1, 400), (2, 1600)])
@@ -168,3 +171,32 @@ def test_same_seed_same_batches_and_each_epoch_its_own(squares):
 def test_validation_batches_stay_in_order(squares):
     ((images, _),) = batches(squares, size=64, shuffle=False, augment=None)
     assert np.array_equal(images, np.stack([s.image for s in squares]))
+
+
+def test_normalize_stretches_between_percentiles():
+    ramp = np.arange(100, 200).astype(np.uint8).repeat(10)
+    image = np.repeat(ramp.reshape(25, 40, 1), 3, axis=-1)
+    low, high = np.percentile(image, (1, 99.8))
+    stretched = normalize(image)
+    assert stretched.dtype == np.uint8 and stretched.min() == 0 and stretched.max() == 255
+    expected = np.clip((image - low) / (high - low), 0, 1) * 255
+    assert np.abs(stretched - expected).max() <= 0.5
+
+
+def test_normalize_makes_dim_and_bright_alike():
+    image = np.random.default_rng(0).integers(0, 60, (40, 50, 3)).astype(np.uint8)
+    assert np.array_equal(normalize(image), normalize(image * 3 + 20))
+
+
+def test_normalize_keeps_the_order_of_colours_and_blackens_what_is_constant():
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[...] = (10, 20, 90)
+    red, green, blue = normalize(image)[0, 0]
+    assert red < green < blue
+    assert not normalize(np.full((8, 8, 3), 77, np.uint8)).any()
+
+
+def test_normalized_samples_keep_ids_and_labels(squares):
+    (seen, *_), (sample, *_) = normalize_samples(squares), squares
+    assert seen.id == sample.id and seen.labels is sample.labels
+    assert np.array_equal(seen.image, normalize(sample.image))

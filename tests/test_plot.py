@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from nuclei import plot
+from nuclei import charts, metrics, plot
 
 ORANGE, BLUE = (
     np.round(np.multiply(to_rgb(c), 255)).astype(int).tolist() for c in (plot.TRUTH, plot.PREDICTION)
@@ -72,9 +72,10 @@ def test_every_figure_can_be_drawn_and_saved(pair, tmp_path):
         "examples": plot.examples([image] * 3, [labels] * 3, ["a", "b", "c"]),
         "predictions": plot.predictions([image] * 2, [foreground] * 2, [foreground * 0.7] * 2, title="t"),
         "gallery": plot.gallery([image] * 5, [labels] * 5, [labels] * 5, list("abcde"), title="t"),
-        "data_set": plot.data_set(table),
+        "data_set": charts.data_set(table),
         "pipeline": plot.pipeline(image, foreground[..., None] * 0.9, labels, labels),
-        "history": plot.history(log, "loss", label="loss", reference=("published", 0.6)),
+        "mosaics": plot.mosaics([image] * 2, [(20, 30)] * 2, ["a", "b"]),
+        "history": charts.history(log, "loss", label="loss", reference=("published", 0.6)),
     }
     before = dict(matplotlib.rcParams)
     for name, figure in figures.items():
@@ -87,7 +88,7 @@ def test_every_figure_can_be_drawn_and_saved(pair, tmp_path):
 
 def test_a_history_names_its_best_epoch():
     log = pd.DataFrame({"epoch": [0, 1, 2], "accuracy": [0.5, 0.8, 0.9], "val_accuracy": [0.6, 0.75, 0.7]})
-    (axis,) = plot.history(log, "accuracy", label="pixel accuracy").axes
+    (axis,) = charts.history(log, "accuracy", label="pixel accuracy").axes
     texts = [text.get_text() for text in axis.get_legend().get_texts()]
     assert "best: 0.75000, epoch 2" in texts and axis.get_ylabel() == "pixel accuracy"
 
@@ -103,3 +104,33 @@ def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path, monkeypatch)
     with pytest.raises(OSError):
         plot.save(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_seams_are_marked_where_tiles_meet(pair):
+    image, _ = pair
+    (axis,) = plot.mosaics([image], [(20, 30)], ["field"]).axes
+    assert axis.get_yticks().tolist() == [19.5] and axis.get_xticks().tolist() == [29.5]
+
+
+def test_precision_curves_are_what_they_were_given():
+    ap = pd.Series([0.8, 0.4], index=[0.5, 0.75])
+    (axis,) = charts.precision_curves({"model": ap, "other": ap / 2}).axes
+    assert [line.get_ydata().tolist() for line in axis.lines] == [[0.8, 0.4], [0.4, 0.2]]
+    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["model: mean 0.600", "other: mean 0.300"]
+
+
+def test_scores_by_type_show_score_and_interval():
+    row = {"score": 0.5, "interval": [0.4, 0.7], "images": 3}
+    table = pd.DataFrame({"tissue": row, "culture": row | {"score": 0.9, "interval": [0.9, 0.9]}}).T
+    (axis,) = charts.scores_by_type(table).axes
+    assert [bar.get_width() for bar in axis.patches] == [0.9, 0.5]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["culture (3)", "tissue (3)"]
+
+
+def test_recall_by_size_leaves_empty_sizes_out():
+    labels = np.zeros((40, 40), int)
+    labels[:4, :10], labels[20:, 20:] = 1, 2
+    table = metrics.recall_by_area([metrics.match(labels, np.where(labels == 2, 1, 0))])
+    (axis,) = charts.recall_by_size(table).axes
+    assert [t.get_text() for t in axis.texts] == ["0% of 1", "100% of 1"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["6 to 9", "18 to 26"]

@@ -1,3 +1,6 @@
+import re
+import warnings
+
 import keras
 import numpy as np
 import pandas as pd
@@ -48,7 +51,7 @@ def test_an_image_of_the_right_size_goes_through_untouched(segmenter, image):
 def test_labels_follow_the_thresholds(segmenter, image):
     maps = segmenter.maps(image)
     thresholds = THRESHOLDS | {"foreground_threshold": float(np.median(maps))}
-    labels = Segmenter(segmenter.model, {"resize": None, "thresholds": thresholds}).labels(image)
+    labels = Segmenter(segmenter.model, {"resize": None, "thresholds": thresholds})(image)
     assert np.array_equal(labels, labels_from_maps(maps, **thresholds))
     assert labels.max() > 0 and np.bincount(labels.ravel())[1:].min() >= 5
 
@@ -65,14 +68,14 @@ def test_small_nuclei_are_looked_at_again_at_twice_the_scale(side, seen):
     image[10 : 10 + side, 30 : 30 + side] = 255
     brightness.seen = []
     found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
-    assert np.array_equal(found.labels(image) > 0, image[..., 0] > 0)
+    assert np.array_equal(found(image) > 0, image[..., 0] > 0)
     assert brightness.seen == seen
 
 
 def test_an_empty_image_is_looked_at_once():
     brightness.seen = []
     found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
-    assert found.labels(np.zeros((40, 40, 3), np.uint8)).max() == 0 and len(brightness.seen) == 1
+    assert found(np.zeros((40, 40, 3), np.uint8)).max() == 0 and len(brightness.seen) == 1
 
 
 def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
@@ -134,3 +137,62 @@ def test_a_folder_without_thresholds(segmenter, tmp_path):
     folder = Segmenter(segmenter.model, {"resize": None}, history=segmenter.history).save(tmp_path / "model")
     with pytest.raises(ValueError, match="settings.json: no 'thresholds'"):
         Segmenter.load(folder)
+
+
+def bright(batch, training=False):
+    """A stand-in for a network: both maps are the brightness."""
+    return np.repeat(np.asarray(batch)[..., :1] / 255, 2, axis=-1)
+
+
+def spots(side, size, step):
+    image = np.zeros((side, side, 3), np.uint8)
+    for top in range(step // 4, side - size, step):
+        for left in range(step // 4, side - size, step):
+            image[top : top + size, left : left + size] = 255
+    return image
+
+
+def test_a_scale_changes_what_the_model_sees_but_not_the_size_of_the_maps():
+    brightness.seen = []
+    image = spots(64, 8, 24)
+    found = Segmenter(brightness, {"resize": None, "rescale_below": 99, "thresholds": THRESHOLDS})
+    assert found.maps(image, scale=2).shape == found.maps(image, scale=0.5).shape == (64, 64, 1)
+    assert brightness.seen == [(128, 128), (32, 32)]
+    for wrong in (0, -1, "large", None):
+        with pytest.raises(ValueError, match="scale is .*, expected a number above 0"):
+            found.maps(image, scale=wrong)
+
+
+def test_mirror_images_are_averaged(segmenter, image):
+    image = image[:32, :64]
+    each = [segmenter.maps(image[::a, ::b])[::a, ::b] for a in (1, -1) for b in (1, -1)]
+    assert np.allclose(segmenter.maps(image, augment=True), np.mean(each, axis=0), atol=1e-6)
+    assert not np.allclose(segmenter.maps(image), np.mean(each, axis=0), atol=1e-6)
+
+
+def test_a_dim_image_is_as_good_as_a_bright_one_where_it_is_normalized():
+    image = spots(64, 8, 24)
+    settings = {"resize": None, "normalize": True, "thresholds": THRESHOLDS}
+    assert np.array_equal(Segmenter(bright, settings)(image // 16 + 3), Segmenter(bright, settings)(image))
+    assert Segmenter(bright, settings | {"normalize": False})(image // 16 + 3).max() == 0
+
+
+@pytest.mark.parametrize("size, scale, told", [(8, 1, "8|9"), (16, 1, None), (8, 2, None), (30, 1, "34")])
+def test_nuclei_of_a_size_it_does_not_know_are_told(size, scale, told):
+    settings = {"resize": None, "thresholds": THRESHOLDS, "diameters": [12, 25]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Segmenter(bright, settings).maps(spots(128, size, 48), scale=scale)
+    assert bool(caught) == bool(told)
+    if told:
+        assert re.search(f"({told}) pixels wide.*12 to 25 pixels.*scale of about", str(caught[0].message))
+
+
+def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
+    halves = [
+        {"thresholds": THRESHOLDS | {"foreground_threshold": value}, "images": [id]}
+        for value, id in ((0.2, "a"), (0.8, "b"))
+    ]
+    found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
+    maps = np.full((8, 8, 2), 0.6, np.float32)
+    assert [found.unbiased_labels(maps, id).max() for id in "abc"] == [1, 0, 1]
