@@ -37,9 +37,11 @@ def normalize(image: np.ndarray) -> np.ndarray:
 
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize an (H, W, 3) uint8 image to `shape`: bilinear, and anti-aliased where it shrinks."""
-    return np.asarray(
-        Image.fromarray(np.ascontiguousarray(image)).resize(shape[::-1], Image.Resampling.BILINEAR)
-    )
+    height, width = shape
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    for size in ((width, picture.height), (width, height)):  # Pillow's own order depends on its version
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(picture)
 
 
 def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

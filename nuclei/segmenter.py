@@ -19,10 +19,7 @@ from nuclei.data import as_rgb8
 from nuclei.files import write_json
 from nuclei.instances import labels_from_maps, median_diameter
 from nuclei.pipeline import normalize, resize_image
-
-STRIDE = 32
-"""Pixels. The encoder halves the image five times, so sides must be multiples of it."""
-
+from nuclei.tiles import STRIDE, TILE, tiled_maps
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
@@ -177,17 +174,21 @@ class Segmenter:
         mirrors = (
             [np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]] if augment else [np.s_[:, :]]
         )
-        maps = np.mean([self._predict(seen[m])[m] for m in mirrors], axis=0)
+        maps = np.mean([tiled_maps(self.predict, seen[m])[m] for m in mirrors], axis=0)
         return (
             maps if shape == image.shape[:2] else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
         )
 
-    def _predict(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 of any size -> (H, W, C) float32."""
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Return the model's plain answer: (H, W, 3) uint8 of any size -> (H, W, C) float32."""
         height, width = image.shape[:2]
         padding = [(0, -side % STRIDE) for side in (height, width)]
         batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None].astype(np.float32)
-        return np.asarray(self.model(batch, training=False))[0, :height, :width]
+        if batch.shape[1:3] == (TILE, TILE):  # compiled for the size of tiles: faster, in less memory
+            maps = self.model.predict_on_batch(batch)
+        else:
+            maps = self.model(batch, training=False)
+        return np.asarray(maps)[0, :height, :width]
 
     def _check_size(self, diameter: float, factor: float) -> None:
         """Warn where the median nucleus, as the model saw it, is of a size that it has not learned."""

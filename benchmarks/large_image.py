@@ -1,0 +1,93 @@
+"""Memory and time of labelling a large RGB TIFF tile by tile: python benchmarks/large_image.py MODEL_FOLDER
+
+Draws nuclei of all image types into an uncompressed TIFF (20,000 x 20,000 pixels are 1.2 GB), labels it in a
+process of its own, so that only the labelling is measured, and writes what was found beside this file. The
+model looks at the image in its own scale, whatever its settings say. Needs 3 GB in the folder for temporary
+files, which the variable TMPDIR names.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from nuclei.files import write_json
+from nuclei.image_types import IMAGE_TYPES
+from nuclei.large import LargeTiff, new_label_tiff
+from nuclei.levels import rgb8_converter
+from nuclei.synthetic import draw
+from nuclei.tiles import label_large, windows
+
+BLOCK = 512  # pixels, the side of a drawing
+
+
+def write_image(path: Path, side: int) -> None:
+    """Fill a TIFF with drawings, in random order."""
+    drawings = [draw(image_type, seed, BLOCK)[0] for image_type in IMAGE_TYPES for seed in range(3)]
+    rng = np.random.default_rng(0)
+    image = tifffile.memmap(path, shape=(side, side, 3), dtype=np.uint8, photometric="rgb")
+    for block in windows((side, side), BLOCK, halo=0):
+        height, width = image[block.core].shape[:2]
+        image[block.core] = drawings[rng.integers(len(drawings))][:height, :width]
+    image.flush()
+
+
+def label(path: Path, model: str, tile: int, halo: int) -> dict:
+    """Label the image at `path`, and return what it took."""
+    from nuclei.segmenter import Segmenter, versions
+
+    segmenter = Segmenter.load(model)
+    start = time.perf_counter()
+    with LargeTiff(path) as image, new_label_tiff(path.with_name("labels.tif"), image.shape[:2]) as labels:
+        to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
+        nuclei = label_large(
+            image,
+            lambda part: segmenter.labels_from_maps(segmenter.predict(to_rgb8(part))),
+            labels,
+            tile,
+            halo,
+        )
+        megapixels = image.shape[0] * image.shape[1] / 1e6
+    seconds = time.perf_counter() - start
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+    return {
+        "megapixels": megapixels,
+        "nuclei": nuclei,
+        "seconds": round(seconds, 1),
+        "megapixels_per_second": round(megapixels / seconds, 3),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2),
+        "processors": os.cpu_count(),
+        "machine": platform.machine(),
+        "versions": versions(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="folder of a trained model")
+    parser.add_argument("--side", type=int, default=20_000, help="pixels (%(default)s)")
+    parser.add_argument("--tile", type=int, default=1024, help="pixels (%(default)s)")
+    parser.add_argument("--halo", type=int, default=128, help="pixels (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.tif"
+        write_image(path, arguments.side)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
+            found = child.submit(label, path, arguments.model, arguments.tile, arguments.halo).result()
+    settings = {name: getattr(arguments, name) for name in ("model", "side", "tile", "halo")}
+    write_json(arguments.out, settings | found)
+    print(arguments.out.read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()

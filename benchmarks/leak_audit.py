@@ -1,0 +1,47 @@
+"""How much does a random split flatter? The baseline's recipe under a random and under a grouped split.
+
+    papermill notebooks/02_train.ipynb runs/leak_audit.ipynb -k python3 -f notebooks/recipes/leak_audit.yml
+    python benchmarks/leak_audit.py saved_model/baseline runs/leak_audit/model
+
+reads the two models (the first is shipped, the recipe makes the second) and writes leak_audit.json beside
+this file.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import nuclei
+from nuclei import splits
+
+
+def audit(folder: str, samples: list, fields: dict[str, int]) -> dict:
+    """Return what a model's folder says of its split and its scores."""
+    segmenter = nuclei.Segmenter.load(folder)
+    settings, ids = segmenter.settings, segmenter.split
+    taught = {fields[i] for i in ids["train"]}
+    return {
+        "split_by": settings["parameters"]["split_by"],
+        "seed": settings["parameters"]["seed"],
+        "epochs": len(segmenter.history),
+        "best_epoch": settings["best_epoch"],
+        "validation_images": len(ids["validation"]),
+        "with_sibling_in_training": round(
+            float(np.mean([fields[i] in taught for i in ids["validation"]])), 4
+        ),
+        "val_accuracy": round(settings["val_accuracy"], 5),
+        "val_score": round(settings["val_score"], 5),
+        "data": settings["data"],
+        "versions": settings["versions"],
+    }
+
+
+if __name__ == "__main__":
+    samples = nuclei.load_samples("dsb2018")
+    fields = dict(zip((s.id for s in samples), splits.fields(samples).tolist(), strict=True))
+    found = {
+        name: audit(folder, samples, fields)
+        for name, folder in zip(("random", "grouped"), sys.argv[1:], strict=True)
+    }
+    print(nuclei.write_json(Path(__file__).with_suffix(".json"), found).read_text())

@@ -1,0 +1,158 @@
+"""Images too large for memory: TIFF files read and written window by window."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from nuclei.files import replacing
+from nuclei.tiles import Window
+
+CACHE = 2**28  # bytes of decoded strips or tiles that are kept, as neighbouring windows share them
+
+
+class LargeTiff:
+    """One page of a TIFF file, of which ``tiff[rows, columns]`` reads a window.
+
+    shape : (H, W, C), pixels and channels; C is 1 for grey images
+    dtype : numpy.dtype of the values
+
+    Uncompressed pages are mapped into memory; of others, only the strips or tiles that a window touches are
+    decoded, and some hundred MB of them kept. To be closed, or used in a ``with`` statement.
+
+    Parameters
+    ----------
+    path : str or Path
+    page : int
+        From 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no file.
+    ValueError
+        It is no TIFF, has no such page, or one that cannot be read; at once or when a window is read.
+    """
+
+    def __init__(self, path: str | Path, page: int = 0):
+        self._path = path
+        try:
+            self._file = tifffile.TiffFile(path)
+        except tifffile.TiffFileError as error:
+            raise ValueError(f"{path}: no TIFF file ({error})") from error
+        try:
+            if not 0 <= page < len(self._file.pages):
+                raise ValueError(f"{path}: page {page} was asked for, the file has {len(self._file.pages)}")
+            self._page = page = self._file.pages[page].aspage()
+            if page.dtype is None or page.imagedepth != 1:
+                raise ValueError(f"{path}: the page is {page.shape} of {page.dtype}, expected a flat image")
+            samples, _, height, width, channels = page.shaped  # samples apart, or channels side by side
+            self.shape = height, width, samples * channels
+            self.dtype = page.dtype
+            if page.is_memmappable:
+                stored = np.dtype(self._file.byteorder + page.dtype.char)
+                self._whole = _Mapped(path, stored, page.dataoffsets[0], (samples, height, width, channels))
+                try:
+                    self._whole[:0]  # a file that is cut short fails here, and not hours later
+                except ValueError as error:
+                    raise ValueError(f"{path}: the file is not complete ({error})") from error
+            else:
+                self._whole = None
+                segment_bytes = np.prod(page.chunks) * page.dtype.itemsize
+                self._segment = lru_cache(max(1, CACHE // int(segment_bytes)))(self._decode)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        """Return (h, w, C) of `dtype`."""
+        rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip(window, self.shape[:2], strict=True))
+        part = self._assemble(rows, columns) if self._whole is None else self._whole[:, rows, columns]
+        part = np.moveaxis(part, 0, 2).astype(self.dtype)
+        return part.reshape(*part.shape[:2], self.shape[2])
+
+    def __enter__(self) -> "LargeTiff":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    close = __exit__
+
+    def _assemble(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a window, cut from the strips or tiles that it touches: (samples, h, w, channels)."""
+        samples, _, height, width, channels = self._page.shaped
+        tall, wide = np.minimum(self._page.chunks[:2], (height, width)).tolist()
+        grid = np.arange(np.prod(self._page.chunked)).reshape(samples, -(-height // tall), -(-width // wide))
+        above, before = rows.start // tall, columns.start // wide
+        touched = grid[:, above : -(-rows.stop // tall), before : -(-columns.stop // wide)]
+        above, before = above * tall, before * wide  # from strips or tiles to pixels
+        block = np.zeros((samples, touched.shape[1] * tall, touched.shape[2] * wide, channels), self.dtype)
+        for index in touched.ravel():
+            segment, sample, top, left = self._segment(int(index))
+            top, left = top - above, left - before
+            block[sample, top : top + segment.shape[0], left : left + segment.shape[1]] = segment
+        return block[
+            :, rows.start - above : rows.stop - above, columns.start - before : columns.stop - before
+        ]
+
+    def _decode(self, index: int) -> tuple[np.ndarray, int, int, int]:
+        """Return a strip or tile, (h, w, channels), and where it lies: sample, row, column."""
+        page = self._page
+        place = [page.dataoffsets[index]], [page.databytecounts[index]], [index]
+        try:
+            ((stored, _),) = self._file.filehandle.read_segments(*place)
+            segment, (sample, _, top, left, _), shape = page.decode(
+                stored, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader
+            )
+        except Exception as error:  # every codec has its own
+            raise ValueError(f"{self._path}: part {index} cannot be decoded ({error})") from error
+        return (np.zeros(shape, self.dtype) if segment is None else segment)[0], sample, top, left
+
+
+@contextmanager
+def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Iterator["_Mapped"]:
+    """Write a label image window by window.
+
+    Parameters
+    ----------
+    path : str or Path
+        Written under a temporary name beside it; what was there stays until all is written.
+    shape : (H, W), pixels
+    **options
+        For `tifffile.imwrite`, such as ``resolution`` and ``resolutionunit``; uncompressed.
+
+    Yields
+    ------
+    (H, W) uint32 array_like, all 0
+        To be read and filled through ``labels[rows, columns]``.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for the whole image: at once, where the system can reserve it.
+    """
+    with replacing(path) as temporary:
+        offset = tifffile.memmap(temporary, shape=shape, dtype=np.uint32, **options).offset
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process by a signal
+            with open(temporary, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(temporary))
+        yield _Mapped(temporary, np.uint32, offset, shape, mode="r+")
+
+
+class _Mapped:
+    """An array in a file, mapped anew at each access, so that what was touched does not stay in memory."""
+
+    def __init__(self, path, dtype, offset, shape, mode="r"):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._map = lambda: np.memmap(path, dtype, mode, offset, shape)
+
+    def __getitem__(self, window):
+        return np.array(self._map()[window])
+
+    def __setitem__(self, window, values):
+        self._map()[window] = values

@@ -1,0 +1,81 @@
+"""Grey levels of an image too large for memory.
+
+They come from the whole image, window by window, or else the same nucleus would look different from one tile
+to the next.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nuclei.data import as_rgb8
+from nuclei.tiles import windows
+
+SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
+
+
+def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """Look at a whole image, window by window, to bring any part of it to the model's range.
+
+    Parameters
+    ----------
+    image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array_like
+        As `nuclei.data.as_rgb8` takes, or a `nuclei.large.LargeTiff`.
+    normalize : bool
+        Whether to stretch as `nuclei.pipeline.normalize` does, afterwards.
+
+    Returns
+    -------
+    function
+        Part of the image, (h, w, ...) -> (h, w, 3) uint8: what `as_rgb8` and `normalize` would have made of
+        it as a part of the whole.
+
+    Notes
+    -----
+    The percentiles are exact for integers of 8 and 16 bits, whose values are counted. For other types they
+    come from some four million values, on a regular grid.
+    """
+    first = second = (0, 255)
+    if image.dtype != np.uint8 or normalize:
+        values, counts = _distribution(image)
+        if image.dtype != np.uint8:
+            first = _percentiles(values, counts, (0.1, 99.9))
+        if normalize:
+            counts = np.bincount(_stretch(values, *first), counts, minlength=256)
+            second = _percentiles(np.arange(256), counts, (1, 99.8))
+
+    def convert(part: np.ndarray) -> np.ndarray:
+        for limits in (first, second):
+            part = part if part.dtype == np.uint8 and limits == (0, 255) else _stretch(part, *limits)
+        return as_rgb8(part)
+
+    return convert
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Bring low..high to 0..255 uint8; not a number becomes 0."""
+    scaled = (values.astype(np.float32) - low) / max(high - low, 1e-12)
+    return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)
+
+
+def _distribution(image) -> tuple[np.ndarray, np.ndarray]:
+    """Return values of the image's colours in ascending order, and how often each occurs."""
+    height, width = image.shape[:2]
+    parts = (np.atleast_3d(image[tile.core]) for tile in windows((height, width), halo=0))
+    colours = (part[..., : 1 if part.shape[2] < 3 else 3] for part in parts)  # without alpha
+    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
+        least, most = np.iinfo(image.dtype).min, np.iinfo(image.dtype).max
+        values = np.arange(least, most + 1)
+        return values, sum(np.bincount(c.ravel().astype(int) - least, minlength=values.size) for c in colours)
+    step = int(np.ceil(np.sqrt(3 * height * width / SAMPLE)))
+    values = np.concatenate([c[::step, ::step].ravel() for c in colours]).astype(np.float32)
+    values = np.sort(values[np.isfinite(values)])
+    return (values, np.ones(values.size, int)) if values.size else (np.zeros(1), np.ones(1, int))
+
+
+def _percentiles(values: np.ndarray, counts: np.ndarray, percentages: tuple[float, float]) -> tuple:
+    """Return what `numpy.percentile` does for `values` repeated `counts` times."""
+    ends = np.cumsum(counts)
+    place = np.asarray(percentages) / 100 * (ends[-1] - 1)
+    below, above = (values[np.searchsorted(ends, n, side="right")] for n in (np.floor(place), np.ceil(place)))
+    return tuple((below + (above - below) * (place % 1)).tolist())

@@ -1,0 +1,203 @@
+"""Images tile by tile: overlapping windows, of which only the middle counts.
+
+A network's answer at a pixel depends on what lies around it. A tile therefore sees a halo around its core,
+and the cores are put together. Tiles begin at multiples of the network's stride: shifted by less, the same
+network would give a slightly different answer.
+"""
+
+import warnings
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
+TILE, HALO = (
+    1024,
+    128,
+)  # pixels; within the halo, answers to a whole image and to its tiles differ by under 0.001
+
+Window = tuple[slice, slice]  # rows and columns
+
+
+class Tile(NamedTuple):
+    """A part of an image, and the part of it that counts; both as rows and columns of the image."""
+
+    outer: Window
+    core: Window
+
+    @property
+    def inner(self) -> Window:
+        """The core, as rows and columns of the tile."""
+        return tuple(
+            slice(core.start - outer.start, core.stop - outer.start)
+            for outer, core in zip(self.outer, self.core, strict=True)
+        )
+
+
+def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[Tile]:
+    """Cover an image with overlapping tiles.
+
+    Parameters
+    ----------
+    shape : (H, W) of the image, pixels
+    tile : int
+        Largest side of a tile in pixels, a multiple of 32.
+    halo : int
+        Pixels that a tile sees beyond its core, a multiple of 32; the image's own border has none.
+
+    Returns
+    -------
+    list of Tile
+        Row by row. Each pixel of the image is in exactly one core. Tiles begin at multiples of 32 and lie in
+        the image. Where the last tile of a row would hang over, it begins earlier instead, and the halos
+        between it and its neighbour are wider.
+
+    Raises
+    ------
+    ValueError
+        If a size is no multiple of 32, or the halos leave no core.
+
+    Examples
+    --------
+    >>> for (_, outer), (_, core) in windows((9, 300), tile=128, halo=32):
+    ...     print(outer.start, core.start, core.stop, outer.stop)
+    0 0 96 128
+    64 96 160 192
+    128 160 224 256
+    192 224 300 300
+    """
+    if tile % STRIDE or halo % STRIDE or not 0 <= 2 * halo < tile:
+        raise ValueError(
+            f"tile is {tile} and halo {halo} pixels, expected multiples of {STRIDE}, "
+            "and a tile of more than two halos"
+        )
+    rows, columns = (_spans(length, tile, halo) for length in shape)
+    return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
+
+
+def _spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
+    """Cover a line: (outer, core) of each tile. Cores meet in the middle of the overlap."""
+    last = max(0, -(-(length - tile) // STRIDE) * STRIDE)
+    starts = [*range(0, last, tile - 2 * halo), last]
+    outers = [slice(start, min(start + tile, length)) for start in starts]
+    seams = [0, *((a.stop + b.start) // 2 for a, b in pairwise(outers)), length]
+    return list(zip(outers, (slice(*ends) for ends in pairwise(seams)), strict=True))
+
+
+def tiled_maps(
+    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int = TILE, halo: int = HALO
+) -> np.ndarray:
+    """Predict an image tile by tile, so that the network's memory is bounded by the tile's size.
+
+    Parameters
+    ----------
+    predict : function
+        (h, w, 3) uint8 -> (h, w, C) float32, for any h and w up to `tile`.
+    image : (H, W, 3) uint8
+    tile, halo : int, pixels, see `windows`
+
+    Returns
+    -------
+    (H, W, C) float32
+        What `predict` gives for the whole image, but for what it would see beyond the halo. An image that
+        fits into one tile is predicted as it is.
+    """
+    maps = None
+    for window in windows(image.shape[:2], tile, halo):
+        part = predict(image[window.outer])
+        if maps is None:
+            maps = np.empty((*image.shape[:2], part.shape[-1]), part.dtype)
+        maps[window.core] = part[window.inner]
+    return maps
+
+
+def label_large(
+    image,
+    segment: Callable[[np.ndarray], np.ndarray],
+    labels,
+    tile: int = 1024,
+    halo: int = 128,
+    on_tile: Callable[[Tile, np.ndarray, np.ndarray], None] | None = None,
+) -> int:
+    """Label an image tile by tile, so that memory is bounded by the tile's size and no seam is seen.
+
+    Parameters
+    ----------
+    image : (H, W, ...) array_like
+        Only ``image.shape`` and ``image[rows, columns]`` are used, so it may lie on disk: see
+        `nuclei.large.LargeTiff`.
+    segment : function
+        Part of the image, (h, w, ...) -> its labels, (h, w) integer, 0 = background.
+    labels : (H, W) uint32 array_like, all 0
+        Filled in place through ``labels[rows, columns]``: 0 stays background, nuclei get the numbers from 1,
+        without gaps. May lie on disk: see `nuclei.large.new_label_tiff`.
+    tile, halo : int, pixels, see `windows`
+        The halo should be wider than a nucleus, by what the network has to see around it.
+    on_tile : function, optional
+        Called after each tile with the Tile, its part of the image, and (h, w) uint32 labels of the nuclei
+        that this tile has added, final and whole: each nucleus is seen once, to be measured for example.
+
+    Returns
+    -------
+    int
+        The number of nuclei.
+
+    Warns
+    -----
+    UserWarning
+        If nuclei reach from a core to the edge of their tile, and so may have been cut.
+
+    Notes
+    -----
+    A nucleus near a seam is found by two tiles. The one whose core has the centroid writes it whole, into the
+    halo too. Where the two disagree, what is written stays: a later nucleus gets the pixels that are left, or
+    is dropped when more than half of it is taken. A tile leaves nuclei to those after it only; one whose
+    centroid it sees in an earlier core, but not taken, is its own, so that none is lost between the two.
+    """
+    height, width = image.shape[:2]
+    count = cut = 0
+    with tqdm(desc="labelling", total=height * width, unit="px", unit_scale=True) as progress:
+        for window in windows((height, width), tile, halo):
+            part = image[window.outer]
+            taken = labels[window.outer]
+            added = _added(segment(part), taken, window.inner, count)
+            labels[window.outer] = taken + added
+            count = max(count, int(added.max()))
+            cut += _reaching_the_edge(added, window.outer, (height, width))
+            if on_tile:
+                on_tile(window, part, added)
+            rows, columns = window.core
+            progress.update((rows.stop - rows.start) * (columns.stop - columns.start))
+    if cut:
+        warnings.warn(
+            f"{cut} nuclei reach beyond the halo of {halo} pixels and may have been cut; use a larger halo",
+            stacklevel=2,
+        )
+    return count
+
+
+def _added(found: np.ndarray, taken: np.ndarray, core: Window, count: int) -> np.ndarray:
+    """Return the nuclei that a tile adds to those `taken`: (h, w) uint32 labels from count + 1."""
+    row, column = np.nonzero(found)
+    numbers = found[row, column]
+    size = int(found.max()) + 1
+    area = np.bincount(numbers, minlength=size)
+    row, column = (np.bincount(numbers, x, size) / np.maximum(area, 1) for x in (row, column))  # centroids
+    below, beside = row >= core[0].stop, (row >= core[0].start) & (column >= core[1].stop)
+    in_core = np.bincount(found[core].ravel(), minlength=size) > 0
+    covered = np.bincount(found[taken > 0], minlength=size)
+    added = in_core & ~(below | beside) & (2 * covered <= area)  # the tiles below and beside come later
+    added[0] = False
+    numbers = (added * (count + np.cumsum(added))).astype(np.uint32)
+    return np.where(taken == 0, numbers[found], np.uint32(0))
+
+
+def _reaching_the_edge(labels: np.ndarray, outer: Window, shape: tuple[int, int]) -> int:
+    """Count the labels at those edges of a tile that are not the image's."""
+    edges = [np.zeros(1, labels.dtype)]
+    for axis, (span, length) in enumerate(zip(outer, shape, strict=True)):
+        edges += [labels.take(0, axis)] * (span.start > 0) + [labels.take(-1, axis)] * (span.stop < length)
+    return np.count_nonzero(np.unique(np.concatenate(edges)))
