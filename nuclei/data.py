@@ -1,8 +1,8 @@
 """Images and their labelled nuclei, from any folder or zip into a list of samples.
 
-The layout read here is the one of the 2018 Data Science Bowl: a folder per image that holds
-``images/<name>.png`` and one picture per nucleus in ``masks/``. The masks are merged into one
-label image per sample, so that every nucleus keeps a number of its own.
+`nuclei.layouts` says which files belong together. Where there is a picture per nucleus, as in the 2018
+Data Science Bowl, these masks are merged into one label image per sample, so that every nucleus keeps a
+number of its own.
 """
 
 import hashlib
@@ -11,15 +11,18 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pandas as pd
+import tifffile
 from tqdm.auto import tqdm
 
 from nuclei.files import replacing
+from nuclei.layouts import Files, as_labels, find_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 """The repository's root; the paths in notebook parameters and recipes are relative to it."""
@@ -87,8 +90,8 @@ def load_samples(source: str | Path = "sample") -> list[Sample]:
         ``"dsb2018"``: the Data Science Bowl 2018 training set as found in ``data/stage1_train/`` or
         ``data/stage1_train.zip``; where there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
-        Anything else: the path of a folder or zip in the same layout, relative to the repository's
-        root or absolute.
+        Anything else: the path of a folder or zip in one of the layouts of `nuclei.layouts`, relative to
+        the repository's root or absolute.
 
     Returns
     -------
@@ -97,9 +100,11 @@ def load_samples(source: str | Path = "sample") -> list[Sample]:
     Raises
     ------
     FileNotFoundError
-        There is nothing at `source`, it holds no images, an image has no masks, or the download failed.
+        There is nothing at `source`, it holds no images, an image has no masks or labels no image, or the
+        download failed.
     ValueError
-        A file is broken, has the wrong size or hash, or an image is smaller than 32 pixels.
+        A file is broken, has the wrong size or hash, an image is smaller than 32 pixels, or its labels do not
+        tell the nuclei apart.
 
     Notes
     -----
@@ -279,59 +284,47 @@ def _download(download: Download, file: Path) -> Path:
 
 def _read_samples(path: Path) -> list[Sample]:
     names, read = open_files(path)
-    members: dict[str, dict[str, list[str]]] = {}
-    for name in names:
-        parts = name.split("/")
-        if len(parts) >= 3 and parts[-2] in ("images", "masks") and not parts[-1].startswith("."):
-            if "__MACOSX" not in parts and parts[-1]:
-                kinds = members.setdefault(parts[-3], {"images": [], "masks": []})
-                kinds[parts[-2]].append(name)
-    if not any(kinds["images"] for kinds in members.values()):
-        raise FileNotFoundError(
-            f"{path}: no images found. Expected a folder or zip that holds, for each image, "
-            "<id>/images/<id>.png and its nuclei as <id>/masks/*.png."
-        )
-    for id, kinds in members.items():
-        if len(kinds["images"]) != 1:
-            raise FileNotFoundError(
-                f"{path}: {id}/images/ holds {len(kinds['images'])} images, expected one. "
-                "Give every image a folder of its own."
-            )
-        if not kinds["masks"]:
-            raise FileNotFoundError(
-                f"{path}: {id} has no masks. Training and scoring need the nuclei of every image as "
-                f"{id}/masks/*.png (one all-black mask where there are none); add them or remove the image."
-            )
-
-    def sample(id: str) -> Sample:
-        (name,) = members[id]["images"]
-        image = as_rgb8(decode(read, name))
-        if min(image.shape[:2]) < MIN_SIDE:
-            height, width = image.shape[:2]
-            raise ValueError(
-                f"{name}: {height} x {width} pixels, expected at least {MIN_SIDE} on each side. "
-                "Remove the image, or cut it from its field with more surroundings."
-            )
-        masks = []
-        for mask_name in sorted(members[id]["masks"]):
-            mask = decode(read, mask_name)
-            if mask.ndim == 3:  # all channels but alpha
-                mask = mask[..., : 1 if mask.shape[2] == 2 else 3].any(axis=-1)
-            if mask.shape != image.shape[:2]:
-                raise ValueError(
-                    f"{mask_name}: the mask is {mask.shape[0]} x {mask.shape[1]} pixels, expected "
-                    f"{image.shape[0]} x {image.shape[1]} as its image {name}. Replace the mask."
-                )
-            masks.append(mask)
-        return Sample(id, image, merge_masks(masks))
-
+    found = find_samples(names, path)
     with ThreadPoolExecutor() as pool:
-        loading = [pool.submit(sample, id) for id in sorted(members)]
+        loading = [pool.submit(_read_sample, read, id, found[id]) for id in sorted(found)]
         try:
             return [future.result() for future in tqdm(loading, desc=f"reading {path.name}", unit="image")]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _read_sample(read: Callable[[str], bytes], id: str, files: Files) -> Sample:
+    picture = decode(read, files.image)
+    try:
+        image = as_rgb8(picture)
+    except ValueError as error:
+        raise ValueError(f"{files.image}: {error}. Save one plane of it.") from error
+    if min(image.shape[:2]) < MIN_SIDE:
+        height, width = image.shape[:2]
+        raise ValueError(
+            f"{files.image}: {height} x {width} pixels, expected at least {MIN_SIDE} on each side. "
+            "Remove the image, or cut it from its field with more surroundings."
+        )
+
+    def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f"{name}: the mask is {labels.shape[0]} x {labels.shape[1]} pixels, expected "
+                f"{image.shape[0]} x {image.shape[1]} as its image {files.image}. Replace the mask."
+            )
+        return labels
+
+    if files.labels:
+        labels = as_labels(decode(read, files.labels), files.labels)
+        return Sample(id, image, same_shape(labels, files.labels))
+    masks = []
+    for name in files.masks:
+        mask = decode(read, name)
+        if mask.ndim == 3:  # all channels but alpha
+            mask = mask[..., : 1 if mask.shape[2] == 2 else 3].any(axis=-1)
+        masks.append(same_shape(mask, name))
+    return Sample(id, image, merge_masks(masks))
 
 
 def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
@@ -354,6 +347,10 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
 
 def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
     """Return the picture in the file `name`, as its file has it; ValueError where it is none."""
+    if name.lower().endswith((".tif", ".tiff")):
+        with suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says what is wrong
+            if (picture := tifffile.imread(io.BytesIO(read(name)))).size:
+                return picture
     try:
         return iio.imread(io.BytesIO(read(name)), plugin="pillow")
     except Exception as error:  # a broken file raises nearly anything, by its format and damage

@@ -1,0 +1,205 @@
+"""A trained model as a file for other programs, with all that comes before and after the network inside.
+
+The graph takes ``image``, (B, H, W, 3) uint8 of any size, and gives ``maps``, (B, H, W, C) float32 0-1: what
+`nuclei.segmenter.Segmenter.maps` gives at a scale of 1. NumPy, Pillow and scikit-image cannot go into a
+graph, so what they do for the segmenter stands here again, in TensorFlow operations that ONNX has too.
+"""
+
+import os
+import shutil
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nuclei.data import load_samples
+from nuclei.notebook import quiet
+from nuclei.paths import model_folder
+from nuclei.segmenter import STRIDE, Segmenter
+
+FORMATS = {"onnx": ("tf2onnx", "onnxruntime"), "savedmodel": ()}
+"""The formats, and the packages that each needs beyond those of the project."""
+
+TOLERANCE = 1e-3
+"""Of the maps, 0-1. Sums of float32 in another order moved the baseline's by 2e-5, one grey level by 0.04."""
+
+
+def export(model: str | Path, out: str | Path, format: str) -> float:
+    """Write a trained model in another format, after a check that it still sees the same.
+
+    Parameters
+    ----------
+    model : str or Path
+        The model's folder; a relative one may also start from the repository's root.
+    out : str or Path
+        The file (ONNX) or folder (SavedModel) to write; an older one of its format is replaced.
+    format : "onnx" or "savedmodel"
+
+    Returns
+    -------
+    float
+        The largest difference between the maps of the exported and of the original model, on a real image
+        whose sides are no multiples of 32.
+
+    Raises
+    ------
+    FileNotFoundError
+        The model's folder or a file of it is missing.
+    ValueError
+        An unknown format, a model that cannot be read, something else at `out`, or maps that differ by more
+        than `TOLERANCE`. `out` is then what it was before.
+    ModuleNotFoundError
+        The format needs a package that is not installed.
+
+    Warns
+    -----
+    UserWarning
+        The segmenter looks twice at small nuclei (``rescale_below`` in the settings); a graph looks once.
+
+    Notes
+    -----
+    The graph looks at an image as a whole, so the memory that it needs grows with the image.
+
+    A model that squeezes its images gets the pixels that Pillow makes. But where the height shrinks much more
+    than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of 255, and the
+    baseline's maps then by 0.2 at single pixels.
+    """
+    out = Path(out)
+    _check(out, format)
+    segmenter = Segmenter.load(model_folder(model))
+    if limit := segmenter.settings.get("rescale_below"):
+        warnings.warn(
+            "the model looks again, at twice the scale, at images whose median nucleus is under "
+            f"{limit} pixels wide; the exported one does not. Enlarge such images before.",
+            stacklevel=2,
+        )
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with quiet():
+            Graph(segmenter).export(
+                temporary,
+                format={"onnx": "onnx", "savedmodel": "tf_saved_model"}[format],
+                verbose=False,
+                input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "image")],
+            )
+        difference = _difference(segmenter, temporary, format)
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"{out}: not written, as the exported maps differ from the model's by {difference:.2g}, "
+                f"expected at most {TOLERANCE:g}. Try other versions of TensorFlow or tf2onnx."
+            )
+        if out.is_dir():
+            shutil.rmtree(out)
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.unlink(missing_ok=True)
+    return difference
+
+
+class Graph(keras.Model):
+    """What a segmenter does from image to maps, (B, H, W, 3) uint8 -> {"maps": (B, H, W, C) float32}."""
+
+    def __init__(self, segmenter: Segmenter):
+        super().__init__()
+        self.network = segmenter.model
+        self.stretch = segmenter.settings.get("normalize", False)
+        self.side = segmenter.settings["resize"]
+        self.built = True  # as its network is; Keras does not export what has never run
+
+    def call(self, image):
+        height, width = (tf.shape(image)[axis] for axis in (1, 2))
+        if self.stretch:
+            image = normalized(image)
+        if self.side:
+            image = resized(resized(image, self.side, axis=2), self.side, axis=1)
+        rows, columns = (tf.shape(image)[axis] for axis in (1, 2))
+        padded = mirrored(mirrored(image, axis=1), axis=2)
+        maps = self.network(tf.cast(padded, tf.float32), training=False)[:, :rows, :columns]
+        if self.side:
+            maps = enlarged(enlarged(maps, height, axis=1), width, axis=2)
+        return {"maps": maps}
+
+
+def normalized(image):
+    """(B, H, W, 3) uint8 -> the same, each image stretched as `nuclei.pipeline.normalize` does."""
+    values = tf.sort(tf.reshape(tf.cast(image, tf.float32), (tf.shape(image)[0], -1)), axis=1)
+
+    def percentile(q):  # (B, 1, 1, 1), linear between neighbours in the order of size
+        place = tf.cast(tf.shape(values)[1] - 1, tf.float64) * (q / 100)  # float32 cannot count so many
+        below = tf.floor(place)
+        neighbours = tf.cast(tf.stack([below, tf.math.ceil(place)]), tf.int32)
+        low, high = tf.unstack(tf.cast(tf.gather(values, neighbours, axis=1), tf.float64), axis=1)
+        return tf.reshape(low + (high - low) * (place - below), (-1, 1, 1, 1))
+
+    low, high = percentile(1), percentile(99.8)
+    image = (tf.cast(image, tf.float64) - low) / tf.maximum(high - low, 1e-6)
+    return tf.cast(tf.round(tf.clip_by_value(image, 0, 1) * 255), tf.uint8)
+
+
+def mirrored(image, axis):
+    """Pad to a multiple of 32 at the far end, as NumPy's "symmetric" does, however small the image."""
+    length = tf.shape(image)[axis]
+    place = tf.range((length + STRIDE - 1) // STRIDE * STRIDE) % (2 * length)
+    return tf.gather(image, tf.minimum(place, 2 * length - 1 - place), axis=axis)
+
+
+def resized(image, side, axis):
+    """Resize one axis of a uint8 image as Pillow's bilinear filter does, to the same whole numbers.
+
+    A pixel is the mean of those under a triangle, which is as wide as the step is where the image shrinks.
+    Pillow computes with weights of 22 binary digits.
+    """
+    step = tf.cast(tf.shape(image)[axis], tf.float64) / side
+    centre = (tf.range(side, dtype=tf.float64) + 0.5) * step
+    place = tf.cast(tf.range(tf.shape(image)[axis]), tf.float64) + 0.5
+    weights = tf.maximum(1 - tf.abs(place - centre[:, None]) / tf.maximum(step, 1), 0)
+    weights = tf.floor(weights / tf.reduce_sum(weights, axis=1, keepdims=True) * 2**22 + 0.5)
+    total = along(axis, weights, tf.cast(image, tf.float64))
+    return tf.cast(tf.clip_by_value(tf.floor(total / 2**22 + 0.5), 0, 255), tf.uint8)
+
+
+def enlarged(maps, length, axis):
+    """Resize one axis of the maps as `skimage.transform.resize` does with order 1: linear, mirrored ends."""
+    old = tf.shape(maps)[axis]
+    last = tf.cast(old - 1, tf.float64)
+    centre = (tf.cast(tf.range(length), tf.float64) + 0.5) * ((last + 1) / tf.cast(length, tf.float64)) - 0.5
+    centre = last - tf.abs(last - tf.abs(centre))
+    weights = tf.maximum(1 - tf.abs(tf.cast(tf.range(old), tf.float64) - centre[:, None]), 0)
+    return along(axis, tf.cast(weights, tf.float32), maps)
+
+
+def along(axis, weights, image):
+    """(N, M) weights, an image with M pixels along an axis -> the same with their N weighted sums there."""
+    return tf.einsum("nh,bhwc->bnwc" if axis == 1 else "nw,bhwc->bhnc", weights, image)
+
+
+def _check(out: Path, format: str) -> None:
+    """Raise what is wrong with the words of `export` before any long work."""
+    if format not in FORMATS:
+        raise ValueError(f"format is {format!r}, expected one of {', '.join(FORMATS)}")
+    if missing := [name for name in FORMATS[format] if find_spec(name) is None]:
+        raise ModuleNotFoundError(
+            f"{format} needs {' and '.join(missing)}, not installed: pip install {' '.join(missing)}"
+        )
+    if format == "onnx" and out.is_dir():
+        raise ValueError(f"{out}: a folder, expected the name of a file, such as model.onnx")
+    if format == "savedmodel" and out.exists() and not (out / "saved_model.pb").exists():
+        raise ValueError(f"{out}: there already, and no SavedModel to be replaced; choose a new name")
+
+
+def _difference(segmenter: Segmenter, path: Path, format: str) -> float:
+    """Return the largest difference between the maps of an exported model and the segmenter's."""
+    image = load_samples("sample")[0].image[:-9, :-3]
+    if format == "onnx":
+        import onnxruntime
+
+        (maps,) = onnxruntime.InferenceSession(path).run(["maps"], {"image": image[None]})
+    else:
+        loaded = tf.saved_model.load(path)  # by name, as its variables live no longer than it does
+        maps = loaded.serve(tf.constant(image[None]))["maps"]
+    return float(np.abs(np.asarray(maps)[0] - segmenter.maps(image, scale=1)).max())

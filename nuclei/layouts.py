@@ -1,0 +1,210 @@
+"""Which file holds the nuclei of which image: the ways in which people keep training data.
+
+- A mask per nucleus: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, as in the Data Science Bowl 2018.
+- Folders of equal names: ``images/x.tif`` and ``masks/x.tif`` or ``labels/x.tif``, as StarDist has them.
+- Endings: ``x.tif`` and ``x_masks.tif`` or ``x_cp_masks.png``, as Cellpose has them, or ``x_labels.tif``, as
+  this project writes its results.
+
+All but the first have label images: 0 is background, any other number is one nucleus.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from skimage.measure import label
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+ENDINGS = ("_cp_masks", "_masks", "_labels")  # the longest first, as one ends like another
+BY_PRODUCTS = ("_overlay", "_flows", "_cp_outlines")  # pictures that programs write beside their labels
+
+EXPECTED = (
+    "Expected, for each image, <id>/images/<id>.png and its nuclei as <id>/masks/*.png; or images/x.tif and "
+    "a label image masks/x.tif or labels/x.tif; or x.tif and x_masks.tif, x_cp_masks.png or x_labels.tif."
+)
+
+
+class Files(NamedTuple):
+    """Where a sample lies: its image, and either its label image or its masks of one nucleus each."""
+
+    image: str
+    labels: str | None = None
+    masks: Sequence[str] = ()
+
+
+def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
+    """Return, by id, which files belong together.
+
+    Parameters
+    ----------
+    names : iterable of str
+        All files below a folder or in a zip, with ``/`` in their paths.
+    source : str or Path
+        What errors call the folder or zip.
+
+    Returns
+    -------
+    dict of Files
+        An id is the folder around ``images/`` where there is a mask per nucleus, else what the names of image
+        and label image have in common.
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no images, or an image or its nuclei are missing.
+    ValueError
+        Two files claim one place.
+    """
+    pictures = [path for path in map(PurePosixPath, sorted(names)) if _is_picture(path)]
+    in_folders = any(path.parent.name == "images" for path in pictures)
+    samples: dict[str, Files] = {}
+    for id, files in _by_folder(pictures, source) if in_folders else _by_ending(pictures, source):
+        if id in samples:
+            raise ValueError(
+                f"{source}: {samples[id].image} and {files.image} would both be called {id}. Rename one of "
+                "them and its labels."
+            )
+        samples[id] = files
+    if not samples:
+        raise FileNotFoundError(f"{source}: no images found. {EXPECTED}")
+    return samples
+
+
+def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
+    """Return the nuclei of a label image as its file has them, or say why it is none.
+
+    Parameters
+    ----------
+    picture : (H, W) array of integers, or of floats that are whole numbers
+        0 = background, any other number = one nucleus. Grey may also be stored as (H, W, 1 to 4): equal
+        colours, perhaps with alpha.
+    name : str
+        What errors call the file.
+
+    Returns
+    -------
+    (H, W) int32
+        0 = background, 1..N = the nuclei in the order of their numbers.
+
+    Raises
+    ------
+    ValueError
+        The file is a JPEG, whose numbers are not those that were saved; the picture has colours or is a
+        stack; a number is negative or not whole; or the mask is binary: one number for several pieces.
+    """
+    if name.lower().endswith((".jpg", ".jpeg")):
+        raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it anew as PNG or TIFF.")
+    labels = picture
+    if labels.ndim == 3 and labels.shape[2] <= 4:
+        colours = labels[..., : 1 if labels.shape[2] == 2 else 3]  # all but alpha
+        if (colours != colours[..., :1]).any():
+            raise ValueError(
+                f"{name}: a picture in colours, expected a label image with one number per nucleus. Save the "
+                "labels themselves, not the way they are shown."
+            )
+        labels = colours[..., 0]
+    if labels.ndim != 2:
+        raise ValueError(f"{name}: an array of shape {picture.shape}, expected a label image (H, W)")
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.round(labels))).all():
+        raise ValueError(
+            f"{name}: {labels.dtype} numbers that are not whole, expected a label image with 0 as background "
+            "and one whole number per nucleus. Threshold and label a map of probabilities first."
+        )
+    if labels.min() < 0:
+        raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
+    numbers, index = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)  # 0 stays 0
+    labels = index[:-1].reshape(labels.shape).astype(np.int32)
+    if len(numbers) == 2 and (pieces := label(labels).max()) > 1:
+        raise ValueError(
+            f"{name}: a binary mask, its {pieces} separate pieces are all {numbers[1]}; expected one number "
+            "per nucleus. If nuclei do not touch, skimage.measure.label(mask) numbers them."
+        )
+    return labels
+
+
+def some(things: Iterable) -> str:
+    """Name the first few."""
+    first, rest = (things := list(map(str, things)))[:3], len(things) - 3
+    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _is_picture(path: PurePosixPath) -> bool:
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
+    """Join what lies in folders called images, masks and labels, side by side."""
+    places = defaultdict(lambda: {"images": [], "masks": [], "labels": []})
+    for path in pictures:
+        if path.parent.name in ("images", "masks", "labels"):
+            places[path.parent.parent][path.parent.name].append(path)
+    found = []
+    for place, kinds in places.items():
+        images, masks, labels = kinds.values()
+        same = {path.stem for path in images} & {path.stem for path in masks}
+        mask_each = place.name in same and len(masks) > 1  # one of its masks happens to have the image's name
+        if labels or (same and not mask_each):
+            pairs = {
+                kind: [(str(place / path.stem), path) for path in paths] for kind, paths in kinds.items()
+            }
+            found += _pair(pairs["images"], pairs["masks"] + pairs["labels"], source)
+        else:
+            found.append(_image_with_masks(place, images, masks, source))
+    return found
+
+
+def _image_with_masks(
+    place: PurePosixPath, images: list[PurePosixPath], masks: list[PurePosixPath], source: object
+) -> tuple[str, Files]:
+    if len(images) != 1:
+        raise FileNotFoundError(
+            f"{source}: {place / 'images'}/ holds {len(images)} images, and none has the name of a file in "
+            f"{place / 'masks'}/ or {place / 'labels'}/. {EXPECTED}"
+        )
+    id = place.name or images[0].stem
+    if not masks:
+        raise FileNotFoundError(
+            f"{source}: {id} has no masks. Training and scoring need the nuclei of every image as "
+            f"{place / 'masks'}/*.png (one all-black mask where there are none); add them or remove the "
+            "image."
+        )
+    return id, Files(str(images[0]), masks=[str(path) for path in masks])
+
+
+def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
+    """Join files of one folder whose names differ by an ending."""
+    stems = [str(path.with_suffix("")) for path in pictures]
+    known = set(stems)
+    images, labels = [], []
+    for path, stem in zip(pictures, stems, strict=True):
+        ending = next((e for e in (*ENDINGS, *BY_PRODUCTS) if stem.endswith(e)), "")
+        beginning = stem.removesuffix(ending)
+        if ending in ENDINGS:
+            labels.append((beginning, path))
+        elif ending not in BY_PRODUCTS or beginning not in known:
+            images.append((stem.removesuffix("_img"), path))  # x_img.png: the Cellpose data set itself
+    return _pair(images, labels, source)
+
+
+def _pair(
+    images: list[tuple[str, PurePosixPath]], labels: list[tuple[str, PurePosixPath]], source: object
+) -> list[tuple[str, Files]]:
+    """Join images and label images, each given as what it shares with the other's name, and its path."""
+    for files in (images, labels):
+        for (name, path), (next_name, next_path) in pairwise(sorted(files)):
+            if name == next_name:
+                raise ValueError(f"{source}: {path} and {next_path} for one image, expected one of them")
+    image_of, labels_of = dict(images), dict(labels)
+    if missing := [path for name, path in images if name not in labels_of]:
+        raise FileNotFoundError(
+            f"{source}: no labels for {some(missing)}. Add them or remove the image. {EXPECTED}"
+        )
+    if orphans := [path for name, path in labels if name not in image_of]:
+        raise FileNotFoundError(
+            f"{source}: no image for {some(orphans)}. Add it or remove the labels. {EXPECTED}"
+        )
+    return [(PurePosixPath(name).name, Files(str(path), str(labels_of[name]))) for name, path in images]
