@@ -274,3 +274,30 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
     )
     figure.legend(loc="outside right upper")
     return figure
+
+
+@matplotlib.rc_context(STYLE)
+def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Show how many nuclei each image has, and how large and how bright they are.
+
+    measurements, summary : the tables that `nuclei.segment.segment` writes; micrometres where they have them
+    """
+    figure = Figure(figsize=(WIDTH, 3), layout="constrained")
+    counts, sizes, levels = figure.subplots(1, 3)
+    counts.hist(summary["nuclei"], bins=20, color=PREDICTION)
+    counts.set(title="Nuclei per image", xlabel="nuclei", ylabel="images")
+    area, unit = ("area_um2", "µm") if "area_um2" in measurements else ("area_px", "pixels")
+    sizes.hist(np.sqrt(4 / np.pi * measurements[area].dropna()), bins=30, color=PREDICTION)
+    sizes.set(title="Size", xlabel=f"diameter of a circle of its area, {unit}", ylabel="nuclei")
+    brightness = [name for name in measurements if name.startswith("intensity_mean")]
+    for name, line in zip(brightness, ("-", "--", ":", "-."), strict=False):
+        label = name.removeprefix("intensity_mean").replace("_ch", "channel ") or "grey"
+        levels.hist(
+            measurements[name].dropna(), bins=30, histtype="step", color=INK, linestyle=line, label=label
+        )
+    levels.set(title="Brightness", xlabel="mean intensity, as in the file", ylabel="nuclei")
+    if len(brightness) > 1:
+        levels.legend()
+    for axis in (counts, sizes, levels):
+        axis.yaxis.get_major_locator().set_params(integer=True)
+    return figure

@@ -81,6 +81,19 @@ def check_training(parameters: dict) -> None:
     check_fraction(parameters["validation_fraction"])
 
 
+def check_start(parameters: dict, settings: dict) -> None:
+    """Stop 02_train where the model that it goes on from has learned from images in another form.
+
+    Raises ValueError that names the parameter; `settings` are those of the model's folder.
+    """
+    for name in ("resize", "normalize"):
+        if (parameters[name] or None) != (settings.get(name) or None):
+            raise ValueError(
+                f"{name} is {parameters[name]}, but the model in {parameters['start_from']} was trained with "
+                f"{name} {settings.get(name)}: give it that value"
+            )
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Drop what native code writes to the standard error stream meanwhile; exceptions come through.

@@ -98,18 +98,25 @@ def agreement(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np
 
 @matplotlib.rc_context(STYLE)
 def examples(
-    images: list[np.ndarray], labels: list[np.ndarray], titles: list[str], *, title: str = ""
+    images: list[np.ndarray],
+    labels: list[np.ndarray],
+    titles: list[str],
+    *,
+    title: str = "",
+    found: bool = False,
 ) -> Figure:
-    """Show images side by side, above themselves with every true nucleus outlined.
+    """Show images side by side, above themselves with every nucleus outlined.
 
-    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one a column
+    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one a column;
+    found : whether the labels are predicted ones (blue) instead of true ones (orange)
     """
+    colour, name = (PREDICTION, "nuclei found") if found else (TRUTH, "true nuclei")
     figure, axes = _grid(2, len(images), title, row_height=WIDTH / len(images))
-    for column, (image, truth, text) in enumerate(zip(images, labels, titles, strict=True)):
-        image, truth = brightened(_centre_square(image)), _centre_square(truth)
+    for column, (image, each, text) in enumerate(zip(images, labels, titles, strict=True)):
+        image, each = brightened(_centre_square(image)), _centre_square(each)
         _show(axes[0, column], image, text)
-        _show(axes[1, column], outlined(image, {TRUTH: truth}))
-    _row_names(axes, ("image", "true nuclei"), ("black", TRUTH))
+        _show(axes[1, column], outlined(image, {colour: each}))
+    _row_names(axes, ("image", name), ("black", colour))
     return figure
 
 

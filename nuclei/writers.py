@@ -1,232 +1,128 @@
 """Labels as files that other programs read.
 
-Kaggle's run-length encoding numbers the pixels from 1, down the columns first, and writes a nucleus as
-"start length start length ...". Its CSV has the columns ImageId and EncodedPixels and one row a nucleus; the
-competition's solution files add Height, Width and Usage.
+The number of a nucleus is the same in each. Outlines follow the edges of pixels: x to the right, y down, the
+top left corner of the image at (0, 0), so that an outline's area is the nucleus's number of pixels.
 """
 
-import warnings
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import shapely
+import tifffile
+from PIL import Image
+from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
+from nuclei.data import as_rgb8
 from nuclei.files import replacing
-from nuclei.metrics import check_labels
+from nuclei.rle import find_runs
+
+Outline = shapely.Polygon | shapely.MultiPolygon
+
+MOVE, LINE, CLOSE = 0, 1, 4  # how ImageJ writes a path
 
 
-def rle_encode(mask):
-    """(H, W) array, nonzero = this nucleus -> its runs as text, "" without any.
+def write_labels(path: str | Path, labels: np.ndarray, pixel_size: float | None = None) -> None:
+    """Write labels as a TIFF that ImageJ, QuPath and napari open.
 
-    Examples
-    --------
-    >>> rle_encode(np.array([[1, 1, 0], [1, 0, 1]]))
-    '1 3 6 1'
+    labels : (H, W) integer array, 0 = background; 16 bits are written, or 32 for numbers above 65,535
+    pixel_size : float, optional; micrometres
     """
-    return "".join(_encode_nuclei(np.asarray(mask) != 0))
-
-
-def rle_decode(rle, shape):
-    """Runs as text -> (H, W) bool, True in the nucleus.
-
-    Runs may come in any order and overlap.
-
-    Raises
-    ------
-    ValueError
-        If the text is no list of pairs of whole numbers from 1 up, or a run ends beyond the image.
-
-    Examples
-    --------
-    >>> rle_decode("1 3 6 1", (2, 3)).astype(int).tolist()
-    [[1, 1, 0], [1, 0, 1]]
-    """
-    height, width = shape
-    flat = np.zeros(height * width, bool)
-    flat[_pixels(*_parse(rle, flat.size))] = True
-    return flat.reshape(shape, order="F")
-
-
-def write_rle_csv(path, labels_by_id, sizes=False):
-    """Write label images as one run-length CSV.
-
-    Parameters
-    ----------
-    path : str or Path
-        Written under a temporary name and then renamed: what was there stays until the new file is complete.
-    labels_by_id : dict of str to (H, W) integer array
-        0 is background. Rows follow the dict's order, then ascending labels; an image without nuclei gets one
-        row with nothing in EncodedPixels.
-    sizes : bool
-        Whether to add Height, Width and Usage ("Public"), so that the file can be read without `shapes`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        See `nuclei.metrics.check_labels`; names the image.
-    """
-    rows = []
-    for image_id, labels in labels_by_id.items():
-        labels = check_labels(labels, f"labels of {image_id}")
-        rows += [(image_id, text, *labels.shape, "Public") for text in _encode_nuclei(labels) or [""]]
-    table = pd.DataFrame(rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "Usage"])
+    if labels.max() <= 65_535:
+        labels, options = labels.astype(np.uint16), {"imagej": True}
+        if pixel_size:
+            options |= {"resolution": (1 / pixel_size,) * 2, "metadata": {"unit": "micron"}}
+    else:  # ImageJ's own kind of TIFF has no 32-bit integers; it reads the common kind too
+        labels, options = labels.astype(np.uint32), {}
+        if pixel_size:
+            options = {"resolution": (1e4 / pixel_size,) * 2, "resolutionunit": "CENTIMETER"}
     with replacing(path) as temporary:
-        (table if sizes else table.iloc[:, :2]).to_csv(temporary, index=False, lineterminator="\n")
+        tifffile.imwrite(temporary, labels, compression="zlib", **options)
 
 
-def read_rle_csv(path, shapes=None):
-    """Read a run-length CSV or a solution file of the competition.
+def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
+    """Write the image, brightened, with the outlines of its nuclei as PNG; small ones are magnified.
+
+    image : any image that `nuclei.data.as_rgb8` takes
+    labels : (H, W) integer array, 0 = background
+    """
+    from nuclei.plot import PREDICTION, brightened, outlined  # matplotlib is slow to import
+
+    picture = outlined(brightened(as_rgb8(image)), {PREDICTION: labels})
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def write_geojson(path: str | Path, outlines: dict[int, Outline], table: pd.DataFrame | None = None) -> None:
+    """Write the outlines of nuclei as GeoJSON, each a detection for QuPath, named by its number.
+
+    outlines : dict of int to Polygon or MultiPolygon, see `polygons`
+    table : DataFrame, optional; what `nuclei.measurements.measure` found, to go along with each nucleus
+    """
+    rows = [{"label": n} for n in outlines] if table is None else table.astype(float).to_dict("records")
+    features = [
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(outline),
+            "properties": {"objectType": "detection", "name": str(number), "measurements": row},
+        }
+        for (number, outline), row in zip(outlines.items(), rows, strict=True)
+    ]
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def write_rois(path: str | Path, outlines: dict[int, Outline]) -> None:
+    """Write the outlines of nuclei as a zip of regions of interest for ImageJ, named by their numbers.
+
+    outlines : dict of int to Polygon or MultiPolygon, see `polygons`
+    """
+    rois = [_roi(outline, str(number)) for number, outline in outlines.items()]
+    with replacing(path) as temporary:
+        roiwrite(temporary, rois, mode="w")
+
+
+def polygons(labels: np.ndarray) -> dict[int, Outline]:
+    """Return the outline of every nucleus, along the edges of its pixels.
 
     Parameters
     ----------
-    path : str or Path
-    shapes : dict of str to (height, width), optional
-        The images that may occur. Without it the file's own Height and Width say how large an image is.
+    labels : (H, W) integer array, 0 = background
 
     Returns
     -------
-    dict of str to (H, W) int32
-        Labels by ImageId in the file's order: 0 is background, and a nucleus's number is the place of its row
-        among its image's. Images without a row in the file are not in it.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, an ImageId unknown, a size no number or not that of `shapes`, a run malformed
-        or beyond the image. The error names file, line, ImageId and what was found.
-
-    Warns
-    -----
-    UserWarning
-        Where nuclei of one image overlap. As in `nuclei.data.merge_masks` the smaller one is drawn over the
-        larger, and the numbers close up if that hides one altogether.
-
-    Notes
-    -----
-    Rows whose Usage is "Ignored" are dropped. The competition marks whole images that way, which then are
-    absent, as are all images whose every row is dropped.
+    dict of int to Polygon or MultiPolygon
+        By ascending label, in pixels. Holes are left out of the area; pixels that meet at a corner only are
+        parts of a MultiPolygon. Outer rings run one way round and holes the other.
     """
-    shapes = None if shapes is None else {str(key): tuple(map(int, shape)) for key, shape in shapes.items()}
-    needed = ["ImageId", "EncodedPixels"] + ([] if shapes is not None else ["Height", "Width"])
-    try:
-        table = pd.read_csv(
-            path,
-            dtype=str,  # an ImageId may look like a number
-            keep_default_na=False,
-            index_col=False,
-            skip_blank_lines=False,  # or the line numbers in errors would be off
-            encoding="utf-8-sig",  # spreadsheets put a mark before the first column's name
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no CSV with the columns {', '.join(needed)} ({error})") from error
-    missing = [name for name in needed if name not in table]
-    if missing:
-        hint = "" if "ImageId" in missing or "EncodedPixels" in missing else "; or pass the images' shapes"
-        raise ValueError(
-            f"{path}: column {', '.join(missing)} not found among {', '.join(table)}; add it{hint}"
-        )
-    table = table.fillna("")  # fields that a line lacks
-    table["line"] = np.arange(len(table)) + 2
-    if "Usage" in table:
-        table = table[table["Usage"] != "Ignored"]
-
-    table = table[(table[["ImageId", "EncodedPixels"]] != "").any(axis=1)]  # blank lines
-    nameless = table["line"][table["ImageId"] == ""]
-    if len(nameless):
-        raise ValueError(f"{path}, line {nameless.iloc[0]}: no ImageId, expected one in every row")
-
-    labels_by_id = {}
-    for image_id, rows in table.groupby("ImageId", sort=False):
-        shape, runs = None, []
-        for row in rows.to_dict("records"):
-            try:
-                shape = _row_shape(row, shapes, shape)
-                runs.append(_parse(row["EncodedPixels"], shape[0] * shape[1]))
-            except ValueError as error:
-                raise ValueError(f"{path}, line {row['line']}, ImageId {image_id}: {error}") from error
-        labels_by_id[image_id] = _draw(
-            [one for one in runs if one[0].size], shape, f"{path}, ImageId {image_id}"
-        )
-    return labels_by_id
+    height = labels.shape[0] + 1  # one row of background below, so that no run goes on in the next column
+    numbers, starts, lengths = find_runs(np.pad(labels, ((0, 1), (0, 0))))
+    if not len(numbers):
+        return {}
+    x, y = np.divmod(starts, height)
+    strips = np.split(shapely.box(x, y, x + 1, y + lengths), np.flatnonzero(np.diff(numbers)) + 1)
+    outlines = shapely.simplify([shapely.union_all(strip) for strip in strips], 0)
+    return dict(zip(np.unique(numbers).tolist(), shapely.orient_polygons(outlines), strict=True))
 
 
-def _encode_nuclei(labels):
-    """(H, W) labels -> the runs of each nucleus as text, by ascending label."""
-    flat = labels.ravel(order="F")
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths = np.diff(starts, append=flat.size)
-    inside = flat[starts] > 0
-    starts, lengths, numbers = starts[inside], lengths[inside], flat[starts[inside]]
-    order = np.argsort(numbers, kind="stable")  # runs stay in order within a nucleus
-    runs = np.stack([starts + 1, lengths], axis=1)[order]
-    ends = np.flatnonzero(np.diff(numbers[order])) + 1
-    return [" ".join(map(str, one.ravel().tolist())) for one in np.split(runs, ends)] if len(runs) else []
+def _roi(outline: Outline, name: str) -> ImagejRoi:
+    rings = [shapely.get_coordinates(ring)[:-1].astype(int) for ring in _rings(outline)]
+    roi = ImagejRoi.frompoints(np.concatenate(rings), name=name)
+    roi.right, roi.bottom = roi.right - 1, roi.bottom - 1  # these points are corners of pixels, not pixels
+    roi.roitype = ROI_TYPE.TRACED
+    if len(rings) > 1:
+        path = [v for ring in rings for v in (MOVE, *ring[0], *_lines(ring[1:]), CLOSE)]
+        roi.roitype, roi.shape_roi_size = ROI_TYPE.RECT, len(path)
+        roi.multi_coordinates = np.array(path, np.float32)
+        roi.integer_coordinates, roi.n_coordinates = None, 0
+    return roi
 
 
-def _parse(text, size):
-    """Text -> starts (from 0) and lengths of its runs, each (R,) int64, inside an image of `size` pixels."""
-    try:
-        numbers = np.array(text.split(), dtype=np.int64)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"EncodedPixels holds {_short(text)}, expected whole numbers") from error
-    if numbers.size % 2:
-        raise ValueError(
-            f"EncodedPixels holds {numbers.size} numbers ({_short(text)}), expected start-length pairs"
-        )
-    starts, lengths = numbers[0::2], numbers[1::2]
-    wrong = (starts < 1) | (lengths < 1)
-    beyond = lengths > size - starts + 1
-    if (wrong | beyond).any():
-        first = np.argmax(wrong | beyond)
-        run = f"the run '{starts[first]} {lengths[first]}'"
-        if wrong[first]:
-            raise ValueError(f"{run} in EncodedPixels, expected a start and a length of 1 or more")
-        raise ValueError(f"{run} in EncodedPixels ends beyond the image, which has {size} pixels")
-    return starts - 1, lengths
+def _lines(points: np.ndarray) -> list[int]:
+    return np.insert(points, 0, LINE, axis=1).ravel().tolist()
 
 
-def _short(text):
-    return repr(text if len(text) <= 60 else f"{text[:60]} ...")
-
-
-def _pixels(starts, lengths):
-    """Runs -> the position of every pixel in them."""
-    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-
-
-def _row_shape(row, shapes, previous):
-    """The height and width of the image that a row belongs to."""
-    shape = None
-    if "Height" in row and "Width" in row:
-        size = (row["Height"], row["Width"])
-        try:
-            shape = tuple(map(int, size))
-        except ValueError:
-            shape = (0, 0)
-        if min(shape) < 1:
-            raise ValueError(f"Height and Width are {size}, expected two whole numbers from 1 up")
-    if shapes is None:
-        expected = previous or shape
-    elif row["ImageId"] in shapes:
-        expected = shapes[row["ImageId"]]
-    else:
-        raise ValueError(
-            f"unknown, expected one of the {len(shapes)} images given; check the folder or the file"
-        )
-    if shape not in (None, expected):
-        raise ValueError(f"Height and Width are {shape}, expected {expected}")
-    return expected
-
-
-def _draw(runs, shape, where):
-    """Runs of each nucleus -> (H, W) int32 labels, the smaller over the larger."""
-    areas = np.array([lengths.sum() for _, lengths in runs], dtype=np.int64)
-    flat = np.zeros(shape[0] * shape[1], np.int32)
-    shared = 0
-    for index in np.argsort(-areas, kind="stable"):
-        pixels = _pixels(*runs[index])
-        shared += np.count_nonzero(flat[pixels])
-        flat[pixels] = index + 1
-    if shared:
-        warnings.warn(f"{where}: {shared} pixels belong to more than one nucleus", stacklevel=3)
-        flat = np.unique(np.append(flat, 0), return_inverse=True)[1][:-1].astype(np.int32)
-    return flat.reshape(shape, order="F")
+def _rings(outline: Outline) -> list[shapely.LinearRing]:
+    parts = shapely.get_parts(outline)
+    return [ring for part in parts for ring in (part.exterior, *part.interiors)]

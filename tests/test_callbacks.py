@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nuclei import callbacks
-from nuclei.callbacks import EpochCounter, PredictionPlot, training_callbacks
+from nuclei.callbacks import EpochCounter, InstanceScore, PredictionPlot, training_callbacks
 
 TRAINING = Path(__file__).parent / "training_to_kill.py"
 
@@ -119,3 +119,24 @@ def test_a_killed_training_ends_with_the_weights_it_would_have_had(tmp_path, kil
     for name in ("last.npz", "best.npz"):
         a, b = (np.load(tmp_path / run / name) for run in ("whole", "killed"))
         assert all(np.array_equal(a[key], b[key]) for key in a.files)
+
+
+class Oracle:
+    """A stand-in for a network that answers with the truth, more or less sure of itself."""
+
+    def __init__(self, labels, sureness):
+        foreground = np.stack(labels)[..., None] > 0
+        self.maps = np.repeat(foreground * np.float32(sureness), 2, axis=-1)
+
+    def predict(self, images, **options):
+        assert images.shape == (len(self.maps), 64, 64, 3)
+        return self.maps
+
+
+@pytest.mark.parametrize("sureness, score", [(1, 1), (0.55, 1), (0.3, 0)])
+def test_the_instance_score_counts_nuclei_at_the_best_threshold(squares, sureness, score):
+    callback = InstanceScore(squares, 64)
+    callback.set_model(Oracle([s.labels for s in squares], sureness))
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert logs == {"val_score": score}

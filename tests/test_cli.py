@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -14,19 +13,27 @@ from conftest import write_sample
 
 from nuclei.cli import main
 from nuclei.data import Sample
+from nuclei.rle import write_rle_csv
 from nuclei.scoring import write_labels
 from nuclei.segmenter import Segmenter
-from nuclei.writers import write_rle_csv
 
 
 def perfect(image):
     return image[..., 0].astype(np.int32) // 60
 
 
+class Fake:
+    settings = {"thresholds": {"marker_threshold": 0.5}}
+    labels = staticmethod(perfect)
+
+    def __call__(self, image):
+        return self.labels(image)
+
+
 @pytest.fixture
 def segmenter(monkeypatch):
     """What `Segmenter.load` returns; a test may give it other labels."""
-    fake = SimpleNamespace(labels=perfect, settings={"thresholds": {"marker_threshold": 0.5}})
+    fake = Fake()
     monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
     return fake
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from nuclei.notebook import check_parameters, check_training, parameter_values, quiet
+from nuclei.notebook import check_parameters, check_start, check_training, parameter_values, quiet
 
 
 def notebook(injected, **changed):
@@ -86,3 +86,15 @@ def test_a_training_that_cannot_be_is_stopped_at_once(changed, message):
     check_training(GOOD)
     with pytest.raises(ValueError, match=message):
         check_training(GOOD | changed)
+
+
+def test_a_training_goes_on_with_images_in_the_form_the_model_knows():
+    parameters = {"start_from": "saved_model/mine", "resize": None, "normalize": True}
+    check_start(parameters, {"resize": None, "normalize": True})
+    check_start(parameters | {"normalize": False}, {"resize": None})
+    with pytest.raises(
+        ValueError, match="normalize is True, but the model in saved_model/mine was trained with"
+    ):
+        check_start(parameters, {"resize": None})
+    with pytest.raises(ValueError, match="resize is None, but .* with resize 128: give it that value"):
+        check_start(parameters, {"resize": 128, "normalize": True})

@@ -1,0 +1,225 @@
+"""From any images to files with their nuclei: reads ahead, writes behind, goes on where it was stopped."""
+
+import hashlib
+import os
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from nuclei import results, writers
+from nuclei.measurements import measure, summarise
+from nuclei.notebook import quiet
+from nuclei.paths import model_folder, output_folder
+from nuclei.readers import Picture, find_images, read_picture
+from nuclei.rle import encode_nuclei
+
+KINDS = ("labels", "measurements", "overlay", "geojson", "roi", "rle")
+
+AHEAD = 2
+"""Images that are read before the model is ready for them, and results that may wait to be written."""
+
+
+class Report(NamedTuple):
+    """What a run did: images by name, with why those skipped were.
+
+    segmented : dict of str to int, the nuclei found
+    earlier : list of str, complete before this run
+    skipped : dict of str to str
+    """
+
+    segmented: dict[str, int]
+    earlier: list[str]
+    skipped: dict[str, str]
+
+
+def segment(
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    model: str | Path,
+    *,
+    save: str | Iterable[str] = ("labels", "measurements", "overlay"),
+    channel: int | None = None,
+    page: int | None = None,
+    pixel_size: float | None = None,
+    scale: float | str | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Find the nuclei of images, and write them to a folder.
+
+    Parameters
+    ----------
+    images : str, Path or several
+        Files, folders or patterns; see `nuclei.readers.find_images`, which also says how images are named.
+    out : str or Path
+        Files of an image are called by its name, ``NAME_labels.tif`` for example. Tables hold all images.
+    model : str or Path
+        A model's folder; a relative one may also start from the repository's root.
+    save : str or several
+        Any of ``labels``, ``measurements`` (measurements.csv and summary.csv), ``overlay``, ``geojson``,
+        ``roi`` and ``rle``; or ``all``. In one text, they are separated by commas.
+    channel, page : int, optional
+        Which channel and page of a file to look at, from 0. All channels are measured.
+    pixel_size : float, optional
+        Micrometres, in place of what the files tell.
+    scale : float or "auto", optional
+        How many times to magnify; see `nuclei.segmenter.Segmenter.maps`.
+    overwrite : bool
+        Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The images, the model or the options are wrong, or the folder has results made with others.
+    OSError
+        The folder cannot be written to, because the disk is full for example.
+
+    Warns
+    -----
+    UserWarning
+        An image cannot be used: it is skipped.
+    """
+    kinds = _kinds(save)
+    for name, value in {"--pixel-size": pixel_size, "--scale": None if scale == "auto" else scale}.items():
+        if value is not None and not 0 < value < np.inf:
+            raise ValueError(f"{name} is {value}, expected a number above 0")
+    for name, value in {"--channel": channel, "--page": page}.items():
+        if value is not None and value < 0:
+            raise ValueError(f"{name} is {value}, expected a number from 0")
+    folder, out = model_folder(model), output_folder(out)
+    root, found = find_images([images] if isinstance(images, (str, Path)) else list(images))
+    with quiet():
+        from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
+
+    segmenter = Segmenter.load(folder)
+    about = {
+        "images": str(root),
+        "model": str(model),
+        "fingerprint": _fingerprint(folder),
+        "thresholds": segmenter.settings["thresholds"],
+        "save": kinds,
+        "channel": channel,
+        "page": page,
+        "pixel_size": pixel_size,
+        "scale": scale,
+        "versions": versions(),
+    }
+    stamps = {name: _stamp(path, root) for name, path in found.items()}
+    with _told(out):
+        results.begin(out, about, found, overwrite)
+        results.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
+        earlier = [name for name in found if results.is_complete(out, name, stamps[name], kinds)]
+    left = [name for name in found if name not in set(earlier)]
+
+    def read(name: str) -> Picture:
+        return read_picture(found[name], channel, page)
+
+    def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> tuple[str, int]:
+        size = pixel_size or picture.pixel_size
+        table = measure(labels, picture.channels, foreground, size)
+        _write_files(results.files(out, name, kinds), picture.image, labels, table, size)
+        summary = summarise(table, labels.shape, size)
+        results.complete(out, name, stamps[name], summary, table, encode_nuclei(labels))
+        return name, len(table)
+
+    segmented, skipped = {}, {}
+    options = {} if scale is None else {"scale": scale}
+    bar = tqdm(total=len(found), initial=len(earlier), desc="segmenting", unit="image", disable=None)
+    start, megapixels = time.perf_counter(), 0
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar, _told(out):
+        writing = deque()
+        for name, reading in _ahead(reader, read, left):
+            try:
+                picture = reading.result()
+                maps = segmenter.maps(picture.image, **options)
+            except (ValueError, OSError) as error:
+                skipped[name] = str(error).removeprefix(f"{found[name]}: ")
+                warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=2)
+            else:
+                labels = segmenter.labels_from_maps(maps)
+                writing.append(writer.submit(write, name, picture, maps[..., 0], labels))
+                megapixels += labels.size / 1e6
+            while len(writing) > AHEAD or (writing and writing[0].done()):
+                segmented |= [writing.popleft().result()]
+            bar.update()
+            bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
+        segmented |= [each.result() for each in writing]
+        results.write_tables(out, kinds)
+    return Report(segmented, earlier, skipped)
+
+
+def _write_files(
+    files: dict[str, Path],
+    image: np.ndarray,
+    labels: np.ndarray,
+    table: pd.DataFrame,
+    pixel_size: float | None,
+) -> None:
+    if path := files.get("labels"):
+        writers.write_labels(path, labels, pixel_size)
+    if path := files.get("overlay"):
+        writers.write_overlay(path, image, labels)
+    outlines = writers.polygons(labels) if {"geojson", "roi"} & files.keys() else {}
+    if path := files.get("geojson"):
+        writers.write_geojson(path, outlines, table)
+    if path := files.get("roi"):
+        writers.write_rois(path, outlines)
+
+
+def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[object, Future]]:
+    """Yield each thing and its future, while the pool works on the next ones."""
+    waiting = deque()
+    for thing in things:
+        waiting.append((thing, pool.submit(function, thing)))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """Say where writing failed, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"--out {out}: cannot be written to ({error.strerror or error}). What was complete is still "
+            "there. Make room, or choose another folder; the same command goes on from there."
+        ) from error
+
+
+def _kinds(save: str | Iterable[str]) -> list[str]:
+    names = [name.strip() for name in save.split(",")] if isinstance(save, str) else list(save)
+    if unknown := set(names) - {*KINDS, "all"}:
+        raise ValueError(
+            f"--save has {', '.join(sorted(unknown))}, expected any of {', '.join(KINDS)} "
+            "separated by commas, or all"
+        )
+    return [kind for kind in KINDS if kind in names or "all" in names]
+
+
+def _fingerprint(folder: Path) -> str:
+    """Return 16 hex digits of a hash over the model's weights and settings."""
+    digest = hashlib.sha256()
+    for name in ("model.keras", "settings.json"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _stamp(path: Path, root: Path) -> dict:
+    """Return what tells a file from another, or from what it was before."""
+    about = path.stat()
+    file = Path(os.path.abspath(path)).relative_to(root).as_posix()
+    return {"file": file, "bytes": about.st_size, "modified_ns": about.st_mtime_ns}
