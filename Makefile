@@ -17,7 +17,8 @@ run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs
 	@mkdir -p $(RUN)
 	$(PAPERMILL) notebooks/01_explore.ipynb $(RUN)/01_explore.ipynb
 	$(PAPERMILL) notebooks/02_train.ipynb $(RUN)/02_train.ipynb
-	$(PAPERMILL) notebooks/03_evaluate.ipynb $(RUN)/03_evaluate.ipynb -p model_folder $(RUN)/model
+	$(PAPERMILL) notebooks/03_evaluate.ipynb $(RUN)/03_evaluate.ipynb
+	$(PAPERMILL) notebooks/04_segment.ipynb $(RUN)/04_segment.ipynb -y "overwrite: true"
 	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
 
 test: $(BIN)/.installed  ## check code, notebooks and style
@@ -27,15 +28,20 @@ test: $(BIN)/.installed  ## check code, notebooks and style
 lab: $(BIN)/.installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-reproduce: $(BIN)/.installed  ## redraw the README's table and figures; TRAIN=1 trains the model again first
-	@mkdir -p runs/baseline
-	$(PAPERMILL) notebooks/01_explore.ipynb runs/baseline/01_explore.ipynb -p data dsb2018 -p plot_folder plot
+reproduce: $(BIN)/.installed  ## redraw the README's tables and figures; TRAIN=1 trains the models again first
+	@mkdir -p runs/reproduce
+	$(PAPERMILL) notebooks/01_explore.ipynb runs/reproduce/01_explore.ipynb -p data dsb2018 -p plot_folder plot
 ifeq ($(TRAIN),1)
-	$(PAPERMILL) notebooks/02_train.ipynb runs/baseline/02_train.ipynb \
+	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_baseline.ipynb \
 		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS)
+	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018.ipynb \
+		-f notebooks/recipes/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS)
 endif
-	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/baseline/03_evaluate.ipynb \
-		-p data dsb2018 -p model_folder saved_model/baseline -p plot_folder plot -p metrics_file plot/metrics.json
+	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_baseline.ipynb -p data dsb2018 \
+		-p model_folder saved_model/baseline -y "compare_folder: null" \
+		-p plot_folder plot/baseline -p metrics_file plot/baseline/metrics.json
+	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_dsb2018.ipynb -p data dsb2018 \
+		-p plot_folder plot -p metrics_file plot/metrics.json
 
 notebooks: $(BIN)/.installed  ## run the notebooks in place and keep only the outputs that tests compare
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb

@@ -1,0 +1,74 @@
+"""Does fine-tuning help with images of a kind that the model has never seen?
+
+    python benchmarks/unknown_type.py ENCODER_WEIGHTS
+
+trains recipes/dsb2018.yml for twelve epochs without one image type (fifteen minutes on two cores), lets
+recipes/fine_tune.yml go on with ten images of that type, and writes unknown_type.json beside this file: the
+competition score on the type's other fields of view, before and after. Epoch and thresholds of "after" were
+chosen on these fields too, the thresholds by the half that was not scored.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import papermill
+import yaml
+
+import nuclei
+from nuclei import scoring, splits
+from nuclei.image_types import image_type
+
+TYPE, IMAGES, SEED = "purple tissue", 10, 0
+SHORT = {"epochs": 12, "warmup_epochs": 1, "monitor": "val_accuracy", "figure_epochs": []}
+FOLDER = Path("runs/unknown_type")
+
+
+def train(stage: str, recipe: str, train: list, validation: list, **changed) -> nuclei.Segmenter:
+    """Run 02_train with a recipe on samples that are named one by one, or find that it was done."""
+    folder = FOLDER / stage
+    nuclei.write_json(folder / "split.json", splits.split_ids(train, validation))
+    if not (folder / "model").exists():
+        folders = {"out": str(folder), "model_folder": f"{folder}/model", "plot_folder": f"{folder}/plot"}
+        parameters = yaml.safe_load(Path(f"notebooks/recipes/{recipe}.yml").read_text())
+        parameters |= {"data": "dsb2018", "split_by": f"{folder}/split.json"} | folders | changed
+        papermill.execute_notebook(
+            "notebooks/02_train.ipynb", f"{folder}/02_train.ipynb", parameters, kernel_name="python3", cwd="."
+        )
+    return nuclei.Segmenter.load(folder / "model")
+
+
+def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
+    fields = splits.fields(samples)
+    guesses = [segmenter.unbiased_labels(segmenter.maps(s.image), s.id) for s in samples]
+    results = [scoring.compare(*each) for each in zip(samples, guesses, fields, strict=True)]
+    return scoring.measures_with_interval(results)
+
+
+if __name__ == "__main__":
+    samples = nuclei.load_samples("dsb2018")
+    known, judges = splits.split(samples, 0.2, seed=SEED)
+    of_type = [s for s in samples if image_type(s.image) == TYPE]
+    fields = splits.fields(of_type)
+    order = np.random.default_rng(SEED).permutation(fields.max() + 1)
+    few = []
+    for field in order:  # whole fields, until there are enough
+        if len(few) < IMAGES:
+            few += [s for s, f in zip(of_type, fields, strict=True) if f == field]
+    taught = {s.id for s in few}
+    rest = [s for s in of_type if s.id not in taught]
+    ids = {s.id for s in of_type}
+    before = train(
+        "before",
+        "dsb2018",
+        [s for s in known if s.id not in ids],
+        [s for s in judges if s.id not in ids],
+        encoder_weights=sys.argv[1],
+        **SHORT,
+    )
+    after = train("after", "fine_tune", few, rest, start_from=f"{FOLDER}/before/model")
+    found = {name: score(model, rest) for name, model in (("before", before), ("after", after))}
+    about = {"type": TYPE, "images_to_learn_from": len(few), "seed": SEED, "short": SHORT}
+    about |= {"data": nuclei.describe(samples, "dsb2018"), "versions": nuclei.versions()}
+    nuclei.write_json(Path(__file__).with_suffix(".json"), about | found)
+    print({name: round(each["score"], 3) for name, each in found.items()})
