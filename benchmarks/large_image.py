@@ -51,7 +51,7 @@ def label(path: Path, model: str, tile: int, halo: int) -> dict:
         to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
         nuclei = label_large(
             image,
-            lambda part: segmenter.labels_from_maps(segmenter.predict(to_rgb8(part))),
+            lambda part: segmenter.labels_from_maps(segmenter.look(to_rgb8(part))),
             labels,
             tile,
             halo,

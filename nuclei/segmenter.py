@@ -142,16 +142,32 @@ class Segmenter:
         if self.settings.get("normalize"):
             image = normalize(image)
         if size := self.settings["resize"]:
-            return self._look(image, (size, size), augment)
+            maps = self.look(resize_image(image, (size, size)), augment=augment)
+            return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
         factor = 1 if scale == "auto" else scale
-        maps = self._look(image, _scaled(image, factor), augment)
+        maps = self.look(image, factor, augment)
         diameter = median_diameter(self.labels_from_maps(maps))
-        if scale == "auto" and 0 < diameter < self.settings.get("rescale_below", 0):
-            factor = 2
-            maps = self._look(image, _scaled(image, factor), augment)
+        if scale == "auto" and (factor := self.scale_for(diameter)) != 1:
+            maps = self.look(image, factor, augment)
             diameter = median_diameter(self.labels_from_maps(maps))
         self._check_size(diameter, factor)
         return maps
+
+    def look(self, image: np.ndarray, factor: float = 1, augment: bool = False) -> np.ndarray:
+        """Return the model's answer to an image that has the grey levels it knows, magnified `factor` times.
+
+        (H, W, 3) uint8 of any size -> (H, W, C) float32, 0-1; see `maps`, which brings any image there.
+        """
+        shape = tuple(max(1, round(factor * side)) for side in image.shape[:2])
+        seen = image if shape == image.shape[:2] else resize_image(image, shape)
+        steps = (1, -1) if augment else (1,)
+        mirrors = [np.s_[::down, ::across] for down in steps for across in steps]
+        maps = np.mean([tiled_maps(self._predict, seen[m])[m] for m in mirrors], axis=0)
+        return maps if seen is image else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
+
+    def scale_for(self, diameter: float) -> int:
+        """Return how many times to magnify an image whose median nucleus has this diameter in pixels."""
+        return 2 if 0 < diameter < self.settings.get("rescale_below", 0) else 1
 
     def labels_from_maps(self, maps: np.ndarray) -> np.ndarray:
         """Return the nuclei in the (H, W, C) maps that `maps` gave: (H, W) int32, 0 = background."""
@@ -168,19 +184,8 @@ class Segmenter:
                 return labels_from_maps(maps, **half["thresholds"])
         return self.labels_from_maps(maps)
 
-    def _look(self, image: np.ndarray, shape: tuple[int, int], augment: bool) -> np.ndarray:
-        """Return the maps of an image that is looked at in another size, in the image's own size."""
-        seen = image if image.shape[:2] == shape else resize_image(image, shape)
-        mirrors = (
-            [np.s_[:, :], np.s_[::-1, :], np.s_[:, ::-1], np.s_[::-1, ::-1]] if augment else [np.s_[:, :]]
-        )
-        maps = np.mean([tiled_maps(self.predict, seen[m])[m] for m in mirrors], axis=0)
-        return (
-            maps if shape == image.shape[:2] else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
-        )
-
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """Return the model's plain answer: (H, W, 3) uint8 of any size -> (H, W, C) float32."""
+    def _predict(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 of any size, up to that of a tile -> (H, W, C) float32."""
         height, width = image.shape[:2]
         padding = [(0, -side % STRIDE) for side in (height, width)]
         batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None].astype(np.float32)
@@ -200,10 +205,6 @@ class Segmenter:
                 f"a scale of about {np.sqrt(low * high) / diameter:.2g} may do better.",
                 stacklevel=3,
             )
-
-
-def _scaled(image: np.ndarray, factor: float) -> tuple[int, int]:
-    return tuple(max(1, round(factor * side)) for side in image.shape[:2])
 
 
 def versions() -> dict[str, str]:
