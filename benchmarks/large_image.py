@@ -1,9 +1,9 @@
 """Memory and time of labelling a large RGB TIFF tile by tile: python benchmarks/large_image.py MODEL_FOLDER
 
 Draws nuclei of all image types into an uncompressed TIFF (20,000 x 20,000 pixels are 1.2 GB), labels it in a
-process of its own, so that only the labelling is measured, and writes what was found beside this file. The
-model looks at the image in its own scale, whatever its settings say. Needs 3 GB in the folder for temporary
-files, which the variable TMPDIR names.
+process of its own, in the way of `nuclei segment`, so that only this is measured, and writes what was found
+beside this file. The model looks at the image in its own scale, whatever its settings say. Needs 3 GB in the
+folder for temporary files, which the variable TMPDIR names.
 """
 
 import argparse
@@ -22,10 +22,9 @@ import tifffile
 
 from nuclei.files import write_json
 from nuclei.image_types import IMAGE_TYPES
-from nuclei.large import LargeTiff, new_label_tiff
-from nuclei.levels import rgb8_converter
+from nuclei.slides import segment_slide
 from nuclei.synthetic import draw
-from nuclei.tiles import label_large, windows
+from nuclei.tiles import HALO, TILE, windows
 
 BLOCK = 512  # pixels, the side of a drawing
 
@@ -47,21 +46,13 @@ def label(path: Path, model: str, tile: int, halo: int) -> dict:
 
     segmenter = Segmenter.load(model)
     start = time.perf_counter()
-    with LargeTiff(path) as image, new_label_tiff(path.with_name("labels.tif"), image.shape[:2]) as labels:
-        to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
-        nuclei = label_large(
-            image,
-            lambda part: segmenter.labels_from_maps(segmenter.look(to_rgb8(part))),
-            labels,
-            tile,
-            halo,
-        )
-        megapixels = image.shape[0] * image.shape[1] / 1e6
+    found = segment_slide(path, segmenter, path.with_name("labels.tif"), scale=1, tile=tile, halo=halo)
+    megapixels = found.shape[0] * found.shape[1] / 1e6
     seconds = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
     return {
         "megapixels": megapixels,
-        "nuclei": nuclei,
+        "nuclei": len(found.table),
         "seconds": round(seconds, 1),
         "megapixels_per_second": round(megapixels / seconds, 3),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2),
@@ -75,8 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="folder of a trained model")
     parser.add_argument("--side", type=int, default=20_000, help="pixels (%(default)s)")
-    parser.add_argument("--tile", type=int, default=1024, help="pixels (%(default)s)")
-    parser.add_argument("--halo", type=int, default=128, help="pixels (%(default)s)")
+    parser.add_argument("--tile", type=int, default=TILE, help="pixels (%(default)s)")
+    parser.add_argument("--halo", type=int, default=HALO, help="pixels (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

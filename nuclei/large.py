@@ -12,7 +12,7 @@ import tifffile
 from nuclei.files import replacing
 from nuclei.tiles import Window
 
-CACHE = 2**28  # bytes of decoded strips or tiles that are kept, as neighbouring windows share them
+CACHE = 2**28  # bytes of decoded strips or tiles, which neighbouring windows share
 
 
 class LargeTiff:
@@ -22,13 +22,15 @@ class LargeTiff:
     dtype : numpy.dtype of the values
 
     Uncompressed pages are mapped into memory; of others, only the strips or tiles that a window touches are
-    decoded, and some hundred MB of them kept. To be closed, or used in a ``with`` statement.
+    decoded, and the last ones kept. To be closed, or used in a ``with`` statement.
 
     Parameters
     ----------
     path : str or Path
     page : int
         From 0.
+    cache : int
+        Bytes of decoded strips or tiles to keep.
 
     Raises
     ------
@@ -38,7 +40,7 @@ class LargeTiff:
         It is no TIFF, has no such page, or one that cannot be read; at once or when a window is read.
     """
 
-    def __init__(self, path: str | Path, page: int = 0):
+    def __init__(self, path: str | Path, page: int = 0, cache: int = CACHE):
         self._path = path
         try:
             self._file = tifffile.TiffFile(path)
@@ -63,7 +65,7 @@ class LargeTiff:
             else:
                 self._whole = None
                 segment_bytes = np.prod(page.chunks) * page.dtype.itemsize
-                self._segment = lru_cache(max(1, CACHE // int(segment_bytes)))(self._decode)
+                self._segment = lru_cache(max(1, cache // int(segment_bytes)))(self._decode)
         except BaseException:
             self._file.close()
             raise

@@ -15,7 +15,7 @@ import numpy as np
 
 from nuclei import data
 from nuclei.layouts import BY_PRODUCTS, ENDINGS
-from nuclei.tiffs import Choice, read_tiff
+from nuclei.tiffs import naming, read_tiff
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -129,26 +129,53 @@ def read_picture(
     begin = file.read(4)
     file.seek(0)
     if begin in TIFF:
-        try:
+        with naming(name):
             pixels, colours, pixel_size = read_tiff(file, channel, page)
-        except Exception as error:  # a broken file raises nearly anything, by its compression and damage
-            wrong = "" if isinstance(error, Choice) else "cannot be read as a TIFF image: "
-            raise ValueError(f"{name}: {wrong}{error}") from error
     else:
         content = file.read()
         pixels, colours, pixel_size = np.atleast_3d(data.decode(lambda _: content, name)), True, None
         if page or pixels.ndim > 3:
             raise ValueError(f"{name}: a file of one page was expected; save one page of it, or give no page")
+    check_values(pixels, name)
+    measured, seen = choose_channels(pixels.shape[2], colours, channel, name)
+    image = pixels[..., seen]
+    return Picture(image[..., 0] if image.shape[2] == 1 else image, pixels[..., measured], pixel_size)
+
+
+def check_values(pixels: np.ndarray, name: str) -> None:
+    """Raise ValueError where values are no numbers; it calls the file by `name`."""
     if pixels.dtype.kind not in "buif":
         raise ValueError(f"{name}: values of type {pixels.dtype}, expected whole or decimal numbers")
     if pixels.dtype.kind == "f" and (bad := np.count_nonzero(~np.isfinite(pixels))):
         raise ValueError(f"{name}: {bad:,} of {pixels.size:,} values are NaN or infinite; replace them first")
-    channels = pixels[..., : {2: 1, 4: 3}.get(pixels.shape[2])] if colours else pixels
-    if channel is not None:
-        if not 0 <= channel < channels.shape[2]:
-            raise ValueError(f"{name}: channel {channel} was asked for, there are {channels.shape[2]} from 0")
-        pixels = channels[..., channel]
-    return Picture(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels, channels, pixel_size)
+
+
+def choose_channels(count: int, colours: bool, channel: int | None, name: str) -> tuple[slice, slice]:
+    """Choose among the channels of a file.
+
+    Parameters
+    ----------
+    count : int, how many there are
+    colours : bool, whether they are grey or RGB, with or without alpha
+    channel : int, optional; see `read_picture`
+    name : str, what errors call the file
+
+    Returns
+    -------
+    slice, slice
+        The channels to measure, and those that a model looks at; see `Picture`.
+
+    Raises
+    ------
+    ValueError
+        There is no such channel.
+    """
+    measured = {2: 1, 4: 3}.get(count, count) if colours else count
+    if channel is None:
+        return slice(measured), slice(count)
+    if not 0 <= channel < measured:
+        raise ValueError(f"{name}: channel {channel} was asked for, there are {measured} from 0")
+    return slice(measured), slice(channel, channel + 1)
 
 
 def _absolute(path: Path) -> Path:

@@ -1,12 +1,14 @@
 """A folder of results: what made them, which images are complete, and the tables of all.
 
 ``run.json`` says how the results were made, and is written first. What was found in an image goes to
-``.done/NAME.json``, which is written last and so says that the image's files are complete. The tables are put
-together from these records, whether they are of this run or of an earlier one.
+``.done/NAME.csv``, a row a nucleus, and ``.done/NAME.json``, which is written last and so says that the
+image's files are complete. The tables are put together from these records, whether they are of this run or of
+an earlier one; row by row, as an image may have a million nuclei.
 """
 
+import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -77,64 +79,93 @@ def files(out: Path, name: str, kinds: Iterable[str]) -> dict[str, Path]:
     return {kind: out / f"{name}{FILES[kind]}" for kind in kinds if kind in FILES}
 
 
-def is_complete(out: Path, name: str, stamp: dict, kinds: Iterable[str]) -> bool:
+def is_complete(out: Path, name: str, stamp: dict) -> bool:
     """Return whether all results for an image are there, made from a file with this `stamp`."""
-    path = _record(out, name)
-    if not path.exists() or not all(file.exists() for file in files(out, name, kinds).values()):
+    path, table = _record(out, name)
+    if not (path.exists() and table.exists()):
         return False
-    return json.loads(path.read_text())["stamp"] == stamp
+    record = json.loads(path.read_text())
+    return record["stamp"] == stamp and all(p.exists() for p in files(out, name, record["kinds"]).values())
 
 
-def complete(out: Path, name: str, stamp: dict, summary: dict, nuclei: pd.DataFrame, runs: list[str]) -> None:
+def complete(
+    out: Path,
+    name: str,
+    stamp: dict,
+    kinds: list[str],
+    summary: dict,
+    nuclei: pd.DataFrame,
+    runs: list[str] | None,
+) -> None:
     """Keep what was found in an image, after its files were written.
 
     stamp : dict; tells the image's file from a changed one
+    kinds : list of str; what was saved
     summary : dict; see `nuclei.measurements.summarise`
     nuclei : DataFrame, one row a nucleus; see `nuclei.measurements.measure`
-    runs : list of str, one a nucleus; see `nuclei.rle.encode_nuclei`
+    runs : list of str, one a nucleus, see `nuclei.rle.encode_nuclei`; None leaves it out of ``rle.csv``
     """
-    record = {"stamp": stamp, "summary": summary, "nuclei": nuclei.to_dict("list"), "runs": runs}
-    with replacing(_record(out, name)) as temporary:
-        temporary.write_text(json.dumps(record))
+    path, table = _record(out, name)
+    with replacing(table) as temporary:
+        nuclei.to_csv(temporary, index=False, lineterminator="\n")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"stamp": stamp, "kinds": kinds, "summary": summary, "runs": runs}))
 
 
 def write_tables(out: Path, kinds: Iterable[str]) -> None:
     """Write the tables of all images that are complete, sorted by name."""
     if not (records := _records(out)):
         return
-    measured = {name: {"image": [name] * len(r["runs"])} | r["nuclei"] for name, r in records.items()}
-    columns = list(dict.fromkeys(column for each in measured.values() for column in each))
+    columns = dict.fromkeys(column for name in records for column in _columns(out, name))
     tables = {
-        "measurements.csv": pd.DataFrame(
-            {
-                c: [v for each in measured.values() for v in each.get(c, [None] * len(each["image"]))]
-                for c in columns
-            },
-            dtype=object,  # whole numbers stay so where other images lack the column
+        "measurements.csv": (
+            ["image", *columns],
+            ({"image": name} | row for name in records for row in _nuclei(out, name)),
         ),
-        "summary.csv": pd.DataFrame(
-            [{"image": name, "file": r["stamp"]["file"]} | r["summary"] for name, r in records.items()]
+        "summary.csv": (
+            ["image", "file", *next(iter(records.values()))["summary"]],
+            ({"image": name, "file": r["stamp"]["file"]} | r["summary"] for name, r in records.items()),
         ),
-        "rle.csv": pd.DataFrame(
-            [(name, text) for name, r in records.items() for text in r["runs"] or [""]],
-            columns=["ImageId", "EncodedPixels"],
+        "rle.csv": (
+            ["ImageId", "EncodedPixels"],
+            (
+                {"ImageId": name, "EncodedPixels": text}
+                for name, r in records.items()
+                if r["runs"] is not None
+                for text in r["runs"] or [""]
+            ),
         ),
     }
     for kind in TABLES.keys() & set(kinds):
         for name in TABLES[kind]:
-            with replacing(out / name) as temporary:
-                tables[name].to_csv(temporary, index=False, lineterminator="\n")
+            columns, rows = tables[name]
+            with replacing(out / name) as path, open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
 
 
 def forget(out: Path, names: dict[str, str]) -> None:
     """Drop records of files that have another name now: `names` are by file, as in the stamps."""
     for name, record in _records(out).items():
         if names.get(record["stamp"]["file"], name) != name:
-            _record(out, name).unlink()
+            for path in _record(out, name):
+                path.unlink()
 
 
-def _record(out: Path, name: str) -> Path:
-    return out / ".done" / f"{name}.json"
+def _record(out: Path, name: str) -> tuple[Path, Path]:
+    """Return where the record of an image is, and the table of its nuclei."""
+    return out / ".done" / f"{name}.json", out / ".done" / f"{name}.csv"
+
+
+def _columns(out: Path, name: str) -> list[str]:
+    with open(_record(out, name)[1], newline="") as file:
+        return next(csv.reader(file))
+
+
+def _nuclei(out: Path, name: str) -> Iterator[dict[str, str]]:
+    with open(_record(out, name)[1], newline="") as file:
+        yield from csv.DictReader(file)
 
 
 def _records(out: Path) -> dict[str, dict]:
@@ -147,7 +178,7 @@ def _records(out: Path) -> dict[str, dict]:
 def _delete(out: Path) -> None:
     """Delete all results, and nothing else."""
     for name in _records(out):
-        for file in (*files(out, name, FILES).values(), _record(out, name)):
+        for file in (*files(out, name, FILES).values(), *_record(out, name)):
             file.unlink(missing_ok=True)
     for name in ("run.json", *TABLES["measurements"], *TABLES["rle"]):
         (out / name).unlink(missing_ok=True)

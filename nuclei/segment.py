@@ -1,6 +1,7 @@
 """From any images to files with their nuclei: reads ahead, writes behind, goes on where it was stopped."""
 
 import hashlib
+import math
 import os
 import time
 import warnings
@@ -21,8 +22,12 @@ from nuclei.notebook import quiet
 from nuclei.paths import model_folder, output_folder
 from nuclei.readers import Picture, find_images, read_picture
 from nuclei.rle import encode_nuclei
+from nuclei.slides import Found, is_slide, preview, segment_slide
 
 KINDS = ("labels", "measurements", "overlay", "geojson", "roi", "rle")
+
+SLIDE_KINDS = ("labels", "measurements", "overlay")
+"""What is saved for images too large for memory: outlines and run lengths would need all of it."""
 
 AHEAD = 2
 """Images that are read before the model is ready for them, and results that may wait to be written."""
@@ -89,7 +94,12 @@ def segment(
     Warns
     -----
     UserWarning
-        An image cannot be used: it is skipped.
+        An image cannot be used: it is skipped. Or it is too large for some of what was to be saved.
+
+    Notes
+    -----
+    A TIFF image of more than `nuclei.slides.LARGEST` pixels is looked at tile by tile, so that its size does
+    not matter: see `nuclei.slides.segment_slide`. Its overlay is reduced.
     """
     kinds = _kinds(save)
     for name, value in {"--pixel-size": pixel_size, "--scale": None if scale == "auto" else scale}.items():
@@ -120,37 +130,62 @@ def segment(
     with _told(out):
         results.begin(out, about, found, overwrite)
         results.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
-        earlier = [name for name in found if results.is_complete(out, name, stamps[name], kinds)]
+        earlier = [name for name in found if results.is_complete(out, name, stamps[name])]
     left = [name for name in found if name not in set(earlier)]
 
-    def read(name: str) -> Picture:
-        return read_picture(found[name], channel, page)
+    def read(name: str) -> Picture | None:  # None for a slide, which is not read whole
+        try:
+            return None if is_slide(found[name], page) else read_picture(found[name], channel, page)
+        except OSError as error:  # of the image; any that comes later is about the results
+            raise ValueError(str(error)) from error
+
+    def find(name: str, picture: Picture | None) -> tuple[int, Future]:
+        """Find the nuclei of an image; return its pixels, and what writes its files."""
+        if picture is None:
+            if left_out := [kind for kind in kinds if kind not in SLIDE_KINDS]:
+                warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
+            options = {"channel": channel, "page": page, "pixel_size": pixel_size, "scale": scale}
+            slide = segment_slide(found[name], segmenter, labels_file(name), **options)
+            return math.prod(slide.shape), writer.submit(write_slide, name, slide)
+        maps = segmenter.maps(picture.image, **({} if scale is None else {"scale": scale}))
+        labels = segmenter.labels_from_maps(maps)
+        return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
+
+    def labels_file(name: str) -> Path:
+        return results.files(out, name, ["labels"])["labels"]
 
     def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> tuple[str, int]:
         size = pixel_size or picture.pixel_size
         table = measure(labels, picture.channels, foreground, size)
         _write_files(results.files(out, name, kinds), picture.image, labels, table, size)
         summary = summarise(table, labels.shape, size)
-        results.complete(out, name, stamps[name], summary, table, encode_nuclei(labels))
+        results.complete(out, name, stamps[name], kinds, summary, table, encode_nuclei(labels))
         return name, len(table)
 
+    def write_slide(name: str, slide: Found) -> tuple[str, int]:
+        saved = [kind for kind in kinds if kind in SLIDE_KINDS]
+        if path := results.files(out, name, saved).get("overlay"):
+            writers.write_overlay(path, *preview(found[name], labels_file(name), channel, page))
+        if "labels" not in saved:
+            labels_file(name).unlink()
+        summary = summarise(slide.table, slide.shape, slide.pixel_size)
+        results.complete(out, name, stamps[name], saved, summary, slide.table, None)
+        return name, len(slide.table)
+
     segmented, skipped = {}, {}
-    options = {} if scale is None else {"scale": scale}
     bar = tqdm(total=len(found), initial=len(earlier), desc="segmenting", unit="image", disable=None)
     start, megapixels = time.perf_counter(), 0
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar, _told(out):
         writing = deque()
         for name, reading in _ahead(reader, read, left):
             try:
-                picture = reading.result()
-                maps = segmenter.maps(picture.image, **options)
-            except (ValueError, OSError) as error:
+                pixels, future = find(name, reading.result())
+            except ValueError as error:
                 skipped[name] = str(error).removeprefix(f"{found[name]}: ")
                 warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=2)
             else:
-                labels = segmenter.labels_from_maps(maps)
-                writing.append(writer.submit(write, name, picture, maps[..., 0], labels))
-                megapixels += labels.size / 1e6
+                writing.append(future)
+                megapixels += pixels / 1e6
             while len(writing) > AHEAD or (writing and writing[0].done()):
                 segmented |= [writing.popleft().result()]
             bar.update()

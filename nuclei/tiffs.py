@@ -1,7 +1,9 @@
 """One page of a TIFF file: which of many, what its channels are, how large a pixel is."""
 
 import math
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -45,29 +47,67 @@ def read_tiff(file: BinaryIO, channel: int | None, page: int | None) -> tuple[np
         Nearly any other where the file is broken, by its compression and damage.
     """
     with tifffile.TiffFile(file) as tiff:
-        stacks = [_Stack(series) for series in tiff.series]
-        planes = (tiff.imagej_metadata or {}).get("images", 1)
-        if planes > (there := sum(stack.pages * stack.channels for stack in stacks)):
-            raise ValueError(f"ImageJ wrote {planes} planes, {there} are there; the file was cut short")
-        pages = sum(stack.pages for stack in stacks)
-        if page is None and pages > 1 or not 0 <= (page or 0) < pages:
-            found = "; ".join(str(stack) for stack in stacks)
-            asked = f"page {page} was asked for, " if page is not None else ""
-            raise Choice(
-                f"{asked}a stack of {pages} pages was found ({found}); "
-                f"nuclei segment --page 0 to {pages - 1} takes one of them"
-            )
-        index = page or 0
-        for stack in stacks:
-            if index < stack.pages:
-                break
-            index -= stack.pages
-        if channel is None and stack.channels > 1 and not stack.colours:
-            raise Choice(
-                f"{stack.channels} channels were found ({stack}); nuclei segment --channel "
-                f"0 to {stack.channels - 1} takes the one that shows the nuclei"
-            )
+        stack, index = _choose(tiff, channel, page)
         return stack.read(index), stack.colours, _pixel_size(tiff)
+
+
+class Plane(NamedTuple):
+    """Where one page of a stack lies in a TIFF file.
+
+    pages : list of int, the pages as the file counts them, from 0: one, or one for each channel
+    colours, pixel_size : as `read_tiff` returns them
+    """
+
+    pages: list[int]
+    colours: bool
+    pixel_size: float | None
+
+
+def find_plane(file: BinaryIO, channel: int | None, page: int | None) -> Plane:
+    """Look up what `read_tiff` would read, without its pixels.
+
+    Raises also ValueError where the page is not stored as (H, W) or (H, W, C) pages of this file.
+    """
+    with tifffile.TiffFile(file) as tiff:
+        stack, index = _choose(tiff, channel, page)
+        return Plane(stack.find(index), stack.colours, _pixel_size(tiff))
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Make any error a ValueError that names the file: a broken one raises nearly anything."""
+    try:
+        yield
+    except Exception as error:
+        wrong = "" if isinstance(error, Choice) else "cannot be read as a TIFF image: "
+        raise ValueError(f"{file}: {wrong}{error}") from error
+
+
+def _choose(tiff: tifffile.TiffFile, channel: int | None, page: int | None) -> tuple["_Stack", int]:
+    """Return the stack that holds a page, and the page's number in it."""
+    stacks = [_Stack(series) for series in tiff.series]
+    planes = (tiff.imagej_metadata or {}).get("images", 1)
+    if planes > (there := sum(stack.pages * stack.channels for stack in stacks)):
+        raise ValueError(f"ImageJ wrote {planes} planes, {there} are there; the file was cut short")
+    pages = sum(stack.pages for stack in stacks)
+    if page is None and pages > 1 or not 0 <= (page or 0) < pages:
+        found = "; ".join(str(stack) for stack in stacks)
+        asked = f"page {page} was asked for, " if page is not None else ""
+        raise Choice(
+            f"{asked}a stack of {pages} pages was found ({found}); "
+            f"nuclei segment --page 0 to {pages - 1} takes one of them"
+        )
+    index = page or 0
+    for stack in stacks:
+        if index < stack.pages:
+            break
+        index -= stack.pages
+    if channel is None and stack.channels > 1 and not stack.colours:
+        raise Choice(
+            f"{stack.channels} channels were found ({stack}); nuclei segment --channel "
+            f"0 to {stack.channels - 1} takes the one that shows the nuclei"
+        )
+    return stack, index
 
 
 class _Stack:
@@ -96,6 +136,21 @@ class _Stack:
         order = sorted(range(len(self.axes)), key=lambda k: "YXCS".find(self.axes[k]))  # the others first
         pixels = self.series.asarray().reshape(self.series.shape).transpose(order)
         return pixels.reshape(self.pages, self._size("Y"), self._size("X"), self.channels)[page]
+
+    def find(self, page: int) -> list[int]:
+        """Return the file's own pages that hold this one: side by side, they have the channels of `read`."""
+        series, first = self.series, self.series.keyframe
+        apart = series.ndim - first.ndim  # axes along which the file's own pages are counted
+        lengths = series.shape[:apart]
+        whole = series.shape[apart:] == first.shape and math.prod(lengths) == len(series)
+        if not whole or set(self.axes[:apart]) & set("YX"):
+            raise ValueError(f"pages are not stored one by one ({self})")
+        order = sorted(range(apart), key=lambda k: self.axes[k] == "C")  # the others first
+        numbers = np.arange(len(series)).reshape(lengths).transpose(order).reshape(self.pages, -1)[page]
+        pages = [series[k] for k in numbers]
+        if any(p is None or p.parent is not first.parent or not isinstance(p.index, int) for p in pages):
+            raise ValueError(f"pages lie elsewhere than in the file itself ({self})")
+        return [p.index for p in pages]
 
 
 def _pixel_size(tiff: tifffile.TiffFile) -> float | None:

@@ -159,14 +159,15 @@ def label_large(
     """
     height, width = image.shape[:2]
     count = cut = 0
-    with tqdm(desc="labelling", total=height * width, unit="px", unit_scale=True) as progress:
+    bar = {"unit": "px", "unit_scale": True, "leave": False, "disable": None}
+    with tqdm(desc="labelling", total=height * width, **bar) as progress:
         for window in windows((height, width), tile, halo):
             part = image[window.outer]
             taken = labels[window.outer]
             added = _added(segment(part), taken, window.inner, count)
             labels[window.outer] = taken + added
             count = max(count, int(added.max()))
-            cut += _reaching_the_edge(added, window.outer, (height, width))
+            cut += len(edge_labels(added, window.outer, (height, width), border=False))
             if on_tile:
                 on_tile(window, part, added)
             rows, columns = window.core
@@ -195,9 +196,15 @@ def _added(found: np.ndarray, taken: np.ndarray, core: Window, count: int) -> np
     return np.where(taken == 0, numbers[found], np.uint32(0))
 
 
-def _reaching_the_edge(labels: np.ndarray, outer: Window, shape: tuple[int, int]) -> int:
-    """Count the labels at those edges of a tile that are not the image's."""
-    edges = [np.zeros(1, labels.dtype)]
+def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], border: bool) -> np.ndarray:
+    """Return the labels of a tile, without 0, along those of its edges that are the image's, or are not.
+
+    labels : (h, w) integer array
+    outer : rows and columns of an image of `shape` (H, W)
+    border : bool, whether to look along edges of the image or inside it
+    """
+    edges = [np.zeros(0, labels.dtype)]
     for axis, (span, length) in enumerate(zip(outer, shape, strict=True)):
-        edges += [labels.take(0, axis)] * (span.start > 0) + [labels.take(-1, axis)] * (span.stop < length)
-    return np.count_nonzero(np.unique(np.concatenate(edges)))
+        for end, outside in ((0, span.start == 0), (-1, span.stop == length)):
+            edges += [labels.take(end, axis)] * (outside == border)
+    return np.setdiff1d(np.concatenate(edges), 0)

@@ -34,11 +34,14 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: float | None 
         if pixel_size:
             options |= {"resolution": (1 / pixel_size,) * 2, "metadata": {"unit": "micron"}}
     else:  # ImageJ's own kind of TIFF has no 32-bit integers; it reads the common kind too
-        labels, options = labels.astype(np.uint32), {}
-        if pixel_size:
-            options = {"resolution": (1e4 / pixel_size,) * 2, "resolutionunit": "CENTIMETER"}
+        labels, options = labels.astype(np.uint32), resolution(pixel_size)
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, labels, compression="zlib", **options)
+
+
+def resolution(pixel_size: float | None) -> dict:
+    """Return how `tifffile.imwrite` is told a pixel's side in micrometres, or that it is not known."""
+    return {"resolution": (1e4 / pixel_size,) * 2, "resolutionunit": "CENTIMETER"} if pixel_size else {}
 
 
 def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:

@@ -1,0 +1,221 @@
+"""Images too large for memory: their nuclei are found, written and measured tile by tile."""
+
+import math
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nuclei.instances import median_diameter
+from nuclei.large import CACHE, LargeTiff, new_label_tiff
+from nuclei.levels import rgb8_converter
+from nuclei.measurements import measure
+from nuclei.readers import check_values, choose_channels
+from nuclei.tiffs import find_plane, naming
+from nuclei.tiles import HALO, TILE, Tile, Window, edge_labels, label_large
+from nuclei.writers import resolution
+
+LARGEST = 2**25
+"""Pixels of an image that is read whole. The nuclei of one as large take some GB to find."""
+
+PREVIEW = 2000  # pixels, the longer side
+
+LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
+
+
+class Slide:
+    """One page of a stack in a TIFF file, of which ``slide[rows, columns]`` reads a window, (h, w, C).
+
+    shape : (H, W, C), pixels and channels
+    dtype : numpy.dtype of the values
+    pixel_size : float or None, micrometres
+    measured, seen : slice, of the channels: those to measure, and those that a model looks at
+    image : (H, W, 1 to 4) array_like, the channels that are seen
+
+    To be used in a ``with`` statement. Parameters and errors are those of `nuclei.readers.read_picture`.
+    """
+
+    def __init__(self, path: str | Path, channel: int | None = None, page: int | None = None):
+        self._path = str(path)
+        with open(path, "rb") as file, naming(self._path):
+            plane = find_plane(file, channel, page)
+        self._pages = [LargeTiff(path, number, CACHE // len(plane.pages)) for number in plane.pages]
+        self.shape = *self._pages[0].shape[:2], sum(each.shape[2] for each in self._pages)
+        self.dtype, self.pixel_size = self._pages[0].dtype, plane.pixel_size
+        self.measured, self.seen = choose_channels(self.shape[2], plane.colours, channel, self._path)
+        self.image = _Channels(self, self.seen)
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        pixels = np.concatenate([page[window] for page in self._pages], axis=2)
+        check_values(pixels, self._path)
+        return pixels
+
+    def __enter__(self) -> "Slide":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for page in self._pages:
+            page.close()
+
+
+class _Channels:
+    """Some channels of an array_like."""
+
+    def __init__(self, image, chosen: slice):
+        self._image, self._chosen = image, chosen
+        self.shape = *image.shape[:2], len(range(image.shape[2])[chosen])
+        self.dtype = image.dtype
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        return self._image[window][..., self._chosen]
+
+
+class Found(NamedTuple):
+    """The nuclei of a slide.
+
+    shape : (H, W), pixels
+    table : DataFrame, what `nuclei.measurements.measure` says of each nucleus of the whole image
+    pixel_size : float or None, micrometres
+    """
+
+    shape: tuple[int, int]
+    table: pd.DataFrame
+    pixel_size: float | None
+
+
+def is_slide(path: str | Path, page: int | None = None) -> bool:
+    """Return whether a file is a TIFF that can be read in windows and is too large to be read whole.
+
+    Only its header is read. Not so are files that are broken, or of which a page would have to be chosen.
+    """
+    try:
+        with Slide(path, channel=0, page=page) as slide:
+            return slide.shape[0] * slide.shape[1] > LARGEST
+    except Exception:  # a broken file raises nearly anything
+        return False
+
+
+def segment_slide(
+    path: str | Path,
+    segmenter,
+    labels_path: str | Path,
+    *,
+    channel: int | None = None,
+    page: int | None = None,
+    pixel_size: float | None = None,
+    scale: float | str | None = None,
+    tile: int = TILE,
+    halo: int = HALO,
+) -> Found:
+    """Find the nuclei of a TIFF file tile by tile, so that memory grows with the tile and not the image.
+
+    Parameters
+    ----------
+    path : str or Path
+    segmenter : nuclei.segmenter.Segmenter
+        Of its methods, `look`, `labels_from_maps` and `scale_for` are used.
+    labels_path : str or Path
+        Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
+    channel, page : int, optional
+        See `nuclei.readers.read_picture`.
+    pixel_size : float, optional
+        Micrometres, in place of what the file tells.
+    scale : float or "auto", optional
+        How many times to magnify. By default, and for "auto", one is chosen for the whole image by the nuclei
+        in nine windows of it.
+    tile, halo : int, pixels, see `nuclei.tiles.windows`
+        For a scale below 1 both are made larger, so that the model sees as much as ever.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, or the model cannot look at a part of an image.
+    OSError
+        The labels cannot be written.
+    """
+    if side := segmenter.settings.get("resize"):
+        raise ValueError(
+            f"{path}: the model sees whole images, squeezed to {side} pixels, and this one is too large for "
+            f"it. Choose another model, or cut the image into parts of up to {LARGEST / 1e6:.0f} megapixels."
+        )
+    with Slide(path, channel, page) as slide:
+        shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
+        to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
+        factor, foreground, tables = 1, None, []
+
+        def find(part: np.ndarray) -> np.ndarray:
+            nonlocal foreground
+            maps = segmenter.look(to_rgb8(part[..., slide.seen]), factor)
+            foreground = maps[..., 0]
+            return segmenter.labels_from_maps(maps)
+
+        def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
+            channels, before = part[..., slide.measured], sum(map(len, tables))
+            tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
+
+        factor = segmenter.scale_for(_diameter(slide, find)) if scale in (None, "auto") else scale
+        step = min(max(1, math.ceil(1 / factor)), LARGEST_STEP)
+        with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
+            label_large(slide, find, labels, step * tile, step * halo, measure_tile)
+    table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+    return Found(shape, table, pixel_size)
+
+
+def preview(
+    path: str | Path, labels_path: str | Path, channel: int | None = None, page: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return every k-th pixel of a slide and of its labels, `PREVIEW` a side or less.
+
+    (h, w, 1 to 4) array of what a model sees, as the file has it, and (h, w) uint32, 0 = background
+    """
+    with Slide(path, channel, page) as slide, LargeTiff(labels_path) as labels:
+        return _thinned(slide.image), _thinned(labels)[..., 0]
+
+
+def _thinned(image) -> np.ndarray:
+    height, width = image.shape[:2]
+    step = math.ceil(max(height, width) / PREVIEW)
+    return np.concatenate([image[y : y + 1, :width][:, ::step] for y in range(0, height, step)])
+
+
+def _diameter(slide: Slide, find) -> float:
+    """Return the median nucleus's diameter in pixels, in windows spread over a slide."""
+    sides = [min(TILE, length) for length in slide.shape[:2]]
+    starts = [
+        sorted({(length - side) * k // 6 for k in (1, 3, 5)})
+        for length, side in zip(slide.shape[:2], sides, strict=True)
+    ]
+    seen, count = [], 0
+    for top, left in product(*starts):
+        labels = find(slide[top : top + sides[0], left : left + sides[1]])
+        seen.append(labels[labels > 0] + count)
+        count += int(labels.max())
+    return median_diameter(np.concatenate(seen))
+
+
+def _measure(
+    tile: Tile,
+    added: np.ndarray,
+    channels: np.ndarray,
+    foreground: np.ndarray,
+    pixel_size: float | None,
+    shape: tuple[int, int],
+    before: int,
+) -> pd.DataFrame:
+    """Measure the nuclei that a tile has added to those `before`, as parts of an image of `shape` (H, W)."""
+    labels = np.where(added > 0, added - np.uint32(before), 0).astype(np.int32)
+    table = measure(labels, channels, foreground, pixel_size)
+    table["label"] += before
+    for axis, span in zip("yx", tile.outer, strict=True):
+        table[f"centroid_{axis}_px"] += span.start
+        if pixel_size:
+            table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_px"] * pixel_size
+    border = edge_labels(added, tile.outer, shape, border=True)
+    table["touches_border"] = np.isin(table["label"], border)
+    return table
