@@ -37,6 +37,16 @@ def folder(tmp_path, squares, monkeypatch):
     return tmp_path / "squares"
 
 
+@pytest.fixture
+def model(tmp_path):
+    """A model's folder for a stand-in that is loaded in its place."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.keras").write_bytes(b"weights")
+    (folder / "settings.json").write_text("{}")
+    return folder
+
+
 def write_sample(folder, sample):
     """Write a sample in the official layout, as an RGBA picture and one mask a nucleus."""
     for kind in ("images", "masks"):

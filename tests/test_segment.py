@@ -53,15 +53,6 @@ def segmenter(monkeypatch):
 
 
 @pytest.fixture
-def model(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "model.keras").write_bytes(b"weights")
-    (folder / "settings.json").write_text("{}")
-    return folder
-
-
-@pytest.fixture
 def images(tmp_path):
     """Three images with 1, 2 and 3 nuclei, two of them of one name; the last is in a folder below."""
     folder = tmp_path / "images"

@@ -50,15 +50,6 @@ def segmenter(monkeypatch):
 
 
 @pytest.fixture
-def model(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "model.keras").write_bytes(b"weights")
-    (folder / "settings.json").write_text("{}")
-    return folder
-
-
-@pytest.fixture
 def run(model, segmenter, tmp_path, capsys):
     """Call `nuclei segment` on image.tif; return its exit code and what it printed."""
 
