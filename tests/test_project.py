@@ -73,6 +73,13 @@ def test_the_readme_tells_the_leak():
     assert audit["random"]["data"] == audit["grouped"]["data"]
 
 
+def test_the_readme_tells_what_fine_tuning_brings():
+    found = read("benchmarks/unknown_type.json")
+    assert f"score of {found['before']['score']:.3f} on {found['before']['images']} images" in README
+    assert f"and {found['after']['score']:.3f} after" in README
+    assert f"with {found['images_to_learn_from']} images from other fields" in README
+
+
 def test_no_number_is_left_open():
     for path in (ROOT / "README.md", *(ROOT / "notebooks" / "recipes").glob("*.yml")):
         assert not re.search(r"\b(RUNMIN|MINUTES|SCORE|ACCURACY|TODO)\b", path.read_text()), path
