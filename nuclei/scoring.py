@@ -14,6 +14,7 @@ from nuclei import data, metrics
 from nuclei.data import Sample
 from nuclei.files import write_json
 from nuclei.image_types import IMAGE_TYPES, image_type
+from nuclei.layouts import some
 from nuclei.notebook import quiet
 from nuclei.paths import model_folder, output_folder
 from nuclei.readers import SUFFIXES, read_picture
@@ -144,10 +145,10 @@ def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
     shapes = {id: read_image(id, read).shape[:2] for id, read in checking}
     labels, ignored = read_truth(truth, shapes)
     if unknown := sorted(set(labels) - set(files)):
-        raise ValueError(f"{truth}: {_some(unknown)} not among the images in {images}. Add or remove them.")
+        raise ValueError(f"{truth}: {some(unknown)} not among the images in {images}. Add or remove them.")
     ignored = sorted(ignored & set(files))
     if missing := sorted(set(files) - set(labels) - set(ignored)):
-        raise ValueError(f"{truth}: no truth for {_some(missing)} in {images}. Add it or remove the images.")
+        raise ValueError(f"{truth}: no truth for {some(missing)} in {images}. Add it or remove the images.")
     if not labels:
         raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
     for id in labels:
@@ -211,9 +212,3 @@ def read_image(id: str, read: Callable[[], np.ndarray]) -> np.ndarray:
 
 def _read_picture(read: Callable[[str], bytes], name: str) -> np.ndarray:
     return read_picture(io.BytesIO(read(name)), name=name).image
-
-
-def _some(ids: list[str]) -> str:
-    """Name the first few."""
-    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
-    return ", ".join(ids[:3]) + more
