@@ -109,8 +109,8 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     Returns
     -------
     image : (H, W, 3) uint8
-        With another brightness, contrast, gamma and colour balance, and at times blurred, noisy, grey or
-        inverted.
+        With another brightness, contrast and gamma, and at times blurred, noisy, grey, inverted, unevenly lit
+        or in other colours.
     labels : (H, W) int
     """
     image, labels = flip(image, labels, rng)
@@ -125,11 +125,21 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     x = x ** np.exp(rng.uniform(-0.4, 0.4))  # gamma
     mean = x.mean()
     x = (x - mean) * rng.uniform(0.6, 1.4) + mean + rng.uniform(-0.1, 0.1)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5:  # another white
         x = x * rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    if rng.random() < 0.5:  # other hues; grey stays grey, as each new colour's shares add up to 1
+        mixing = rng.normal(0, 0.15, (3, 3)).astype(np.float32)
+        x = x + x @ (mixing - mixing.mean(axis=0))
+    if rng.random() < 0.3:  # light from one side
+        down, across = rng.uniform(-0.3, 0.3, 2).astype(np.float32)
+        x = x * (1 + down * _ramp(x.shape[0])[:, None, None] + across * _ramp(x.shape[1])[:, None])
     if rng.random() < 0.4:
         x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.06))
     return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8), labels
+
+
+def _ramp(length: int) -> np.ndarray:
+    return np.linspace(-1, 1, length, dtype=np.float32)
 
 
 AUGMENTS: dict[str, Augment | None] = {"none": None, "flip": flip, "disturb": disturb}

@@ -55,7 +55,8 @@ def segment(
     channel: int | None = None,
     page: int | None = None,
     pixel_size: float | None = None,
-    scale: float | str | None = None,
+    scale: float | str = "auto",
+    augment: bool = False,
     overwrite: bool = False,
 ) -> Report:
     """Find the nuclei of images, and write them to a folder.
@@ -75,8 +76,9 @@ def segment(
         Which channel and page of a file to look at, from 0. All channels are measured.
     pixel_size : float, optional
         Micrometres, in place of what the files tell.
-    scale : float or "auto", optional
-        How many times to magnify; see `nuclei.segmenter.Segmenter.maps`.
+    scale : float or "auto"
+    augment : bool
+        See `nuclei.segmenter.Segmenter.maps`.
     overwrite : bool
         Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped.
 
@@ -124,6 +126,7 @@ def segment(
         "page": page,
         "pixel_size": pixel_size,
         "scale": scale,
+        "augment": augment,
         "versions": versions(),
     }
     stamps = {name: _stamp(path, root) for name, path in found.items()}
@@ -132,6 +135,7 @@ def segment(
         results.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
         earlier = [name for name in found if results.is_complete(out, name, stamps[name])]
     left = [name for name in found if name not in set(earlier)]
+    look = {"scale": scale, "augment": augment}
 
     def read(name: str) -> Picture | None:  # None for a slide, which is not read whole
         try:
@@ -144,10 +148,10 @@ def segment(
         if picture is None:
             if left_out := [kind for kind in kinds if kind not in SLIDE_KINDS]:
                 warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
-            options = {"channel": channel, "page": page, "pixel_size": pixel_size, "scale": scale}
+            options = {"channel": channel, "page": page, "pixel_size": pixel_size} | look
             slide = segment_slide(found[name], segmenter, labels_file(name), **options)
             return math.prod(slide.shape), writer.submit(write_slide, name, slide)
-        maps = segmenter.maps(picture.image, **({} if scale is None else {"scale": scale}))
+        maps = segmenter.maps(picture.image, **look)
         labels = segmenter.labels_from_maps(maps)
         return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
 

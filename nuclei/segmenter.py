@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,7 @@ class Segmenter:
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
         ``normalize``: whether grey values are stretched first, see `nuclei.pipeline.normalize`;
         ``rescale_below``: diameter in pixels; an image whose median nucleus is smaller is looked at again at
-        twice its scale; 0 or absent for never;
+        twice its scale, and both answers are averaged; 0 or absent for never;
         ``diameters``: those of the smallest and largest nuclei it has learned from, in pixels;
         ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
         ``cross_tuned``: the same for each half of the validation ``images``, chosen by the other half;
@@ -116,7 +117,8 @@ class Segmenter:
         image : any image that `nuclei.data.as_rgb8` takes, of any size
         scale : float or "auto"
             How many times the image is magnified before the model looks at it. "auto" looks once as it is,
-            and at twice the scale where the nuclei found are small (``rescale_below`` in the settings).
+            and where the nuclei found are small (``rescale_below`` in the settings) once more at twice the
+            scale, and averages the two.
         augment : bool
             Whether to average over the image and its three mirror images: four times the work.
 
@@ -144,30 +146,34 @@ class Segmenter:
         if size := self.settings["resize"]:
             maps = self.look(resize_image(image, (size, size)), augment=augment)
             return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
-        factor = 1 if scale == "auto" else scale
-        maps = self.look(image, factor, augment)
+        scales = [1 if scale == "auto" else scale]
+        maps = self.look(image, scales, augment)
         diameter = median_diameter(self.labels_from_maps(maps))
-        if scale == "auto" and (factor := self.scale_for(diameter)) != 1:
-            maps = self.look(image, factor, augment)
+        if scale == "auto" and (more := self.scales_for(diameter)[1:]):
+            scales += more
+            maps = (maps + self.look(image, more, augment)) / 2
             diameter = median_diameter(self.labels_from_maps(maps))
-        self._check_size(diameter, factor)
+        self._check_size(diameter, scales[-1])
         return maps
 
-    def look(self, image: np.ndarray, factor: float = 1, augment: bool = False) -> np.ndarray:
-        """Return the model's answer to an image that has the grey levels it knows, magnified `factor` times.
+    def look(self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False) -> np.ndarray:
+        """Return the model's answer to an image that has the grey levels it knows, the mean over `scales`.
 
         (H, W, 3) uint8 of any size -> (H, W, C) float32, 0-1; see `maps`, which brings any image there.
         """
-        shape = tuple(max(1, round(factor * side)) for side in image.shape[:2])
+        return np.mean([self._look_at_scale(image, scale, augment) for scale in scales], axis=0)
+
+    def _look_at_scale(self, image: np.ndarray, scale: float, augment: bool) -> np.ndarray:
+        shape = tuple(max(1, round(scale * side)) for side in image.shape[:2])
         seen = image if shape == image.shape[:2] else resize_image(image, shape)
         steps = (1, -1) if augment else (1,)
         mirrors = [np.s_[::down, ::across] for down in steps for across in steps]
         maps = np.mean([tiled_maps(self._predict, seen[m])[m] for m in mirrors], axis=0)
         return maps if seen is image else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
 
-    def scale_for(self, diameter: float) -> int:
-        """Return how many times to magnify an image whose median nucleus has this diameter in pixels."""
-        return 2 if 0 < diameter < self.settings.get("rescale_below", 0) else 1
+    def scales_for(self, diameter: float) -> list[int]:
+        """Return at which scales to look at an image whose median nucleus has this diameter in pixels."""
+        return [1, 2] if 0 < diameter < self.settings.get("rescale_below", 0) else [1]
 
     def labels_from_maps(self, maps: np.ndarray) -> np.ndarray:
         """Return the nuclei in the (H, W, C) maps that `maps` gave: (H, W) int32, 0 = background."""

@@ -105,7 +105,8 @@ def segment_slide(
     channel: int | None = None,
     page: int | None = None,
     pixel_size: float | None = None,
-    scale: float | str | None = None,
+    scale: float | str = "auto",
+    augment: bool = False,
     tile: int = TILE,
     halo: int = HALO,
 ) -> Found:
@@ -115,16 +116,18 @@ def segment_slide(
     ----------
     path : str or Path
     segmenter : nuclei.segmenter.Segmenter
-        Of its methods, `look`, `labels_from_maps` and `scale_for` are used.
+        Of its methods, `look`, `labels_from_maps` and `scales_for` are used.
     labels_path : str or Path
         Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
     channel, page : int, optional
         See `nuclei.readers.read_picture`.
     pixel_size : float, optional
         Micrometres, in place of what the file tells.
-    scale : float or "auto", optional
-        How many times to magnify. By default, and for "auto", one is chosen for the whole image by the nuclei
-        in nine windows of it.
+    scale : float or "auto"
+        How many times to magnify. For "auto", the nuclei in nine windows decide for the whole
+        image whether to look at it a second time, at twice the scale.
+    augment : bool
+        See `nuclei.segmenter.Segmenter.maps`.
     tile, halo : int, pixels, see `nuclei.tiles.windows`
         For a scale below 1 both are made larger, so that the model sees as much as ever.
 
@@ -147,11 +150,11 @@ def segment_slide(
     with Slide(path, channel, page) as slide:
         shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
         to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
-        factor, foreground, tables = 1, None, []
+        scales, foreground, tables = [1], None, []
 
         def find(part: np.ndarray) -> np.ndarray:
             nonlocal foreground
-            maps = segmenter.look(to_rgb8(part[..., slide.seen]), factor)
+            maps = segmenter.look(to_rgb8(part[..., slide.seen]), scales, augment)
             foreground = maps[..., 0]
             return segmenter.labels_from_maps(maps)
 
@@ -159,8 +162,8 @@ def segment_slide(
             channels, before = part[..., slide.measured], sum(map(len, tables))
             tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
 
-        factor = segmenter.scale_for(_diameter(slide, find)) if scale in (None, "auto") else scale
-        step = min(max(1, math.ceil(1 / factor)), LARGEST_STEP)
+        scales = segmenter.scales_for(_diameter(slide, find)) if scale == "auto" else [scale]
+        step = min(max(1, math.ceil(1 / scales[0])), LARGEST_STEP)
         with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
             label_large(slide, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)

@@ -166,7 +166,7 @@ def test_results_made_otherwise_are_not_mixed(run, out, images, model, segmenter
     assert run("--channel", "0")[0] == 0
     before = visible(out)
     for words, told in [
-        (["--channel", "0", "--scale", "2"], "scale was None, now 2.0"),
+        (["--channel", "0", "--scale", "2"], "scale was auto, now 2.0"),
         (["--channel", "0", "--save", "labels"], "save was"),
         ([], "channel was 0, now None"),
     ]:
@@ -181,7 +181,7 @@ def test_results_made_otherwise_are_not_mixed(run, out, images, model, segmenter
     code, printed, err = run("--save", "labels", "--overwrite")
     assert (code, err) == (0, "")
     assert visible(out) == ["a_labels.tif", "b b_labels.tif", "below/a_labels.tif", "mine.txt", "run.json"]
-    assert segmenter.seen[-1][1] == {}
+    assert segmenter.seen[-1][1] == {"scale": "auto", "augment": False}
 
 
 def test_run_json_tells_how(run, out, images, model):
@@ -234,10 +234,17 @@ def test_the_chosen_channel_is_seen_and_all_are_measured(run, out, images, segme
     assert table["intensity_max_ch4"].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("text, value", [("2", 2.0), ("0.5", 0.5), ("auto", "auto")])
-def test_scale_reaches_the_segmenter_when_given(run, images, segmenter, text, value):
-    assert run("--scale", text, places=[images / "a.png"])[0] == 0
-    assert segmenter.seen[0][1] == {"scale": value}
+@pytest.mark.parametrize(
+    "words, options",
+    [
+        (["--scale", "2"], {"scale": 2.0, "augment": False}),
+        (["--scale", "0.5", "--augment"], {"scale": 0.5, "augment": True}),
+        (["--scale", "auto"], {"scale": "auto", "augment": False}),
+    ],
+)
+def test_options_reach_the_segmenter(run, images, segmenter, words, options):
+    assert run(*words, places=[images / "a.png"])[0] == 0
+    assert segmenter.seen[0][1] == options
 
 
 def test_bad_images_are_named_and_skipped(run, out, images):
@@ -277,7 +284,7 @@ def test_bad_images_are_named_and_skipped(run, out, images):
 def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
     maps = segmenter.maps
 
-    def refuse_one_nucleus(image):
+    def refuse_one_nucleus(image, **_):
         if label(image).max() == 1:
             raise ValueError("of no use")
         return maps(image)
@@ -363,7 +370,7 @@ def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(run, out, monkeypatc
 def test_interrupted_and_gone_on(run, out, segmenter):
     maps = segmenter.maps
 
-    def interrupted(image):
+    def interrupted(image, **_):
         if len(segmenter.seen) == 2:
             raise KeyboardInterrupt
         return maps(image)
@@ -402,7 +409,7 @@ def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
         return polygons(labels)
 
     maps = segmenter.maps
-    segmenter.maps = lambda image: third_was_read.wait(10) and maps(image)
+    segmenter.maps = lambda image, **_: third_was_read.wait(10) and maps(image)
     monkeypatch.setattr("nuclei.segment.read_picture", read)
     monkeypatch.setattr("nuclei.writers.polygons", polygons)
     code, _, err = run("--save", "roi")

@@ -72,6 +72,15 @@ def test_small_nuclei_are_looked_at_again_at_twice_the_scale(side, seen):
     assert brightness.seen == seen
 
 
+def test_the_two_looks_are_averaged():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[10:18, 30:38] = 255
+    found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
+    once, twice = (found.maps(image, scale=scale) for scale in (1, 2))
+    assert not np.allclose(once, twice)
+    assert np.allclose(found.maps(image), (once + twice) / 2)
+
+
 def test_an_empty_image_is_looked_at_once():
     brightness.seen = []
     found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})

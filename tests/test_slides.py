@@ -31,15 +31,15 @@ class Thresholder:
         self.seen_whole += 1
         return self.look(normalize(as_rgb8(image)))
 
-    def look(self, image, factor=1):
-        self.factors.append(factor)
+    def look(self, image, scales=(1,), augment=False):
+        self.factors.extend(scales)
         return image[..., :1] / np.float32(255)
 
     def labels_from_maps(self, maps):
         return label(maps[..., 0] > 0.3).astype(np.int32)
 
-    def scale_for(self, diameter):
-        return 2 if diameter < self.settings.get("rescale_below", 0) else 1
+    def scales_for(self, diameter):
+        return [1, 2] if diameter < self.settings.get("rescale_below", 0) else [1]
 
 
 @pytest.fixture
@@ -210,9 +210,9 @@ def test_a_model_that_sees_squeezed_images_is_refused(run, tmp_path, small_tiles
 def test_the_scale_is_decided_once(tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     for scale, below, expected in [
-        (None, 0, {1}),
-        ("auto", 20, {2}),
-        (None, 2, {1}),
+        ("auto", 0, {1}),
+        ("auto", 20, {1, 2}),
+        ("auto", 2, {1}),
         (1.5, 20, {1.5}),
     ]:
         fake = Thresholder(rescale_below=below)
@@ -234,7 +234,7 @@ def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake, parts = Thresholder(), []
     look = fake.look
-    monkeypatch.setattr(fake, "look", lambda image, factor: parts.append(image.shape[:2]) or look(image))
+    monkeypatch.setattr(fake, "look", lambda image, *_: parts.append(image.shape[:2]) or look(image))
     for scale, largest in [(3, 96), (0.5, 192), (0.1, 384)]:
         parts.clear()
         segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=96, halo=32)
@@ -304,10 +304,10 @@ def test_an_interrupted_slide_starts_anew(run, tmp_path, small_tiles, segmenter,
     tifffile.imwrite(tmp_path / "image.tif", discs())
     look = segmenter.look
 
-    def interrupted(image, factor):
+    def interrupted(*arguments):
         if len(segmenter.factors) == 8:
             raise KeyboardInterrupt
-        return look(image, factor)
+        return look(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(segmenter, "look", interrupted)
