@@ -47,7 +47,7 @@ class Segmenter:
     model: keras.Model
     settings: dict
     split: dict = field(default_factory=lambda: {"train": [], "validation": []})
-    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Segmenter":
@@ -153,7 +153,7 @@ class Segmenter:
             scales += more
             maps = (maps + self.look(image, more, augment)) / 2
             diameter = median_diameter(self.labels_from_maps(maps))
-        self._check_size(diameter, scales[-1])
+        self.check_size(diameter, scales[-1])
         return maps
 
     def look(self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False) -> np.ndarray:
@@ -201,8 +201,11 @@ class Segmenter:
             maps = self.model(batch, training=False)
         return np.asarray(maps)[0, :height, :width]
 
-    def _check_size(self, diameter: float, factor: float) -> None:
-        """Warn where the median nucleus, as the model saw it, is of a size that it has not learned."""
+    def check_size(self, diameter: float, factor: float = 1) -> None:
+        """Warn where the median nucleus, seen `factor` times as large, has a size that was not learned.
+
+        `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
+        """
         low, high = self.settings.get("diameters", (0, np.inf))
         if diameter and not low <= diameter * factor <= high:
             warnings.warn(

@@ -116,7 +116,7 @@ def segment_slide(
     ----------
     path : str or Path
     segmenter : nuclei.segmenter.Segmenter
-        Of its methods, `look`, `labels_from_maps` and `scales_for` are used.
+        Of its methods, `look`, `labels_from_maps`, `scales_for` and `check_size` are used.
     labels_path : str or Path
         Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
     channel, page : int, optional
@@ -141,6 +141,11 @@ def segment_slide(
         The file cannot be read, or the model cannot look at a part of an image.
     OSError
         The labels cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        The median nucleus is smaller or larger than those that the model has learned from.
     """
     if side := segmenter.settings.get("resize"):
         raise ValueError(
@@ -167,6 +172,8 @@ def segment_slide(
         with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
             label_large(slide, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+    if len(table):
+        segmenter.check_size(np.sqrt(4 / np.pi * table["area_px"].median()), scales[-1])
     return Found(shape, table, pixel_size)
 
 

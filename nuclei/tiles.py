@@ -174,7 +174,8 @@ def label_large(
             progress.update((rows.stop - rows.start) * (columns.stop - columns.start))
     if cut:
         warnings.warn(
-            f"{cut} nuclei reach beyond the halo of {halo} pixels and may have been cut; use a larger halo",
+            f"{cut} nuclei reach beyond the halo of {halo} pixels around a tile and may have been cut; "
+            "use a larger halo, or a scale below 1, which widens it",
             stacklevel=2,
         )
     return count

@@ -97,6 +97,11 @@ def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
     pd.testing.assert_frame_equal(loaded.history, segmenter.history)
 
 
+def test_a_model_without_a_history_can_be_saved(segmenter, tmp_path):
+    folder = Segmenter(segmenter.model, segmenter.settings).save(tmp_path / "bare")
+    assert Segmenter.load(folder).history.empty
+
+
 def test_the_optimizer_is_not_saved(segmenter, tmp_path):
     without = (segmenter.save(tmp_path / "a") / "model.keras").stat().st_size
     segmenter.model.compile("adam", loss="binary_crossentropy")

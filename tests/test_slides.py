@@ -25,7 +25,7 @@ class Thresholder:
 
     def __init__(self, **settings):
         self.settings = {"thresholds": {}, "resize": None, "normalize": True} | settings
-        self.factors, self.seen_whole = [], 0
+        self.factors, self.sizes, self.seen_whole = [], [], 0
 
     def maps(self, image, **options):
         self.seen_whole += 1
@@ -37,6 +37,9 @@ class Thresholder:
 
     def labels_from_maps(self, maps):
         return label(maps[..., 0] > 0.3).astype(np.int32)
+
+    def check_size(self, diameter, factor):
+        self.sizes.append((diameter, factor))
 
     def scales_for(self, diameter):
         return [1, 2] if diameter < self.settings.get("rescale_below", 0) else [1]
@@ -219,6 +222,8 @@ def test_the_scale_is_decided_once(tmp_path):
         segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=128, halo=32)
         looks = 1 if scale != 1.5 else 0  # once as it is, in the one window that covers the image
         assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
+        ((diameter, factor),) = fake.sizes
+        assert 6 < diameter < 12 and factor == max(expected)
 
 
 def test_windows_that_tell_the_scale_are_spread(tmp_path, monkeypatch):
