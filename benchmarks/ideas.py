@@ -20,7 +20,7 @@ IDEAS = {
     "all ideas": {},
     "grey values not stretched": {"normalize": False},
     "edges weigh no more": {"edge_weight": 0.0},
-    "interior for a second map": {"target": "interior"},
+    "distance for a second map": {"target": "distance"},
     "no skip at full resolution": {"detail_filters": 0},
     "light and colour unchanged": {"augment": "flip"},
 }

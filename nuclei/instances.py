@@ -1,8 +1,8 @@
 """Labels to training target, network output to labels.
 
-A target has one or two channels: the foreground, and each nucleus's normalised distance to its own edge,
-which is low between nuclei that touch. The way back finds a marker a nucleus where the distance is high, and
-floods the foreground from the markers.
+A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low between
+nuclei that touch. The way back finds a marker a nucleus where the second map is high, and floods the foreground
+from the markers.
 """
 
 import itertools
@@ -24,7 +24,7 @@ def foreground_target(labels):
     return (labels > 0).astype(np.float32)[..., np.newaxis]
 
 
-def instance_target(labels):
+def distance_target(labels):
     """Foreground, and distance to each nucleus's own edge.
 
     Parameters
@@ -50,7 +50,7 @@ def instance_target(labels):
 
     Examples
     --------
-    >>> instance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
+    >>> distance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
     [0.0, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 0.0]
     """
     distance, largest = _distance_to_edge(labels)
@@ -83,7 +83,7 @@ def _distance_to_edge(labels):
 def interior_target(labels):
     """Foreground, and the inner part of each nucleus: (H, W) integer labels -> (H, W, 2) float32, 0 or 1.
 
-    Channel 1 is 1 where the distance to the nucleus's own edge, see `instance_target`, is above 2 pixels, or
+    Channel 1 is 1 where the distance to the nucleus's own edge, see `distance_target`, is above 2 pixels, or
     at least 0.7 of the nucleus's largest, so that small ones have an inside too.
     """
     distance, largest = _distance_to_edge(labels)
@@ -91,7 +91,7 @@ def interior_target(labels):
     return np.stack([labels > 0, interior], axis=-1, dtype=np.float32)
 
 
-TARGETS = {"foreground": foreground_target, "instances": instance_target, "interior": interior_target}
+TARGETS = {"foreground": foreground_target, "distance": distance_target, "interior": interior_target}
 
 
 def labels_from_maps(
@@ -102,17 +102,17 @@ def labels_from_maps(
     Parameters
     ----------
     maps : (H, W, 2) or (H, W, 1) array, in 0..1
-        What a network makes of an image: the foreground, and the normalised distance of `instance_target`.
-        Where there is only the foreground, the distance is computed from it: the Euclidean distance to the
-        background, divided by the largest in each connected component.
+        What a network makes of an image: the foreground, and the second map of `interior_target` or
+        `distance_target`. Where there is only the foreground, a distance is computed from it: the Euclidean
+        one to the background, divided by the largest in each connected component.
     foreground_threshold : float
         Foreground strictly above it belongs to a nucleus.
     marker_threshold : float
-        The connected components of the foreground in which the distance is strictly above it are markers.
+        The connected components of the foreground in which the second map is strictly above it are markers.
     min_area : int
         Pixels; smaller nuclei are dropped when all are drawn.
     smoothing : float
-        Standard deviation, in pixels, of a Gaussian over the distance before anything else; 0 for none.
+        Standard deviation, in pixels, of a Gaussian over the second map before anything else; 0 for none.
     keep_unmarked : bool
         Whether a connected component of the foreground without any marker is one nucleus (small ones often
         stay under the marker's threshold) or none.
@@ -132,16 +132,16 @@ def labels_from_maps(
         raise ValueError(f"maps have shape {maps.shape}, expected (H, W, 1) or (H, W, 2)")
     foreground = maps[..., 0] > foreground_threshold
     components, count = ndi.label(foreground)
-    distance = maps[..., 1] if maps.shape[-1] == 2 else _component_distance(components, count)
+    inner = maps[..., 1] if maps.shape[-1] == 2 else _component_distance(components, count)
     if smoothing:
-        distance = ndi.gaussian_filter(distance, smoothing)
+        inner = ndi.gaussian_filter(inner, smoothing)
 
-    markers, marked_count = ndi.label(foreground & (distance > marker_threshold))
+    markers, marked_count = ndi.label(foreground & (inner > marker_threshold))
     if keep_unmarked:
         unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
         unmarked = foreground & unmarked[components]
         markers[unmarked] = marked_count + components[unmarked]
-    return _renumber(watershed(-distance, markers, mask=foreground), min_area)
+    return _renumber(watershed(-inner, markers, mask=foreground), min_area)
 
 
 def _component_distance(components, count):

@@ -125,8 +125,8 @@ class Segmenter:
         Returns
         -------
         (H, W, C) float32, 0-1
-            Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, the
-            distance to the nucleus's edge as `nuclei.instances.instance_target` defines it.
+            Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, that
+            it lies inside of one, away from its edge: see `nuclei.instances.interior_target`.
 
         Raises
         ------

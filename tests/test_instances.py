@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.draw import disk
 
 from nuclei import instances, metrics
-from nuclei.instances import instance_target, interior_target, labels_from_maps, median_diameter
+from nuclei.instances import distance_target, interior_target, labels_from_maps, median_diameter
 
 THRESHOLDS = {"foreground_threshold": 0.5, "marker_threshold": 0.5}
 label_images = arrays(np.int32, (9, 8), elements=st.integers(0, 3))
@@ -57,10 +57,10 @@ def test_foreground_target():
     assert target[..., 0].tolist() == [[0, 1], [1, 0]]
 
 
-def test_instance_target_by_hand():
+def test_distance_target_by_hand():
     labels = np.pad(np.full((3, 3), 4), 1)
     labels[1:4, 4] = 2  # a neighbour that touches
-    target = instance_target(labels)
+    target = distance_target(labels)
     assert target.shape == (5, 5, 2) and target.dtype == np.float32
     np.testing.assert_array_equal(target[..., 0], labels > 0)
     expected = [[0, 0, 0, 0, 0], [0, 0.5, 0.5, 0.5, 1], [0, 0.5, 1, 0.5, 1], [0, 0.5, 0.5, 0.5, 1], [0] * 5]
@@ -70,23 +70,23 @@ def test_instance_target_by_hand():
 @settings(max_examples=60)
 @given(label_images)
 def test_distance_is_exact_between_touching_nuclei(labels):
-    np.testing.assert_allclose(instance_target(labels)[..., 1], slow_distance(labels), atol=1e-6)
+    np.testing.assert_allclose(distance_target(labels)[..., 1], slow_distance(labels), atol=1e-6)
 
 
 def test_the_border_of_a_crop_is_no_edge():
     """A nucleus cut by it rises to its highest there; one that fills the crop is 1 everywhere."""
-    assert instance_target(np.array([[0, 0, 5, 5, 5, 5]]))[0, :, 1].tolist() == [0, 0, 0.25, 0.5, 0.75, 1]
-    assert (instance_target(np.full((4, 4), 3)) == 1).all()
-    assert (instance_target(np.zeros((4, 4), int)) == 0).all()
+    assert distance_target(np.array([[0, 0, 5, 5, 5, 5]]))[0, :, 1].tolist() == [0, 0, 0.25, 0.5, 0.75, 1]
+    assert (distance_target(np.full((4, 4), 3)) == 1).all()
+    assert (distance_target(np.zeros((4, 4), int)) == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
 def test_target_takes_integers_of_any_size_and_gaps_in_the_numbers(dtype):
     gaps = np.array([0, 200, 3, 90, 17])[TOUCHING].astype(dtype)
-    np.testing.assert_array_equal(instance_target(gaps), instance_target(TOUCHING))
+    np.testing.assert_array_equal(distance_target(gaps), distance_target(TOUCHING))
 
 
-@pytest.mark.parametrize("function", [instance_target, instances.foreground_target])
+@pytest.mark.parametrize("function", [distance_target, instances.foreground_target])
 def test_targets_refuse_what_is_no_label_image(function):
     with pytest.raises(TypeError, match="labels are float64, expected integers"):
         function(np.zeros((4, 4)))
@@ -100,7 +100,7 @@ def test_targets_refuse_what_is_no_label_image(function):
 
 
 def test_touching_nuclei_come_back_from_their_target():
-    labels = labels_from_maps(instance_target(TOUCHING), **THRESHOLDS)
+    labels = labels_from_maps(distance_target(TOUCHING), **THRESHOLDS)
     assert labels.dtype == np.int32 and labels.max() == 4
     assert metrics.counts_at(metrics.match(TOUCHING, labels), 0.95)[0] == 4
     np.testing.assert_array_equal(labels > 0, TOUCHING > 0)
@@ -114,7 +114,7 @@ def test_one_channel_separates_by_the_shape_of_the_foreground():
 
 
 def test_a_component_without_a_marker_is_one_nucleus_or_none():
-    maps = instance_target(TOUCHING)
+    maps = distance_target(TOUCHING)
     maps[TOUCHING == 4, 1] = 0.2
     assert labels_from_maps(maps, **THRESHOLDS)[58, 58] == 4
     assert labels_from_maps(maps, **THRESHOLDS, keep_unmarked=False)[58, 58] == 0
@@ -122,14 +122,14 @@ def test_a_component_without_a_marker_is_one_nucleus_or_none():
 
 def test_small_nuclei_are_dropped_and_numbers_stay_consecutive():
     area = np.count_nonzero(TOUCHING == 4)
-    maps = instance_target(TOUCHING)
+    maps = distance_target(TOUCHING)
     assert labels_from_maps(maps, **THRESHOLDS, min_area=area).max() == 4
     labels = labels_from_maps(maps, **THRESHOLDS, min_area=area + 1)
     assert np.unique(labels).tolist() == [0, 1, 2, 3] and labels[58, 58] == 0
 
 
 def test_smoothing_joins_the_specks_of_a_noisy_distance():
-    maps = instance_target(TOUCHING)
+    maps = distance_target(TOUCHING)
     maps[..., 1] += np.random.default_rng(0).normal(0, 0.1, TOUCHING.shape) * (TOUCHING > 0)
     assert labels_from_maps(maps, **THRESHOLDS).max() > 10
     assert labels_from_maps(maps, **THRESHOLDS, smoothing=1.5).max() == 4
@@ -149,7 +149,7 @@ def test_labels_fill_the_foreground_and_nothing_else(maps, foreground, marker, m
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_maps_of_any_float_type_give_the_same_labels(dtype):
-    maps = instance_target(TOUCHING)
+    maps = distance_target(TOUCHING)
     labels = labels_from_maps(maps, **THRESHOLDS, smoothing=1)
     np.testing.assert_array_equal(labels_from_maps(maps.astype(dtype), **THRESHOLDS, smoothing=1), labels)
 
@@ -193,7 +193,7 @@ GRID = {"foreground_threshold": [0.2, 0.5, 0.8], "marker_threshold": [0.3, 0.6],
 
 def pale_maps(shift):
     """Maps of TOUCHING that are too pale, and a speck of 4 pixels: they want 0.2 and a minimum area."""
-    maps = instance_target(TOUCHING)
+    maps = distance_target(TOUCHING)
     maps[..., 0] *= 0.4
     maps[shift : shift + 2, :2] = 1
     return maps

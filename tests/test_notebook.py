@@ -72,7 +72,7 @@ GOOD = {
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"target": "instance"}, "target is 'instance', expected one of foreground, instances"),
+        ({"target": "instance"}, "target is 'instance', expected one of foreground, distance"),
         ({"augment": "flips"}, "augment is 'flips', expected one of none, flip, disturb"),
         ({"monitor": "val_loss"}, "monitor is 'val_loss', expected one of val_accuracy, val_score"),
         ({"split_by": "fields"}, "split_by is 'fields', expected field, image, or a path"),
