@@ -1,0 +1,79 @@
+"""Where does the model lose, and what does a second look at twice the scale bring?
+
+    python benchmarks/looks.py [MODEL_FOLDER]
+
+looks at the validation images once as they are and once at twice their scale (six minutes on two cores), and
+writes looks.json beside this file: the competition score of each look, of their mean, and of the mean where the
+median nucleus is smaller than so many pixels; and what it would be with true markers or with the true
+foreground. Each half of the fields is scored with thresholds that the other half chose.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import nuclei
+from nuclei import instances, splits
+
+GRID = {
+    "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
+    "marker_threshold": [0.4, 0.5, 0.6, 0.7],
+    "smoothing": [0.0, 1.0],
+    "min_area": [10, 20, 30, 50],
+}
+DIAMETERS = [14, 20, 25, 30]  # pixels
+
+
+def look(segmenter: nuclei.Segmenter, samples: list, scale: int) -> list[np.ndarray]:
+    bar = tqdm(samples, desc=f"scale {scale}", unit="image")
+    return [segmenter.maps(s.image, scale=scale).astype(np.float16) for s in bar]
+
+
+def compare(once: list, twice: list, samples: list) -> dict[str, float]:
+    """Return the scores: `once` and `twice` are the maps of both looks."""
+    truth, fields = [s.labels for s in samples], splits.fields(samples)
+
+    def tuned(inputs):
+        return instances.tune(tqdm(inputs), truth, GRID)[1]
+
+    def score(scores):
+        return round(float(instances.cross_tune(scores, fields).scores.mean()), 4)
+
+    both = [(a.astype(np.float32) + b) / 2 for a, b in zip(once, twice, strict=True)]
+    first, mean = tuned(once), tuned(both)
+    found = {"one look": score(first), "one look, at twice the scale": score(tuned(twice))}
+    found["mean of both"] = score(mean)
+    parameters = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 10}
+    sizes = np.array([instances.median_diameter(instances.labels_from_maps(m, **parameters)) for m in once])
+    for limit in DIAMETERS:
+        small = (sizes > 0) & (sizes < limit)
+        chosen = first.where(~small, mean)
+        found[f"mean of both for a median nucleus under {limit} pixels"] = score(chosen)
+    targets = [instances.interior_target(labels) for labels in truth]
+    channels = list(zip(once, targets, strict=True))
+    found["one look, first map alone"] = score(tuned([m[..., :1] for m in once]))
+    found["one look, with true markers"] = score(
+        tuned([np.dstack([m[..., 0], t[..., 1]]) for m, t in channels])
+    )
+    found["one look, with the true foreground"] = score(
+        tuned([np.dstack([t[..., 0], m[..., 1]]) for m, t in channels])
+    )
+    return found
+
+
+def main(folder: str = "saved_model/dsb2018") -> None:
+    segmenter = nuclei.Segmenter.load(folder)
+    ids = set(segmenter.split["validation"])
+    samples = [s for s in nuclei.load_samples("dsb2018") if s.id in ids]
+    found = compare(*(look(segmenter, samples, scale) for scale in (1, 2)), samples)
+    about = {"model": folder, "images": len(samples), "data": segmenter.settings["data"]}
+    file = Path(__file__).with_suffix(".json")
+    nuclei.write_json(file, about | {"scores": found, "versions": segmenter.settings["versions"]})
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
