@@ -3,8 +3,8 @@
     python benchmarks/looks.py [MODEL_FOLDER]
 
 looks at the validation images once as they are and once at twice their scale (six minutes on two cores), and
-writes looks.json beside this file: the competition score of each look, of their mean, and of the mean where the
-median nucleus is smaller than so many pixels; and what it would be with true markers or with the true
+writes looks.json beside this file: the competition score of each look, of their mean, and of the mean where
+the median nucleus is smaller than so many pixels; and what it would be with true markers or with the true
 foreground. Each half of the fields is scored with thresholds that the other half chose.
 """
 
