@@ -112,7 +112,13 @@ def _add_segment(commands) -> None:
     add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
     add("--page", type=int, metavar="N", help="the page of a stack, from 0")
     add("--pixel-size", type=float, metavar="UM", help="micrometres, in place of what the files tell")
-    add("--scale", type=scale, default="auto", metavar="F", help="magnify F times before looking (default: %(default)s)")
+    add(
+        "--scale",
+        type=scale,
+        default="auto",
+        metavar="F",
+        help="magnify F times first (default: %(default)s)",
+    )
     add("--augment", action="store_true", help="average over mirror images, four times the work")
     add("--overwrite", action="store_true", help="delete the results of earlier calls first")
 

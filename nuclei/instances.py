@@ -1,8 +1,8 @@
 """Labels to training target, network output to labels.
 
-A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low between
-nuclei that touch. The way back finds a marker a nucleus where the second map is high, and floods the foreground
-from the markers.
+A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
+between nuclei that touch. The way back finds a marker a nucleus where the second map is high, and floods the
+foreground from the markers.
 """
 
 import itertools
