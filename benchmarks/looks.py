@@ -50,7 +50,8 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
     sizes = np.array([instances.median_diameter(instances.labels_from_maps(m, **parameters)) for m in once])
     for limit in DIAMETERS:
         small = (sizes > 0) & (sizes < limit)
-        chosen = first.where(~small, mean)
+        chosen = first.copy()
+        chosen.loc[:, small] = mean.loc[:, small]
         found[f"mean of both for a median nucleus under {limit} pixels"] = score(chosen)
     targets = [instances.interior_target(labels) for labels in truth]
     channels = list(zip(once, targets, strict=True))

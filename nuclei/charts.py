@@ -68,34 +68,37 @@ def data_set(table: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def history(
-    table: pd.DataFrame, metric: str, *, label: str, reference: tuple[str, float] | None = None
+    table: pd.DataFrame,
+    metric: str,
+    *,
+    label: str,
+    kept: int | None = None,
+    reference: tuple[str, float] | None = None,
 ) -> Figure:
-    """Show how a quantity went from epoch to epoch, in training and in validation.
+    """Show how a quantity went from epoch to epoch, in validation and, where it is known, in training.
 
     Parameters
     ----------
-    table : DataFrame with columns ``epoch`` (from 0), `metric` and ``val_<metric>``
+    table : DataFrame with columns ``epoch`` (from 0), ``val_<metric>``, and perhaps `metric`
     label : str
         The quantity's name and unit, for the axis.
+    kept : int, optional
+        The epoch, from 1, whose weights were kept.
     reference : (name, value), optional
         A published value to compare with, drawn as a dashed line.
     """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axis = figure.subplots()
     epochs, validation = table["epoch"] + 1, table[f"val_{metric}"]
-    axis.plot(epochs, table[metric], color=TRAINING, linewidth=2, label="training")
+    if metric in table:
+        axis.plot(epochs, table[metric], color=TRAINING, linewidth=2, label="training")
     axis.plot(epochs, validation, color=VALIDATION, linewidth=2, label="validation")
-    best = validation.idxmin() if metric == "loss" else validation.idxmax()
-    axis.plot(
-        epochs[best],
-        validation[best],
-        "o",
-        color=VALIDATION,
-        label=f"best: {validation[best]:.5f}, epoch {epochs[best]}",
-    )
+    if kept:
+        value = validation[kept - 1]
+        axis.plot(kept, value, "o", color=VALIDATION, label=f"kept: {value:.5f}, epoch {kept}")
     if reference:
         name, value = reference
-        axis.axhline(value, color=TRUTH, linestyle="--", linewidth=1.5, label=f"{name}: {value:.5f}")
+        axis.axhline(value, color=INK, linestyle="--", linewidth=1.5, label=f"{name}: {value:.5f}")
     axis.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(axis="y")
@@ -213,6 +216,7 @@ def precision_curves(curves: dict[str, pd.Series]) -> Figure:
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axis = figure.subplots()
     looks = [("#0072B2", "-", 2.5), (INK, "--", 1.5), ("#8C8C8C", "-", 1.5), ("#8C8C8C", ":", 2)]
+    looks += [("#0072B2", ":", 2)]
     for (name, curve), (colour, line, width) in zip(curves.items(), looks, strict=False):
         style = {"color": colour, "linewidth": width, "marker": "o", "markersize": 4}
         axis.plot(curve.index, curve, line, label=f"{name}: mean {curve.mean():.3f}", **style)
@@ -234,18 +238,20 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame, the image types as its index
-        Columns ``score`` (0-1), ``interval`` (a pair), ``images`` (count).
+        Columns ``score`` (0-1), ``interval`` (a pair), ``images`` and ``fields`` (counts).
     """
     table = table[::-1]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.42 * len(table)), layout="constrained")
     axis = figure.subplots()
     low, high = np.array(table["interval"].tolist()).T
     reach = np.maximum([table["score"] - low, high - table["score"]], 0)
-    names = [f"{name} ({row.images})" for name, row in table.iterrows()]
+    names = [f"{name} ({row.images}, {row.fields})" for name, row in table.iterrows()]
     axis.barh(names, table["score"], color=PREDICTION, height=0.6, xerr=reach, ecolor=INK, capsize=3)
     for row, (score, end) in enumerate(zip(table["score"], high, strict=True)):
         axis.text(max(score, end) + 0.015, row, f"{score:.3f}", va="center")
-    axis.set(xlim=(0, 1), xlabel="competition score, with its 95% interval (in brackets: images)")
+    axis.set(
+        xlim=(0, 1), xlabel="competition score, with its 95% interval (in brackets: images, fields of view)"
+    )
     axis.grid(axis="x")
     axis.grid(visible=False, axis="y")
     return figure

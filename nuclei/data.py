@@ -15,10 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import tifffile
+from PIL import Image
 from tqdm.auto import tqdm
 
 from nuclei.files import replacing
@@ -30,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MIN_SIDE = 32
 """Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
 
-CACHE_FORMAT = 1  # to be raised when what is cached, or how, changes
+CACHE_FORMAT = 2  # to be raised when what is cached, or how, changes
 
 CORRECTED_FINGERPRINT = "38808d4a472021af"
 EDITIONS = {
@@ -352,7 +354,12 @@ def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
             if (picture := tifffile.imread(io.BytesIO(read(name)))).size:
                 return picture
     try:
-        return iio.imread(io.BytesIO(read(name)), plugin="pillow")
+        content = read(name)
+        if content[1:4] == b"PNG" and content[24:25] == b"\x10":  # Pillow would cut 16-bit colours to 8
+            return imagecodecs.png_decode(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            mode = "RGB" if picture.mode == "CMYK" else None
+        return iio.imread(io.BytesIO(content), plugin="pillow", mode=mode)
     except Exception as error:  # a broken file raises nearly anything, by its format and damage
         raise ValueError(
             f"{name}: cannot be read as an image ({error}). Replace or remove the file."

@@ -73,7 +73,7 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     if limit := segmenter.settings.get("rescale_below"):
         warnings.warn(
             "the model looks again, at twice the scale, at images whose median nucleus is under "
-            f"{limit} pixels wide; the exported one does not. Enlarge such images before.",
+            f"{limit} pixels wide; the exported one does not. Run it at both scales and average its maps.",
             stacklevel=2,
         )
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")

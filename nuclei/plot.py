@@ -26,6 +26,9 @@ WIDTH = 9.0
 VIEW = 360
 """Pixels: larger images are shown by the square of this side in their middle."""
 
+CLOSE = 200
+"""Pixels: the same where outlines are to be seen."""
+
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -59,7 +62,8 @@ def outlined(image: np.ndarray, outlines: dict[str, np.ndarray], scale: int | No
     Parameters
     ----------
     image : (H, W, 3) uint8
-    outlines : dict of colour -> (H, W) labels or bool, 0 = background; later ones are drawn on top
+    outlines : dict of colour -> (H, W) labels or bool, 0 = background
+        Where outlines of two colours meet, both agree: white.
     scale : int, optional
         The image is magnified by it first, so that outlines look thin; by default to about 600 pixels.
 
@@ -69,9 +73,13 @@ def outlined(image: np.ndarray, outlines: dict[str, np.ndarray], scale: int | No
     """
     scale = scale or max(1, round(600 / max(image.shape[:2])))
     canvas = image.repeat(scale, axis=0).repeat(scale, axis=1)
+    drawn = np.zeros(canvas.shape[:2], bool)
     for colour, labels in outlines.items():
         big = np.asarray(labels, np.int32).repeat(scale, axis=0).repeat(scale, axis=1)
-        canvas[find_boundaries(big, mode="thick")] = np.round(np.multiply(to_rgb(colour), 255))
+        edge = find_boundaries(big, mode="thick")
+        canvas[edge] = np.round(np.multiply(to_rgb(colour), 255))
+        canvas[edge & drawn] = np.round(np.multiply(to_rgb(BOTH), 255))
+        drawn |= edge
     return canvas
 
 
@@ -175,8 +183,9 @@ def gallery(
     *,
     title: str = "",
     columns: int = 4,
+    row_names: tuple[str, ...] = (),
 ) -> Figure:
-    """Show images with true (orange) and predicted (blue) outlines, each above its own title's score.
+    """Show images with true (orange) and predicted (blue) outlines, white where both agree.
 
     images : list of (H, W, 3) uint8; truths, predicted : lists of (H, W) labels or bool, 0 = background
     """
@@ -185,37 +194,41 @@ def gallery(
     for axis in axes.flat[len(images) :]:
         axis.remove()
     for axis, image, truth, guess, text in zip(axes.flat, images, truths, predicted, titles, strict=False):
-        image, truth, guess = map(_centre_square, (image, truth, guess))
+        image, truth, guess = (_centre_square(array, CLOSE) for array in (image, truth, guess))
         _show(axis, outlined(brightened(image), {TRUTH: truth, PREDICTION: guess}), text)
+    for axis, name in zip(axes[:, 0], row_names, strict=False):
+        axis.set_ylabel(name, fontsize=10)
     figure.legend(
         handles=[
             Patch(color=TRUTH, label="true outline"),
             Patch(color=PREDICTION, label="predicted outline"),
+            Patch(facecolor=BOTH, edgecolor=INK, label="both"),
         ],
         loc="outside lower center",
-        ncols=2,
+        ncols=3,
     )
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def pipeline(image: np.ndarray, maps: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
-    """Show the way of one image: image, probability map, nuclei, and their outlines beside the true ones.
+    """Show the way of one image: image, maps, nuclei, and their outlines beside the true ones.
 
     image : (H, W, 3) uint8; maps : (H, W, C) float 0-1; labels, truth : (H, W) int, 0 = background
     """
     blues = LinearSegmentedColormap.from_list("probability", [DARK, PREDICTION])
-    image, maps, labels, truth = map(_centre_square, (image, maps, labels, truth))
+    image, maps, labels, truth = (_centre_square(array, CLOSE) for array in (image, maps, labels, truth))
     bright = brightened(image)
+    questions = ["U-Net: nucleus or not?", "U-Net: inside or rim?"]
     steps = {
-        "1  image": bright,
-        "2  U-Net: nucleus or not?": blues(maps[..., 0])[..., :3],
-        "3  watershed: which nucleus?": numbered(labels),
-        "4  predicted and true outlines": outlined(bright, {TRUTH: truth, PREDICTION: labels}),
+        "image": bright,
+        **{q: blues(maps[..., k])[..., :3] for k, q in enumerate(questions[: maps.shape[-1]])},
+        "watershed: which nucleus?": numbered(labels),
+        "predicted, true, both": outlined(bright, {TRUTH: truth, PREDICTION: labels}),
     }
     figure, axes = _grid(1, len(steps), "", row_height=WIDTH / len(steps) + 0.3)
-    for axis, (title, picture) in zip(axes[0], steps.items(), strict=True):
-        _show(axis, picture, title)
+    for number, (axis, (title, picture)) in enumerate(zip(axes[0], steps.items(), strict=True), start=1):
+        _show(axis, picture, f"{number}  {title}")
     for left, right in zip(axes[0][:-1], axes[0][1:], strict=True):
         arrow = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
         ends = ((0.97, 0.5), (0.03, 0.5), "axes fraction", "axes fraction")
@@ -255,8 +268,8 @@ def _row_names(axes: np.ndarray, names: tuple[str, ...], colours: tuple[str, ...
         axis.set_ylabel(name, fontsize=10, color=colour)
 
 
-def _centre_square(array: np.ndarray) -> np.ndarray:
+def _centre_square(array: np.ndarray, largest: int = VIEW) -> np.ndarray:
     """Cut a square from the middle, so that images of all shapes line up and their nuclei can be seen."""
-    side = min(*array.shape[:2], VIEW)
+    side = min(*array.shape[:2], largest)
     top, left = ((length - side) // 2 for length in array.shape[:2])
     return array[top : top + side, left : left + side]

@@ -8,7 +8,10 @@ an earlier one; row by row, as an image may have a million nuclei.
 
 import csv
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +46,6 @@ def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False)
         There are results made otherwise, or files that are no results but have their names.
     """
     path = out / "run.json"
-    if path.exists():
-        for left in out.rglob(".*.[0-9]*.tmp"):  # by a run that was killed
-            left.unlink()
     if overwrite:
         _delete(out)
     elif path.exists():
@@ -62,6 +62,9 @@ def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False)
                 + "; ".join(f"{key} was {earlier.get(key)}, now {about[key]}" for key in different)
                 + ". Choose another --out, or --overwrite to delete them and start over."
             )
+        for left in out.rglob(".*.[0-9]*.tmp"):
+            if not _is_running(int(left.name.split(".")[-2])):  # by a run that was killed
+                left.unlink(missing_ok=True)
         return
     else:
         there = [path for name in names for path in files(out, name, FILES).values() if path.exists()]
@@ -71,7 +74,18 @@ def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False)
                 f"{there[0]}: is there already, and not by a run in {out} (no run.json). "
                 "Choose another --out, or --overwrite."
             )
+        shutil.rmtree(out / ".done", ignore_errors=True)  # records of a run that nothing tells of
     write_json(path, about)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether there is such a process; always True on Windows, where asking would end it."""
+    try:
+        return os.name == "nt" or os.kill(process, 0) is None
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
 
 
 def files(out: Path, name: str, kinds: Iterable[str]) -> dict[str, Path]:
@@ -82,10 +96,10 @@ def files(out: Path, name: str, kinds: Iterable[str]) -> dict[str, Path]:
 def is_complete(out: Path, name: str, stamp: dict) -> bool:
     """Return whether all results for an image are there, made from a file with this `stamp`."""
     path, table = _record(out, name)
-    if not (path.exists() and table.exists()):
+    record = _read(path) if table.exists() else None
+    if not record or record["stamp"] != stamp:
         return False
-    record = json.loads(path.read_text())
-    return record["stamp"] == stamp and all(p.exists() for p in files(out, name, record["kinds"]).values())
+    return all(p.exists() for p in files(out, name, record["kinds"]).values())
 
 
 def complete(
@@ -146,11 +160,21 @@ def write_tables(out: Path, kinds: Iterable[str]) -> None:
 
 
 def forget(out: Path, names: dict[str, str]) -> None:
-    """Drop records of files that have another name now: `names` are by file, as in the stamps."""
+    """Delete the results of files that have another name now: `names` are by file, as in the stamps."""
     for name, record in _records(out).items():
         if names.get(record["stamp"]["file"], name) != name:
-            for path in _record(out, name):
-                path.unlink()
+            drop(out, name, record["kinds"])
+
+
+def sources(out: Path) -> dict[str, str]:
+    """Return the file that each complete image was in, by the image's name."""
+    return {name: record["stamp"]["file"] for name, record in _records(out).items()}
+
+
+def drop(out: Path, name: str, kinds: Iterable[str] = FILES) -> None:
+    """Delete the files of an image, and that it is complete."""
+    for path in (*files(out, name, kinds).values(), *_record(out, name)):
+        path.unlink(missing_ok=True)
 
 
 def _record(out: Path, name: str) -> tuple[Path, Path]:
@@ -172,13 +196,20 @@ def _records(out: Path) -> dict[str, dict]:
     """Return what is known of each complete image, by name."""
     paths = sorted((out / ".done").rglob("*.json"))
     names = {p.relative_to(out / ".done").as_posix().removesuffix(".json"): p for p in paths}
-    return {name: json.loads(path.read_text()) for name, path in names.items()}
+    return {name: record for name, path in names.items() if (record := _read(path))}
+
+
+def _read(path: Path) -> dict | None:
+    """Return what a JSON file holds; None where it is not there, or cut short."""
+    with suppress(FileNotFoundError, ValueError):
+        return json.loads(path.read_text())
 
 
 def _delete(out: Path) -> None:
     """Delete all results, and nothing else."""
-    for name in _records(out):
-        for file in (*files(out, name, FILES).values(), *_record(out, name)):
-            file.unlink(missing_ok=True)
-    for name in ("run.json", *TABLES["measurements"], *TABLES["rle"]):
+    for name, record in _records(out).items():
+        drop(out, name, record["kinds"])
+    kinds = (_read(out / "run.json") or {}).get("save", TABLES)
+    for name in ("run.json", *(table for kind in kinds for table in TABLES.get(kind, ()))):
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / ".done", ignore_errors=True)

@@ -125,10 +125,13 @@ def measures(results: list[Result]) -> dict:
 
 
 def measures_with_interval(results: list[Result]) -> dict:
-    """Return `measures` and the 95% interval of the score as ``interval``."""
-    scores = [metrics.image_score(r.match) for r in results]
-    interval = metrics.bootstrap_interval(scores, groups=[r.field for r in results])
-    return measures(results) | {"interval": list(interval)}
+    """Return `measures`, the number of ``fields`` of view, and the 95% ``interval`` of the score over them.
+
+    With a handful of fields the interval tells little.
+    """
+    scores, fields = [metrics.image_score(r.match) for r in results], [r.field for r in results]
+    interval = metrics.bootstrap_interval(scores, groups=fields)
+    return measures(results) | {"fields": len(set(fields)), "interval": list(interval)}
 
 
 def measures_by_type(results: list[Result]) -> dict[str, dict]:

@@ -133,6 +133,12 @@ def segment(
     with _told(out):
         results.begin(out, about, found, overwrite)
         results.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
+        for name, source in results.sources(out).items():
+            if name in stamps and source != stamps[name]["file"] and (root / source).exists():
+                raise ValueError(
+                    f"{out} holds results of {source} under the name {name}, as {stamps[name]['file']} would "
+                    "have. Segment both in one call, or choose another --out."
+                )
         earlier = [name for name in found if results.is_complete(out, name, stamps[name])]
     left = [name for name in found if name not in set(earlier)]
     look = {"scale": scale, "augment": augment}
@@ -151,7 +157,11 @@ def segment(
             options = {"channel": channel, "page": page, "pixel_size": pixel_size} | look
             slide = segment_slide(found[name], segmenter, labels_file(name), **options)
             return math.prod(slide.shape), writer.submit(write_slide, name, slide)
-        maps = segmenter.maps(picture.image, **look)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            maps = segmenter.maps(picture.image, **look)
+        for each in told:
+            warnings.warn(f"{found[name]}: {each.message}", stacklevel=3)
         labels = segmenter.labels_from_maps(maps)
         return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
 
@@ -163,7 +173,8 @@ def segment(
         table = measure(labels, picture.channels, foreground, size)
         _write_files(results.files(out, name, kinds), picture.image, labels, table, size)
         summary = summarise(table, labels.shape, size)
-        results.complete(out, name, stamps[name], kinds, summary, table, encode_nuclei(labels))
+        runs = encode_nuclei(labels) if "rle" in kinds else None
+        results.complete(out, name, stamps[name], kinds, summary, table, runs)
         return name, len(table)
 
     def write_slide(name: str, slide: Found) -> tuple[str, int]:
@@ -184,8 +195,9 @@ def segment(
         for name, reading in _ahead(reader, read, left):
             try:
                 pixels, future = find(name, reading.result())
-            except ValueError as error:
-                skipped[name] = str(error).removeprefix(f"{found[name]}: ")
+            except (ValueError, MemoryError) as error:
+                skipped[name] = str(error).removeprefix(f"{found[name]}: ") or "not enough memory"
+                results.drop(out, name, kinds)  # of what the file was before
                 warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=2)
             else:
                 writing.append(future)

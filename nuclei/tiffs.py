@@ -133,24 +133,35 @@ class _Stack:
 
     def read(self, page: int) -> np.ndarray:
         """Return (H, W, C)."""
+        if (numbers := self._numbers(page)) is not None:  # one by one: the others stay unread
+            planes = [self.series[int(k)] for k in numbers]
+            if any(plane is None for plane in planes):
+                raise Choice(f"page {page} is not in the file: it was cut short, or lies in another one")
+            parts = [np.moveaxis(p.asarray().reshape(p.keyframe.shaped)[:, 0], 0, 2) for p in planes]
+            return np.concatenate([p.reshape(*p.shape[:2], -1) for p in parts], axis=2)
         order = sorted(range(len(self.axes)), key=lambda k: "YXCS".find(self.axes[k]))  # the others first
         pixels = self.series.asarray().reshape(self.series.shape).transpose(order)
         return pixels.reshape(self.pages, self._size("Y"), self._size("X"), self.channels)[page]
 
     def find(self, page: int) -> list[int]:
         """Return the file's own pages that hold this one: side by side, they have the channels of `read`."""
+        if (numbers := self._numbers(page)) is None:
+            raise ValueError(f"pages are not stored one by one ({self})")
+        first, pages = self.series.keyframe, [self.series[int(k)] for k in numbers]
+        if any(p is None or p.parent is not first.parent or not isinstance(p.index, int) for p in pages):
+            raise ValueError(f"pages lie elsewhere than in the file itself ({self})")
+        return [p.index for p in pages]
+
+    def _numbers(self, page: int) -> np.ndarray | None:
+        """Return which pages of the series hold this one; None where pages are not stored one by one."""
         series, first = self.series, self.series.keyframe
         apart = series.ndim - first.ndim  # axes along which the file's own pages are counted
         lengths = series.shape[:apart]
         whole = series.shape[apart:] == first.shape and math.prod(lengths) == len(series)
         if not whole or set(self.axes[:apart]) & set("YX"):
-            raise ValueError(f"pages are not stored one by one ({self})")
+            return None
         order = sorted(range(apart), key=lambda k: self.axes[k] == "C")  # the others first
-        numbers = np.arange(len(series)).reshape(lengths).transpose(order).reshape(self.pages, -1)[page]
-        pages = [series[k] for k in numbers]
-        if any(p is None or p.parent is not first.parent or not isinstance(p.index, int) for p in pages):
-            raise ValueError(f"pages lie elsewhere than in the file itself ({self})")
-        return [p.index for p in pages]
+        return np.arange(len(series)).reshape(lengths).transpose(order).reshape(self.pages, -1)[page]
 
 
 def _pixel_size(tiff: tifffile.TiffFile) -> float | None:
@@ -158,7 +169,10 @@ def _pixel_size(tiff: tifffile.TiffFile) -> float | None:
     page = tiff.pages.first
     if tiff.is_ome:
         pixels = ElementTree.fromstring(tiff.ome_metadata).find(".//{*}Pixels")
-        units = [MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), 0) for axis in "XY"]
+        if pixels is None:  # it is told in another file
+            return None
+        told = [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"]
+        units = [MICROMETRES.get(unit.replace("\N{GREEK SMALL LETTER MU}", "µ"), 0) for unit in told]
         sizes = [
             float(pixels.get(f"PhysicalSize{axis}", 0)) * unit for axis, unit in zip("XY", units, strict=True)
         ]

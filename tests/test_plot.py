@@ -33,10 +33,12 @@ def test_outlines_run_around_every_nucleus(pair):
     assert np.all(image == 50), "the image itself is left alone"
 
 
-def test_outlines_of_a_prediction_lie_on_top(pair):
+def test_outlines_that_agree_are_white(pair):
     image, labels = pair
     drawn = plot.outlined(image, {plot.TRUTH: labels, plot.PREDICTION: labels}, scale=3)
-    assert drawn.shape == (120, 180, 3) and colours(drawn) == {(50, 50, 50), tuple(BLUE)}
+    assert drawn.shape == (120, 180, 3) and colours(drawn) == {(50, 50, 50), (255, 255, 255)}
+    half = plot.outlined(image, {plot.TRUTH: labels, plot.PREDICTION: labels == 1}, scale=3)
+    assert colours(half) >= {(50, 50, 50), (255, 255, 255), tuple(ORANGE)}
 
 
 def test_agreement_speaks_the_colour_language():
@@ -74,6 +76,7 @@ def test_every_figure_can_be_drawn_and_saved(pair, tmp_path):
         "gallery": plot.gallery([image] * 5, [labels] * 5, [labels] * 5, list("abcde"), title="t"),
         "data_set": charts.data_set(table),
         "pipeline": plot.pipeline(image, foreground[..., None] * 0.9, labels, labels),
+        "pipeline of two maps": plot.pipeline(image, np.dstack([foreground] * 2) * 0.9, labels, labels),
         "mosaics": plot.mosaics([image] * 2, [(20, 30)] * 2, ["a", "b"]),
         "history": charts.history(log, "loss", label="loss", reference=("published", 0.6)),
     }
@@ -86,11 +89,13 @@ def test_every_figure_can_be_drawn_and_saved(pair, tmp_path):
     assert len(list((tmp_path / "new").iterdir())) == len(figures), "no temporary file is left"
 
 
-def test_a_history_names_its_best_epoch():
+def test_a_history_names_the_epoch_that_was_kept():
     log = pd.DataFrame({"epoch": [0, 1, 2], "accuracy": [0.5, 0.8, 0.9], "val_accuracy": [0.6, 0.75, 0.7]})
-    (axis,) = charts.history(log, "accuracy", label="pixel accuracy").axes
-    texts = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert "best: 0.75000, epoch 2" in texts and axis.get_ylabel() == "pixel accuracy"
+    for table in (log, log.drop(columns="accuracy")):
+        (axis,) = charts.history(table, "accuracy", label="pixel accuracy", kept=2).axes
+        texts = [text.get_text() for text in axis.get_legend().get_texts()]
+        assert "kept: 0.75000, epoch 2" in texts and axis.get_ylabel() == "pixel accuracy"
+        assert ("training" in texts) == ("accuracy" in table)
 
 
 def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path, monkeypatch):
@@ -120,11 +125,11 @@ def test_precision_curves_are_what_they_were_given():
 
 
 def test_scores_by_type_show_score_and_interval():
-    row = {"score": 0.5, "interval": [0.4, 0.7], "images": 3}
+    row = {"score": 0.5, "interval": [0.4, 0.7], "images": 3, "fields": 2}
     table = pd.DataFrame({"tissue": row, "culture": row | {"score": 0.9, "interval": [0.9, 0.9]}}).T
     (axis,) = charts.scores_by_type(table).axes
     assert [bar.get_width() for bar in axis.patches] == [0.9, 0.5]
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["culture (3)", "tissue (3)"]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["culture (3, 2)", "tissue (3, 2)"]
 
 
 def test_recall_by_size_leaves_empty_sizes_out():

@@ -45,8 +45,8 @@ def test_the_readme_tells_the_scores_of_the_last_run():
     assert f"**{whole['score']:.3f}**" in README
     for kind, found in {**metrics["by_type"], "**all**": whole}.items():
         row = (
-            f"| {kind} | {found['images']} | {found['nuclei']:,} | {found['score']:.3f} | "
-            "{:.3f} to {:.3f} | ".format(*found["interval"])
+            f"| {kind} | {found['images']} | {found['fields']} | {found['nuclei']:,} | "
+            + "{:.3f} | {:.3f} to {:.3f} | ".format(found["score"], *found["interval"])
             + f"{found['ap_50']:.3f} | {found['ap_75']:.3f} | {found['pixel_accuracy']:.4f} |"
         )
         assert row in README, row

@@ -1,11 +1,13 @@
 """Which files are images, what they are called, and what is read from each kind of file."""
 
+import imagecodecs
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from nuclei.readers import find_images, read_picture
 
@@ -207,3 +209,24 @@ def test_a_png_has_no_pages(tmp_path):
     assert read_picture(tmp_path / "a.png", page=0).image.shape == (5, 6)
     with pytest.raises(ValueError, match="a.png: a file of one page"):
         read_picture(tmp_path / "a.png", page=1)
+
+
+def test_deep_colours_in_a_png_keep_their_values(tmp_path):
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3) * 1000
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(pixels))
+    found = read_picture(tmp_path / "deep.png")
+    assert found.image.dtype == np.uint16 and np.array_equal(found.image, pixels)
+
+
+def test_printing_colours_become_red_green_and_blue(tmp_path):
+    Image.new("CMYK", (6, 4), (0, 0, 0, 255)).save(tmp_path / "black.jpg")  # black ink alone
+    image = read_picture(tmp_path / "black.jpg").image
+    assert image.shape == (4, 6, 3) and image.max() < 10
+
+
+def test_only_the_page_asked_for_is_read(tmp_path, monkeypatch):
+    stack = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
+    for page in range(3):
+        assert np.array_equal(read_picture(tmp_path / "stack.tif", page=page).image, stack[page])

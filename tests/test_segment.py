@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -453,3 +454,69 @@ def test_the_real_model_on_the_sample_killed_and_gone_on(tmp_path):
     for name, count in counts.items():
         assert tifffile.imread(out / f"{name}_labels.tif").max() == count
         assert len(roifile.roiread(out / f"{name}_rois.zip")) == count
+
+
+def test_records_without_the_run_that_made_them_do_not_count(run, out, images, model):
+    assert run("--save", "measurements")[0] == 0
+    for path in out.iterdir():
+        if path.is_file():
+            path.unlink()
+    (model / "model.keras").write_bytes(b"other weights")
+    assert run("--save", "measurements")[1].startswith("3 images, 6 nuclei")
+
+
+def test_another_file_of_the_same_name_is_refused(run, out, images):
+    iio.imwrite(images / "a.tif", picture(3))
+    assert run(places=[images / "a.png"])[0] == 0
+    code, _, err = run(places=[images / "a.tif"])
+    assert code == 2 and "holds results of a.png under the name a, as a.tif would" in err
+    assert label(tifffile.imread(out / "a_labels.tif")).max() == 1
+
+
+def test_files_of_mine_survive_overwriting(run, out):
+    assert run("--save", "labels")[0] == 0
+    (out / "a_rois.zip").write_text("by hand")
+    (out / "summary.csv").write_text("mine")
+    assert run("--save", "labels", "--overwrite")[0] == 0
+    assert (out / "a_rois.zip").read_text() == "by hand" and (out / "summary.csv").read_text() == "mine"
+
+
+def test_what_is_skipped_now_is_in_no_table(run, out, images):
+    assert run()[0] == 0
+    (images / "a.png").write_text("broken")
+    assert run()[0] == 1
+    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["b b", "below/a"]
+    assert not (out / "a_labels.tif").exists()
+
+
+def test_a_record_that_was_cut_short_is_made_again(run, out):
+    assert run()[0] == 0
+    (out / ".done" / "a.json").write_text("")
+    assert run()[1].startswith("1 images (2 more were complete before)")
+
+
+def test_a_warning_names_its_image(run, images, segmenter):
+    maps = segmenter.maps
+
+    def odd(image, **options):
+        warnings.warn("odd sizes", stacklevel=2)
+        return maps(image, **options)
+
+    segmenter.maps = odd
+    lines = run()[2].splitlines()
+    for line, name in zip(lines, ("a.png", "b b.tif", "below/a.png"), strict=True):
+        assert line.endswith(f"{images / name}: odd sizes")
+
+
+def test_too_little_memory_for_one_image_skips_it(run, out, segmenter):
+    maps = segmenter.maps
+
+    def large(image, **options):
+        if label(image).max() == 2:
+            raise MemoryError
+        return maps(image, **options)
+
+    segmenter.maps = large
+    code, _, err = run()
+    assert code == 1 and "b b.tif: not enough memory" in err
+    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]
