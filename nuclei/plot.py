@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Patch
+from scipy.ndimage import binary_dilation
 from skimage.segmentation import find_boundaries
 
 from nuclei.files import replacing
@@ -77,6 +78,8 @@ def outlined(image: np.ndarray, outlines: dict[str, np.ndarray], scale: int | No
     for colour, labels in outlines.items():
         big = np.asarray(labels, np.int32).repeat(scale, axis=0).repeat(scale, axis=1)
         edge = find_boundaries(big, mode="thick")
+        if scale > 2:
+            edge = binary_dilation(edge)
         canvas[edge] = np.round(np.multiply(to_rgb(colour), 255))
         canvas[edge & drawn] = np.round(np.multiply(to_rgb(BOTH), 255))
         drawn |= edge
