@@ -19,9 +19,9 @@ import nuclei
 from nuclei import instances, splits
 
 GRID = {
-    "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
-    "marker_threshold": [0.4, 0.5, 0.6, 0.7],
-    "smoothing": [0.0, 1.0],
+    "foreground_threshold": [0.5, 0.6, 0.7],
+    "marker_threshold": [0.5, 0.6, 0.7, 0.8],
+    "smoothing": [0.0, 1.0, 2.0],
     "min_area": [10, 20, 30, 50],
 }
 DIAMETERS = [14, 20, 25, 30]  # pixels
