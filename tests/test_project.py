@@ -80,6 +80,11 @@ def test_the_readme_tells_what_fine_tuning_brings():
     assert f"with {found['images_to_learn_from']} images from other fields" in README
 
 
+def test_the_readme_tells_what_a_second_look_brings():
+    for name, score in read("benchmarks/looks.json")["scores"].items():
+        assert f"| {name} | {score:.3f} |" in README
+
+
 def test_no_number_is_left_open():
     for path in (ROOT / "README.md", *(ROOT / "notebooks" / "recipes").glob("*.yml")):
         assert not re.search(r"\b(RUNMIN|MINUTES|SCORE|ACCURACY|TODO)\b", path.read_text()), path
