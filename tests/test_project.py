@@ -85,6 +85,13 @@ def test_the_readme_tells_what_a_second_look_brings():
         assert f"| {name} | {score:.3f} |" in README
 
 
+def test_the_readme_tells_what_a_large_image_takes():
+    found = read("benchmarks/large_image.json")
+    assert f"{found['side']:,} × {found['side']:,} pixels took {found['seconds'] / 60:.0f} minutes" in README
+    assert f"{found['megapixels_per_second']} megapixels a second" in README
+    assert f"{found['peak_memory_gb']} GB of memory" in README
+
+
 def test_no_number_is_left_open():
     for path in (ROOT / "README.md", *(ROOT / "notebooks" / "recipes").glob("*.yml")):
         assert not re.search(r"\b(RUNMIN|MINUTES|SCORE|ACCURACY|TODO)\b", path.read_text()), path
