@@ -215,8 +215,8 @@ def precision_curves(curves: dict[str, pd.Series]) -> Figure:
     """
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axis = figure.subplots()
-    looks = [("#0072B2", "-", 2.5), (INK, "--", 1.5), ("#8C8C8C", "-", 1.5), ("#8C8C8C", ":", 2)]
-    looks += [("#0072B2", ":", 2)]
+    blue, grey = "#0072B2", "#8C8C8C"
+    looks = [(blue, "-", 2.5), (INK, "--", 1.5), (grey, "-", 1.5), (grey, ":", 2), (blue, ":", 2)]
     for (name, curve), (colour, line, width) in zip(curves.items(), looks, strict=False):
         style = {"color": colour, "linewidth": width, "marker": "o", "markersize": 4}
         axis.plot(curve.index, curve, line, label=f"{name}: mean {curve.mean():.3f}", **style)

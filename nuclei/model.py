@@ -185,6 +185,7 @@ def _edges(maps):
 
 
 def _largest(maps):
+    """(B, H, W, C) -> the same shape: the largest of the 5 x 5 pixels around."""
     return ops.max_pool(maps, 5, strides=1, padding="same")
 
 

@@ -171,8 +171,8 @@ def sources(out: Path) -> dict[str, str]:
     return {name: record["stamp"]["file"] for name, record in _records(out).items()}
 
 
-def drop(out: Path, name: str, kinds: Iterable[str] = FILES) -> None:
-    """Delete the files of an image, and that it is complete."""
+def drop(out: Path, name: str, kinds: Iterable[str]) -> None:
+    """Delete an image's files of these kinds, and the record that it is complete."""
     for path in (*files(out, name, kinds).values(), *_record(out, name)):
         path.unlink(missing_ok=True)
 

@@ -155,13 +155,11 @@ def segment(
             if left_out := [kind for kind in kinds if kind not in SLIDE_KINDS]:
                 warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
             options = {"channel": channel, "page": page, "pixel_size": pixel_size} | look
-            slide = segment_slide(found[name], segmenter, labels_file(name), **options)
+            with _naming_warnings(found[name]):
+                slide = segment_slide(found[name], segmenter, labels_file(name), **options)
             return math.prod(slide.shape), writer.submit(write_slide, name, slide)
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
+        with _naming_warnings(found[name]):
             maps = segmenter.maps(picture.image, **look)
-        for each in told:
-            warnings.warn(f"{found[name]}: {each.message}", stacklevel=3)
         labels = segmenter.labels_from_maps(maps)
         return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
 
@@ -237,6 +235,16 @@ def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[o
         if len(waiting) > AHEAD:
             yield waiting.popleft()
     yield from waiting
+
+
+@contextmanager
+def _naming_warnings(path: Path) -> Iterator[None]:
+    """Begin every warning with the file that it is about."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield
+    for each in told:
+        warnings.warn(f"{path}: {each.message}", stacklevel=4)
 
 
 @contextmanager
