@@ -1,11 +1,12 @@
-"""Where does the model lose, and what does a second look at twice the scale bring?
+"""Where does the model lose, and what do looks at two scales bring?
 
     python benchmarks/looks.py [MODEL_FOLDER]
 
 looks at the validation images once as they are and once at twice their scale (six minutes on two cores), and
-writes looks.json beside this file: the competition score of each look, of their mean, and of the mean where
-the median nucleus is smaller than so many pixels; and what it would be with true markers or with the true
-foreground. Each half of the fields is scored with thresholds that the other half chose.
+writes looks.json beside this file: the competition score of each look, of their mean, and of what each image
+gets with different working diameters; and what it would be with true markers or with the true foreground.
+Each half of the fields is scored with thresholds that the other half chose. Half the scale, for nuclei of
+twice the working diameter or more, is left out here.
 """
 
 import json
@@ -22,12 +23,12 @@ GRID = {
     "foreground_threshold": [0.5, 0.6, 0.7],
     "marker_threshold": [0.5, 0.6, 0.7, 0.8],
     "smoothing": [0.0, 1.0, 2.0],
-    "min_area": [10, 20, 30, 50],
+    "min_area": [0.1, 0.15, 0.2, 0.3, 0.4],
 }
-DIAMETERS = [14, 20, 25, 30]  # pixels
+DIAMETERS = [20, 25, 30]  # pixels
 
 
-def look(segmenter: nuclei.Segmenter, samples: list, scale: int) -> list[np.ndarray]:
+def look(segmenter: nuclei.Segmenter, samples: list, scale: float) -> list[np.ndarray]:
     bar = tqdm(samples, desc=f"scale {scale}", unit="image")
     return [segmenter.maps(s.image, scale=scale).astype(np.float16) for s in bar]
 
@@ -43,16 +44,17 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
         return round(float(instances.cross_tune(scores, fields).scores.mean()), 4)
 
     both = [(a.astype(np.float32) + b) / 2 for a, b in zip(once, twice, strict=True)]
-    first, mean = tuned(once), tuned(both)
-    found = {"one look": score(first), "one look, at twice the scale": score(tuned(twice))}
+    first, second, mean = tuned(once), tuned(twice), tuned(both)
+    found = {"one look": score(first), "one look, at twice the scale": score(second)}
     found["mean of both"] = score(mean)
-    parameters = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 10}
+    parameters = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1}
     sizes = np.array([instances.median_diameter(instances.labels_from_maps(m, **parameters)) for m in once])
-    for limit in DIAMETERS:
-        small = (sizes > 0) & (sizes < limit)
+    for diameter in DIAMETERS:
         chosen = first.copy()
-        chosen.loc[:, small] = mean.loc[:, small]
-        found[f"mean of both for a median nucleus under {limit} pixels"] = score(chosen)
+        for limit, scores in ((diameter, mean), (diameter / 2, second)):
+            small = (sizes > 0) & (sizes < limit)
+            chosen.loc[:, small] = scores.loc[:, small]
+        found[f"both or the second, for a working diameter of {diameter} pixels"] = score(chosen)
     targets = [instances.interior_target(labels) for labels in truth]
     channels = list(zip(once, targets, strict=True))
     found["one look, first map alone"] = score(tuned([m[..., :1] for m in once]))

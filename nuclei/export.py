@@ -57,7 +57,8 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     Warns
     -----
     UserWarning
-        The segmenter looks twice at small nuclei (``rescale_below`` in the settings); a graph looks once.
+        The segmenter looks at small and large nuclei at other scales too (``working_diameter`` in the
+        settings); a graph looks once.
 
     Notes
     -----
@@ -70,10 +71,10 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     out = Path(out)
     _check(out, format)
     segmenter = Segmenter.load(model_folder(model))
-    if limit := segmenter.settings.get("rescale_below"):
+    if diameter := segmenter.settings.get("working_diameter"):
         warnings.warn(
-            "the model looks again, at twice the scale, at images whose median nucleus is under "
-            f"{limit} pixels wide; the exported one does not. Run it at both scales and average its maps.",
+            "the model looks at other scales at images whose median nucleus is far from "
+            f"{diameter} pixels wide; the exported one does not. Give it such images magnified or shrunk.",
             stacklevel=2,
         )
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")

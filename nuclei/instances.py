@@ -109,8 +109,9 @@ def labels_from_maps(
         Foreground strictly above it belongs to a nucleus.
     marker_threshold : float
         The connected components of the foreground in which the second map is strictly above it are markers.
-    min_area : int
-        Pixels; smaller nuclei are dropped when all are drawn.
+    min_area : int or float
+        Pixels, or below 1 a share of the median nucleus's area, which suits any magnification: see
+        `nuclei.metrics.smallest_area`. Smaller nuclei are dropped when all are drawn.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map before anything else; 0 for none.
     keep_unmarked : bool
@@ -154,8 +155,9 @@ def _component_distance(components, count):
 
 
 def _renumber(labels, min_area):
-    """Drop labels under `min_area` pixels and close the gaps, in the order of the numbers."""
-    kept = np.bincount(labels.ravel()) >= max(min_area, 1)
+    """Drop small labels and close the gaps, in the order of the numbers."""
+    areas = np.bincount(labels.ravel())
+    kept = areas >= max(metrics.smallest_area(areas[1:], min_area), 1)
     kept[0] = False
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
 
@@ -165,7 +167,11 @@ def median_diameter(labels):
 
     0 without nuclei.
     """
-    areas = np.bincount(labels.ravel())[1:]
+    return circle_diameter(np.bincount(labels.ravel())[1:])
+
+
+def circle_diameter(areas):
+    """(N,) areas in pixels, of which those of 0 are left out -> diameter of the circle of the median one."""
     areas = areas[areas > 0]
     return float(np.sqrt(4 / np.pi * np.median(areas))) if areas.size else 0.0
 

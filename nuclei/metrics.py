@@ -28,6 +28,8 @@ THRESHOLDS = np.arange(10, 20) / 20
 # Square pixels. Factors of two: from specks to the large nuclei of tissue seen at high magnification.
 AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
 
+SPECK = 10  # pixels; what is smaller does not tell how large nuclei are
+
 
 def check_labels(labels, name="labels", shape=None):
     """Return `labels` as an array, or say why it is no label image.
@@ -215,9 +217,21 @@ def match(truth, predicted):
     )
 
 
+def smallest_area(areas, min_area):
+    """Return the pixels under which a nucleus is dropped, among nuclei of these (N,) `areas` in pixels.
+
+    It is `min_area` itself, or where that is below 1, this share of the median area, specks of fewer than 10
+    pixels aside.
+    """
+    if min_area >= 1:
+        return min_area
+    areas = areas[areas >= SPECK]
+    return min_area * np.median(areas) if areas.size else 0
+
+
 def drop_small(found, min_area):
-    """The same match, as if predicted nuclei under `min_area` pixels had never been drawn."""
-    large = found.predicted_areas >= min_area
+    """The same match, as if small predicted nuclei had never been drawn; `min_area` as in `smallest_area`."""
+    large = found.predicted_areas >= smallest_area(found.predicted_areas, min_area)
     kept = large[found.pairs[:, 1]]
     pairs = found.pairs[kept]
     pairs[:, 1] = np.cumsum(large)[pairs[:, 1]] - 1

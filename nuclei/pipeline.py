@@ -109,14 +109,12 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     Returns
     -------
     image : (H, W, 3) uint8
-        With another brightness, contrast and gamma, and at times blurred, noisy, grey, inverted, unevenly lit
-        or in other colours.
+        With another brightness, contrast and gamma, and at times blurred, noisy, grey, unevenly lit or in
+        other colours. Never inverted: dark holes would be learned as nuclei.
     labels : (H, W) int
     """
     image, labels = flip(image, labels, rng)
     x = image.astype(np.float32) / 255
-    if rng.random() < 0.1:
-        x = 1 - x
     if rng.random() < 0.1:
         x = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
     if rng.random() < 0.25:
@@ -130,6 +128,9 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     if rng.random() < 0.5:  # other hues; grey stays grey, as each new colour's shares add up to 1
         mixing = rng.normal(0, 0.15, (3, 3)).astype(np.float32)
         x = x + x @ (mixing - mixing.mean(axis=0))
+    if rng.random() < 0.15:  # another dye, or the light of one lamp: colours in another order, some weak
+        tint = rng.random(3, np.float32)
+        x = x[..., rng.permutation(3)] * (tint / tint.max())
     if rng.random() < 0.3:  # light from one side
         down, across = rng.uniform(-0.3, 0.3, 2).astype(np.float32)
         x = x * (1 + down * _ramp(x.shape[0])[:, None, None] + across * _ramp(x.shape[1])[:, None])

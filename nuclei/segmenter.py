@@ -33,8 +33,8 @@ class Segmenter:
     settings : dict
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
         ``normalize``: whether grey values are stretched first, see `nuclei.pipeline.normalize`;
-        ``rescale_below``: diameter in pixels; an image whose median nucleus is smaller is looked at again at
-        twice its scale, and both answers are averaged; 0 or absent for never;
+        ``working_diameter``: in pixels, the size that nuclei are brought near, see `scales_for`; 0 or absent
+        where images are always looked at as they are;
         ``diameters``: those of the smallest and largest nuclei it has learned from, in pixels;
         ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
         ``cross_tuned``: the same for each half of the validation ``images``, chosen by the other half;
@@ -116,9 +116,8 @@ class Segmenter:
         ----------
         image : any image that `nuclei.data.as_rgb8` takes, of any size
         scale : float or "auto"
-            How many times the image is magnified before the model looks at it. "auto" looks once as it is,
-            and where the nuclei found are small (``rescale_below`` in the settings) once more at twice the
-            scale, and averages the two.
+            How many times the image is magnified before the model looks at it. "auto" looks at it as it is,
+            and where the nuclei found are small or large, at other scales too: see `scales_for`.
         augment : bool
             Whether to average over the image and its three mirror images: four times the work.
 
@@ -146,14 +145,14 @@ class Segmenter:
         if size := self.settings["resize"]:
             maps = self.look(resize_image(image, (size, size)), augment=augment)
             return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
-        scales = [1 if scale == "auto" else scale]
-        maps = self.look(image, scales, augment)
-        diameter = median_diameter(self.labels_from_maps(maps))
-        if scale == "auto" and (more := self.scales_for(diameter)[1:]):
-            scales += more
-            maps = (maps + self.look(image, more, augment)) / 2
-            diameter = median_diameter(self.labels_from_maps(maps))
-        self.check_size(diameter, scales[-1])
+        if scale != "auto":
+            scales, maps = [scale], self.look(image, [scale], augment)
+        else:
+            once = self.look(image, augment=augment)
+            scales = self.scales_for(median_diameter(self.labels_from_maps(once)))
+            looks = [once if each == 1 else self.look(image, [each], augment) for each in scales]
+            maps = np.mean(looks, axis=0)
+        self.check_size(median_diameter(self.labels_from_maps(maps)), scales)
         return maps
 
     def look(self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False) -> np.ndarray:
@@ -171,13 +170,25 @@ class Segmenter:
         maps = np.mean([tiled_maps(self._predict, seen[m])[m] for m in mirrors], axis=0)
         return maps if seen is image else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
 
-    def scales_for(self, diameter: float) -> list[int]:
-        """Return at which scales to look at an image whose median nucleus has this diameter in pixels."""
-        return [1, 2] if 0 < diameter < self.settings.get("rescale_below", 0) else [1]
+    def scales_for(self, diameter: float) -> list[float]:
+        """Return at which scales to look at an image, to take the mean of what is seen.
 
-    def labels_from_maps(self, maps: np.ndarray) -> np.ndarray:
-        """Return the nuclei in the (H, W, C) maps that `maps` gave: (H, W) int32, 0 = background."""
-        return labels_from_maps(maps, **self.settings["thresholds"])
+        `diameter` is that of the median nucleus in pixels, 0 for none. Nuclei of less than half the working
+        diameter are magnified twice; smaller ones than that diameter are seen at both scales. From twice the
+        diameter on they are seen at half the scale too, and from four times on at a half and a quarter.
+        """
+        working = self.settings.get("working_diameter", 0)
+        if not (working and diameter):
+            return [1]
+        limits, scales = (1 / 2, 1, 2, 4), ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
+        return scales[np.searchsorted(limits, diameter / working, side="right")]
+
+    def labels_from_maps(self, maps: np.ndarray, **changed) -> np.ndarray:
+        """Return the nuclei in the (H, W, C) maps that `maps` gave: (H, W) int32, 0 = background.
+
+        `changed` are arguments of `nuclei.instances.labels_from_maps` to use instead of the model's own.
+        """
+        return labels_from_maps(maps, **self.settings["thresholds"] | changed)
 
     def unbiased_labels(self, maps: np.ndarray, id: str) -> np.ndarray:
         """Return the labels in the maps of an image, with thresholds in whose choice it had no say.
@@ -201,17 +212,18 @@ class Segmenter:
             maps = self.model(batch, training=False)
         return np.asarray(maps)[0, :height, :width]
 
-    def check_size(self, diameter: float, factor: float = 1) -> None:
-        """Warn where the median nucleus, seen `factor` times as large, has a size that was not learned.
+    def check_size(self, diameter: float, scales: Sequence[float] = (1,)) -> None:
+        """Warn where the median nucleus has a size that was not learned, at none of the scales looked at.
 
         `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
         """
         low, high = self.settings.get("diameters", (0, np.inf))
-        if diameter and not low <= diameter * factor <= high:
+        if diameter and not any(low <= diameter * scale <= high for scale in scales):
             warnings.warn(
-                f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of {factor:g}; the "
-                f"model has learned from {low:.0f} to {high:.0f} pixels. Look at the result; "
-                f"a scale of about {np.sqrt(low * high) / diameter:.2g} may do better.",
+                f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
+                f"{' and '.join(f'{scale:g}' for scale in scales)}; the model has learned from {low:.0f} to "
+                f"{high:.0f} pixels. Look at the result; a scale of about "
+                f"{np.sqrt(low * high) / diameter:.2g} may do better.",
                 stacklevel=3,
             )
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nuclei.instances import median_diameter
+from nuclei.instances import circle_diameter
 from nuclei.large import CACHE, LargeTiff, new_label_tiff
 from nuclei.levels import rgb8_converter
 from nuclei.measurements import measure
+from nuclei.metrics import smallest_area
 from nuclei.readers import check_values, choose_channels
 from nuclei.tiffs import find_plane, naming
 from nuclei.tiles import HALO, TILE, Tile, Window, edge_labels, label_large
@@ -124,8 +125,8 @@ def segment_slide(
     pixel_size : float, optional
         Micrometres, in place of what the file tells.
     scale : float or "auto"
-        How many times to magnify. For "auto", the nuclei in nine windows decide for the whole
-        image whether to look at it a second time, at twice the scale.
+        How many times to magnify. For "auto", the nuclei in nine windows decide for the whole image at which
+        scales to look; they decide in any case which nuclei are too small to be kept.
     augment : bool
         See `nuclei.segmenter.Segmenter.maps`.
     tile, halo : int, pixels, see `nuclei.tiles.windows`
@@ -155,25 +156,29 @@ def segment_slide(
     with Slide(path, channel, page) as slide:
         shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
         to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
-        scales, foreground, tables = [1], None, []
+        scales, limit, foreground, tables = [1 if scale == "auto" else scale], {}, None, []
 
         def find(part: np.ndarray) -> np.ndarray:
             nonlocal foreground
             maps = segmenter.look(to_rgb8(part[..., slide.seen]), scales, augment)
             foreground = maps[..., 0]
-            return segmenter.labels_from_maps(maps)
+            return segmenter.labels_from_maps(maps, **limit)
 
         def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
             channels, before = part[..., slide.measured], sum(map(len, tables))
             tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
 
-        scales = segmenter.scales_for(_diameter(slide, find)) if scale == "auto" else [scale]
-        step = min(max(1, math.ceil(1 / scales[0])), LARGEST_STEP)
         with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
+            areas = _areas(slide, find)
+            min_area = segmenter.settings["thresholds"].get("min_area", 0)
+            limit = {"min_area": max(1, smallest_area(areas, min_area))}
+            if scale == "auto":
+                scales = segmenter.scales_for(circle_diameter(areas))
+            step = min(max(1, math.ceil(1 / scales[0])), LARGEST_STEP)
             label_large(slide, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     if len(table):
-        segmenter.check_size(np.sqrt(4 / np.pi * table["area_px"].median()), scales[-1])
+        segmenter.check_size(circle_diameter(table["area_px"]), scales)
     return Found(shape, table, pixel_size)
 
 
@@ -194,19 +199,16 @@ def _thinned(image) -> np.ndarray:
     return np.concatenate([image[y : y + 1, :width][:, ::step] for y in range(0, height, step)])
 
 
-def _diameter(slide: Slide, find) -> float:
-    """Return the median nucleus's diameter in pixels, in windows spread over a slide."""
+def _areas(slide: Slide, find) -> np.ndarray:
+    """Return the areas of the nuclei in windows spread over a slide: (N,) int, pixels."""
     sides = [min(TILE, length) for length in slide.shape[:2]]
     starts = [
         sorted({(length - side) * k // 6 for k in (1, 3, 5)})
         for length, side in zip(slide.shape[:2], sides, strict=True)
     ]
-    seen, count = [], 0
-    for top, left in product(*starts):
-        labels = find(slide[top : top + sides[0], left : left + sides[1]])
-        seen.append(labels[labels > 0] + count)
-        count += int(labels.max())
-    return median_diameter(np.concatenate(seen))
+    parts = (slide[top : top + sides[0], left : left + sides[1]] for top, left in product(*starts))
+    areas = np.concatenate([np.bincount(find(part).ravel())[1:] for part in parts])
+    return areas[areas > 0]
 
 
 def _measure(

@@ -106,12 +106,12 @@ def test_an_older_export_is_replaced(tmp_path, tiny, images):
 
 
 def test_the_command_line(tmp_path, tiny, capsys):
-    folder = saved(tmp_path, tiny, rescale_below=15)
+    folder = saved(tmp_path, tiny, working_diameter=15)
     words = ["export", "--model", folder, "--format", "onnx", "--out", tmp_path / "nuclei.onnx"]
     assert main([str(word) for word in words]) == 0
     printed, told = capsys.readouterr()
     assert f"{tmp_path / 'nuclei.onnx'}: its maps differ from Keras' by at most " in printed
-    assert "warning: the model looks again, at twice the scale" in told and "under 15 pixels" in told
+    assert "warning: the model looks at other scales" in told and "far from 15 pixels wide" in told
 
 
 # --- bad input ------------------------------------------------------------------------------------------

@@ -128,6 +128,20 @@ def test_small_nuclei_are_dropped_and_numbers_stay_consecutive():
     assert np.unique(labels).tolist() == [0, 1, 2, 3] and labels[58, 58] == 0
 
 
+@pytest.mark.parametrize("magnification", [1, 2, 3])
+def test_a_share_of_the_median_nucleus_means_the_same_at_any_magnification(magnification):
+    labels = np.kron([[1, 1, 0, 2, 2, 0, 3], [1, 1, 0, 2, 2, 0, 0]], np.ones((5 * magnification,) * 2, int))
+    maps = np.dstack([labels > 0, labels > 0]).astype(float)
+    assert labels_from_maps(maps, 0.5, 0.5, min_area=0.2).max() == 3
+    assert labels_from_maps(maps, 0.5, 0.5, min_area=0.3).max() == 2  # the third has a quarter
+
+
+def test_specks_do_not_tell_how_large_nuclei_are():
+    assert metrics.smallest_area(np.array([1, 2, 3, 4, 9, 40, 80]), 0.5) == 30
+    assert metrics.smallest_area(np.array([3, 9]), 0.5) == 0 == metrics.smallest_area(np.array([]), 0.5)
+    assert metrics.smallest_area(np.array([40, 80]), 7) == 7
+
+
 def test_smoothing_joins_the_specks_of_a_noisy_distance():
     maps = distance_target(TOUCHING)
     maps[..., 1] += np.random.default_rng(0).normal(0, 0.1, TOUCHING.shape) * (TOUCHING > 0)

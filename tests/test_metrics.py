@@ -181,9 +181,10 @@ def test_numbers_do_not_matter(truth, predicted, order):
     assert metrics.merges_and_splits(one) == metrics.merges_and_splits(other)
 
 
-@given(label_images, label_images, st.integers(0, 12))
+@given(label_images, label_images, st.integers(0, 12) | st.floats(0, 0.9))
 def test_drop_small_equals_dropping_before_matching(truth, predicted, min_area):
-    large = np.isin(predicted, np.flatnonzero(np.bincount(predicted.ravel()) >= min_area))
+    areas = np.bincount(predicted.ravel())
+    large = np.isin(predicted, np.flatnonzero(areas >= metrics.smallest_area(areas[1:], min_area)))
     direct = match(truth, np.where(large, predicted, 0))
     later = metrics.drop_small(match(truth, predicted), min_area)
     for one, other in zip(direct, later, strict=True):

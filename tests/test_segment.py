@@ -42,7 +42,7 @@ class Thresholder:
         self.seen.append((image, options))
         return as_rgb8(image)[..., :1] / np.float32(255)
 
-    def labels_from_maps(self, maps):
+    def labels_from_maps(self, maps, **changed):
         return label(maps[..., 0] > 0.5).astype(np.int32)
 
 

@@ -62,20 +62,44 @@ def brightness(batch, training=False):
     return batch[..., :1] / 255
 
 
-@pytest.mark.parametrize("side, seen", [(8, [(64, 64), (128, 128)]), (20, [(64, 64)])])
-def test_small_nuclei_are_looked_at_again_at_twice_the_scale(side, seen):
-    image = np.zeros((64, 64, 3), np.uint8)
+@pytest.mark.parametrize(
+    "side, scales", [(5, [1, 2]), (10, [1, 2]), (20, [1]), (35, [1, 0.5]), (70, [1, 0.25, 0.5])]
+)
+def test_small_and_large_nuclei_are_looked_at_at_other_scales_too(side, scales):
+    image = np.zeros((128, 128, 3), np.uint8)
     image[10 : 10 + side, 30 : 30 + side] = 255
     brightness.seen = []
-    found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
-    assert np.array_equal(found(image) > 0, image[..., 0] > 0)
-    assert brightness.seen == seen
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
+    labels = found(image)
+    assert np.mean((labels > 0) != (image[..., 0] > 0)) < 0.01 and labels.max() == 1
+    assert brightness.seen == [(128 * scale,) * 2 for scale in scales]
+
+
+@pytest.mark.parametrize(
+    "diameter, scales",
+    [
+        (0, [1]),
+        (9.9, [2]),
+        (10, [1, 2]),
+        (20, [1]),
+        (39, [1]),
+        (40, [0.5, 1]),
+        (80, [0.25, 0.5]),
+        (999, [0.25, 0.5]),
+    ],
+)
+def test_nuclei_are_brought_near_the_working_diameter(diameter, scales):
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 20, "thresholds": THRESHOLDS})
+    assert found.scales_for(diameter) == scales
+    for off in (0, None):
+        found.settings["working_diameter"] = off
+        assert found.scales_for(diameter) == [1]
 
 
 def test_the_two_looks_are_averaged():
     image = np.zeros((64, 64, 3), np.uint8)
     image[10:18, 30:38] = 255
-    found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
     once, twice = (found.maps(image, scale=scale) for scale in (1, 2))
     assert not np.allclose(once, twice)
     assert np.allclose(found.maps(image), (once + twice) / 2)
@@ -83,7 +107,7 @@ def test_the_two_looks_are_averaged():
 
 def test_an_empty_image_is_looked_at_once():
     brightness.seen = []
-    found = Segmenter(brightness, {"resize": None, "rescale_below": 15, "thresholds": THRESHOLDS})
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
     assert found(np.zeros((40, 40, 3), np.uint8)).max() == 0 and len(brightness.seen) == 1
 
 
@@ -169,7 +193,7 @@ def spots(side, size, step):
 def test_a_scale_changes_what_the_model_sees_but_not_the_size_of_the_maps():
     brightness.seen = []
     image = spots(64, 8, 24)
-    found = Segmenter(brightness, {"resize": None, "rescale_below": 99, "thresholds": THRESHOLDS})
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 99, "thresholds": THRESHOLDS})
     assert found.maps(image, scale=2).shape == found.maps(image, scale=0.5).shape == (64, 64, 1)
     assert brightness.seen == [(128, 128), (32, 32)]
     for wrong in (0, -1, "large", None):

@@ -13,6 +13,7 @@ from skimage.measure import label
 from nuclei import slides
 from nuclei.cli import main
 from nuclei.data import as_rgb8
+from nuclei.instances import circle_diameter
 from nuclei.pipeline import normalize
 from nuclei.segmenter import Segmenter
 from nuclei.slides import Slide, is_slide, preview, segment_slide
@@ -25,7 +26,7 @@ class Thresholder:
 
     def __init__(self, **settings):
         self.settings = {"thresholds": {}, "resize": None, "normalize": True} | settings
-        self.factors, self.sizes, self.seen_whole = [], [], 0
+        self.factors, self.sizes, self.limits, self.seen_whole = [], [], [], 0
 
     def maps(self, image, **options):
         self.seen_whole += 1
@@ -35,14 +36,15 @@ class Thresholder:
         self.factors.extend(scales)
         return image[..., :1] / np.float32(255)
 
-    def labels_from_maps(self, maps):
+    def labels_from_maps(self, maps, **changed):
+        self.limits.append(changed)
         return label(maps[..., 0] > 0.3).astype(np.int32)
 
-    def check_size(self, diameter, factor):
-        self.sizes.append((diameter, factor))
+    def check_size(self, diameter, scales):
+        self.sizes.append((diameter, scales))
 
     def scales_for(self, diameter):
-        return [1, 2] if diameter < self.settings.get("rescale_below", 0) else [1]
+        return [1, 2] if diameter < self.settings.get("working_diameter", 0) else [1]
 
 
 @pytest.fixture
@@ -218,12 +220,22 @@ def test_the_scale_is_decided_once(tmp_path):
         ("auto", 2, {1}),
         (1.5, 20, {1.5}),
     ]:
-        fake = Thresholder(rescale_below=below)
+        fake = Thresholder(working_diameter=below)
         segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=128, halo=32)
-        looks = 1 if scale != 1.5 else 0  # once as it is, in the one window that covers the image
-        assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
-        ((diameter, factor),) = fake.sizes
-        assert 6 < diameter < 12 and factor == max(expected)
+        # at first in the one window that covers the image
+        assert fake.factors[0] == (1 if scale == "auto" else scale) and set(fake.factors[1:]) == expected
+        ((diameter, scales),) = fake.sizes
+        assert 6 < diameter < 12 and set(scales) == expected
+
+
+@pytest.mark.parametrize("min_area, kept", [(0, None), (0.5, None), (30, 30)])
+def test_what_is_too_small_is_decided_once_too(tmp_path, min_area, kept):
+    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    fake = Thresholder(thresholds={"min_area": min_area})
+    table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
+    kept = kept or max(1, min_area * table["area_px"].median())
+    assert len(fake.limits) > 4 and fake.limits[0] == {}
+    assert fake.limits[1:] == [{"min_area": pytest.approx(kept)}] * (len(fake.limits) - 1)
 
 
 def test_windows_that_tell_the_scale_are_spread(tmp_path, monkeypatch):
@@ -231,8 +243,8 @@ def test_windows_that_tell_the_scale_are_spread(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     seen = []
     with Slide(tmp_path / "image.tif") as slide:
-        diameter = slides._diameter(slide, lambda part: seen.append(part) or label(part[..., 0] > 100))
-    assert [part.shape for part in seen] == [(64, 64, 1)] * 9 and 6 < diameter < 12
+        areas = slides._areas(slide, lambda part: seen.append(part) or label(part[..., 0] > 100))
+    assert [part.shape for part in seen] == [(64, 64, 1)] * 9 and 6 < circle_diameter(areas) < 12
 
 
 def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
@@ -243,7 +255,7 @@ def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
     for scale, largest in [(3, 96), (0.5, 192), (0.1, 384)]:
         parts.clear()
         segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=96, halo=32)
-        assert max(parts) == (largest, largest)
+        assert max(parts[1:]) == (largest, largest)  # after the window that tells how large nuclei are
 
 
 def test_kinds_that_need_the_whole_image_are_left_out_by_name(run, tmp_path, small_tiles):
