@@ -47,8 +47,9 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
     first, second, mean = tuned(once), tuned(twice), tuned(both)
     found = {"one look": score(first), "one look, at twice the scale": score(second)}
     found["mean of both"] = score(mean)
-    parameters = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1}
-    sizes = np.array([instances.median_diameter(instances.labels_from_maps(m, **parameters)) for m in once])
+    sizes = np.array(
+        [instances.median_diameter(instances.labels_from_maps(m, **instances.SIZING)) for m in once]
+    )
     for diameter in DIAMETERS:
         chosen = first.copy()
         for limit, scores in ((diameter, mean), (diameter / 2, second)):

@@ -22,7 +22,7 @@ from nuclei.image_types import image_type
 GRID = {
     "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
     "marker_threshold": [0.4, 0.5, 0.6, 0.7],
-    "min_area": [10, 30, 50],
+    "min_area": [0.1, 0.2, 0.3, 0.4],
     "smoothing": [1.0],
 }
 TYPE, IMAGES, SEED = "purple tissue", 10, 0

@@ -93,6 +93,9 @@ def interior_target(labels):
 
 TARGETS = {"foreground": foreground_target, "distance": distance_target, "interior": interior_target}
 
+SIZING = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1, "smoothing": 1.0}
+"""Arguments of `labels_from_maps` to tell how large nuclei are, whatever thresholds are tuned to later."""
+
 
 def labels_from_maps(
     maps, foreground_threshold, marker_threshold, min_area=0, *, smoothing=0.0, keep_unmarked=True

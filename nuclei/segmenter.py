@@ -18,7 +18,7 @@ from skimage.transform import resize
 
 from nuclei.data import as_rgb8
 from nuclei.files import write_json
-from nuclei.instances import labels_from_maps, median_diameter
+from nuclei.instances import SIZING, labels_from_maps, median_diameter
 from nuclei.pipeline import normalize, resize_image
 from nuclei.tiles import STRIDE, TILE, tiled_maps
 
@@ -149,10 +149,10 @@ class Segmenter:
             scales, maps = [scale], self.look(image, [scale], augment)
         else:
             once = self.look(image, augment=augment)
-            scales = self.scales_for(median_diameter(self.labels_from_maps(once)))
+            scales = self.scales_for(median_diameter(labels_from_maps(once, **SIZING)))
             looks = [once if each == 1 else self.look(image, [each], augment) for each in scales]
             maps = np.mean(looks, axis=0)
-        self.check_size(median_diameter(self.labels_from_maps(maps)), scales)
+        self.check_size(median_diameter(labels_from_maps(maps, **SIZING)), scales)
         return maps
 
     def look(self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nuclei.instances import circle_diameter
+from nuclei.instances import SIZING, circle_diameter
 from nuclei.large import CACHE, LargeTiff, new_label_tiff
 from nuclei.levels import rgb8_converter
 from nuclei.measurements import measure
@@ -156,13 +156,13 @@ def segment_slide(
     with Slide(path, channel, page) as slide:
         shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
         to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
-        scales, limit, foreground, tables = [1 if scale == "auto" else scale], {}, None, []
+        scales, changed, foreground, tables = [1 if scale == "auto" else scale], SIZING, None, []
 
         def find(part: np.ndarray) -> np.ndarray:
             nonlocal foreground
             maps = segmenter.look(to_rgb8(part[..., slide.seen]), scales, augment)
             foreground = maps[..., 0]
-            return segmenter.labels_from_maps(maps, **limit)
+            return segmenter.labels_from_maps(maps, **changed)
 
         def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
             channels, before = part[..., slide.measured], sum(map(len, tables))
@@ -171,7 +171,7 @@ def segment_slide(
         with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
             areas = _areas(slide, find)
             min_area = segmenter.settings["thresholds"].get("min_area", 0)
-            limit = {"min_area": max(1, smallest_area(areas, min_area))}
+            changed = {"min_area": max(1, smallest_area(areas, min_area))}
             if scale == "auto":
                 scales = segmenter.scales_for(circle_diameter(areas))
             step = min(max(1, math.ceil(1 / scales[0])), LARGEST_STEP)

@@ -85,6 +85,13 @@ def test_the_readme_tells_what_a_second_look_brings():
         assert f"| {name} | {score:.3f} |" in README
 
 
+def test_the_readme_tells_what_other_magnifications_cost():
+    found = read("benchmarks/magnification.json")
+    assert f"| {found['images']} images, magnified |" in README
+    for way, scores in found["scores"].items():
+        assert f"| {way} | {' | '.join(f'{score:.3f}' for score in scores.values())} |" in README
+
+
 def test_the_readme_tells_what_a_large_image_takes():
     found = read("benchmarks/large_image.json")
     assert f"{found['side']:,} × {found['side']:,} pixels took {found['seconds'] / 60:.0f} minutes" in README

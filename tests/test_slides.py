@@ -13,7 +13,7 @@ from skimage.measure import label
 from nuclei import slides
 from nuclei.cli import main
 from nuclei.data import as_rgb8
-from nuclei.instances import circle_diameter
+from nuclei.instances import SIZING, circle_diameter
 from nuclei.pipeline import normalize
 from nuclei.segmenter import Segmenter
 from nuclei.slides import Slide, is_slide, preview, segment_slide
@@ -234,7 +234,7 @@ def test_what_is_too_small_is_decided_once_too(tmp_path, min_area, kept):
     fake = Thresholder(thresholds={"min_area": min_area})
     table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
     kept = kept or max(1, min_area * table["area_px"].median())
-    assert len(fake.limits) > 4 and fake.limits[0] == {}
+    assert len(fake.limits) > 4 and fake.limits[0] == SIZING
     assert fake.limits[1:] == [{"min_area": pytest.approx(kept)}] * (len(fake.limits) - 1)
 
 
