@@ -98,7 +98,14 @@ SIZING = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1,
 
 
 def labels_from_maps(
-    maps, foreground_threshold, marker_threshold, min_area=0, *, smoothing=0.0, keep_unmarked=True
+    maps,
+    foreground_threshold,
+    marker_threshold,
+    min_area=0,
+    *,
+    min_confidence=0.0,
+    smoothing=0.0,
+    keep_unmarked=True,
 ):
     """Separate nuclei by a watershed from one marker each.
 
@@ -115,6 +122,8 @@ def labels_from_maps(
     min_area : int or float
         Pixels, or below 1 a share of the median nucleus's area, which suits any magnification: see
         `nuclei.metrics.smallest_area`. Smaller nuclei are dropped when all are drawn.
+    min_confidence : float
+        Nuclei are dropped before that in which the foreground is lower than this on average.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map before anything else; 0 for none.
     keep_unmarked : bool
@@ -145,7 +154,12 @@ def labels_from_maps(
         unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
         unmarked = foreground & unmarked[components]
         markers[unmarked] = marked_count + components[unmarked]
-    return _renumber(watershed(-inner, markers, mask=foreground), min_area)
+    labels = watershed(-inner, markers, mask=foreground)
+    if min_confidence:
+        confidence = ndi.mean(maps[..., 0], labels, np.arange(labels.max() + 1))
+        labels = _kept(labels, confidence >= min_confidence)
+    areas = np.bincount(labels.ravel())
+    return _kept(labels, areas >= max(metrics.smallest_area(areas[1:], min_area), 1))
 
 
 def _component_distance(components, count):
@@ -157,10 +171,8 @@ def _component_distance(components, count):
     return distance / np.maximum(largest, 1)[components]
 
 
-def _renumber(labels, min_area):
-    """Drop small labels and close the gaps, in the order of the numbers."""
-    areas = np.bincount(labels.ravel())
-    kept = areas >= max(metrics.smallest_area(areas[1:], min_area), 1)
+def _kept(labels, kept):
+    """Leave only the labels that are `kept`, (N + 1,) bool, and close the gaps between numbers."""
     kept[0] = False
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
 

@@ -136,6 +136,16 @@ def test_a_share_of_the_median_nucleus_means_the_same_at_any_magnification(magni
     assert labels_from_maps(maps, 0.5, 0.5, min_area=0.3).max() == 2  # the third has a quarter
 
 
+def test_nuclei_that_are_not_sure_are_dropped():
+    maps = np.zeros((10, 30, 2))
+    for left, sure in ((2, 0.9), (12, 0.7), (22, 0.6)):
+        maps[2:8, left : left + 6] = sure
+    maps[2:5, 22:28, 0] = 0.9  # 0.75 on average
+    for limit, columns in ((0, [2, 12, 22]), (0.72, [2, 22]), (0.8, [2]), (0.95, [])):
+        labels = labels_from_maps(maps, 0.5, 0.5, min_confidence=limit)
+        assert [np.argmax((labels == k).any(axis=0)) for k in range(1, labels.max() + 1)] == columns
+
+
 def test_specks_do_not_tell_how_large_nuclei_are():
     assert metrics.smallest_area(np.array([1, 2, 3, 4, 9, 40, 80]), 0.5) == 30
     assert metrics.smallest_area(np.array([3, 9]), 0.5) == 0 == metrics.smallest_area(np.array([]), 0.5)
