@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 import nuclei
@@ -51,12 +52,11 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
     sizes = np.array(
         [instances.median_diameter(instances.labels_from_maps(m, **instances.SIZING)) for m in once]
     )
+    seen = {(2,): second, (1, 2): mean}
     for diameter in DIAMETERS:
-        chosen = first.copy()
-        for limit, scores in ((diameter, mean), (diameter / 2, second)):
-            small = (sizes > 0) & (sizes < limit)
-            chosen.loc[:, small] = scores.loc[:, small]
-        found[f"both or the second, for a working diameter of {diameter} pixels"] = score(chosen)
+        rule = nuclei.Segmenter(None, {"working_diameter": diameter})
+        columns = [seen.get(tuple(rule.scales_for(size)), first)[k] for k, size in enumerate(sizes)]
+        found[f"scales by a working diameter of {diameter} pixels"] = score(pd.concat(columns, axis=1))
     targets = [instances.interior_target(labels) for labels in truth]
     channels = list(zip(once, targets, strict=True))
     found["one look, first map alone"] = score(tuned([m[..., :1] for m in once]))

@@ -146,7 +146,7 @@ class InstanceScore(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         maps = self.model.predict(self.images, batch_size=16, verbose=0)
-        grid = {"foreground_threshold": [0.4, 0.5, 0.6], "marker_threshold": [0.5], "min_area": [20]}
+        grid = {"foreground_threshold": [0.4, 0.5, 0.6], "marker_threshold": [0.5], "min_area": [0.2]}
         _, scores = instances.tune(maps, self.labels, grid)
         logs["val_score"] = float(scores.mean(axis=1).max())
 

@@ -93,7 +93,13 @@ def interior_target(labels):
 
 TARGETS = {"foreground": foreground_target, "distance": distance_target, "interior": interior_target}
 
-SIZING = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1, "smoothing": 1.0}
+SIZING = {
+    "foreground_threshold": 0.5,
+    "marker_threshold": 0.5,
+    "min_area": 0.1,
+    "min_confidence": 0.0,
+    "smoothing": 1.0,
+}
 """Arguments of `labels_from_maps` to tell how large nuclei are, whatever thresholds are tuned to later."""
 
 
@@ -156,8 +162,8 @@ def labels_from_maps(
         markers[unmarked] = marked_count + components[unmarked]
     labels = watershed(-inner, markers, mask=foreground)
     if min_confidence:
-        confidence = ndi.mean(maps[..., 0], labels, np.arange(labels.max() + 1))
-        labels = _kept(labels, confidence >= min_confidence)
+        sure = np.bincount(labels.ravel(), maps[..., 0].ravel() - min_confidence) >= 0
+        labels = _kept(labels, sure)
     areas = np.bincount(labels.ravel())
     return _kept(labels, areas >= max(metrics.smallest_area(areas[1:], min_area), 1))
 
@@ -180,14 +186,14 @@ def _kept(labels, kept):
 def median_diameter(labels):
     """(H, W) integer labels, 0 = background -> diameter in pixels of the circle of the median nucleus's area.
 
-    0 without nuclei.
+    Specks of fewer than 10 pixels are left out. 0 without nuclei.
     """
     return circle_diameter(np.bincount(labels.ravel())[1:])
 
 
 def circle_diameter(areas):
-    """(N,) areas in pixels, of which those of 0 are left out -> diameter of the circle of the median one."""
-    areas = areas[areas > 0]
+    """(N,) areas in pixels -> diameter of the circle of the median one; 0 where there are but specks."""
+    areas = areas[areas >= metrics.SPECK]
     return float(np.sqrt(4 / np.pi * np.median(areas))) if areas.size else 0.0
 
 

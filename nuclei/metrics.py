@@ -221,12 +221,12 @@ def smallest_area(areas, min_area):
     """Return the pixels under which a nucleus is dropped, among nuclei of these (N,) `areas` in pixels.
 
     It is `min_area` itself, or where that is below 1, this share of the median area, specks of fewer than 10
-    pixels aside.
+    pixels aside. Where there are only specks, a share above 0 drops them all.
     """
-    if min_area >= 1:
+    if not 0 < min_area < 1:
         return min_area
     areas = areas[areas >= SPECK]
-    return min_area * np.median(areas) if areas.size else 0
+    return min_area * np.median(areas) if areas.size else SPECK
 
 
 def drop_small(found, min_area):

@@ -75,6 +75,8 @@ def check_training(parameters: dict) -> None:
             raise ValueError(
                 f"{name} is {side}, expected a multiple of 32 pixels (the encoder halves five times)"
             )
+    if (parameters["working_diameter"] or 0) < 0:
+        raise ValueError(f"working_diameter is {parameters['working_diameter']}, expected 0 or more, or None")
     for name in ("epochs", "patience", "batch_size"):
         if parameters[name] < 1:
             raise ValueError(f"{name} is {parameters[name]}, expected 1 or more")

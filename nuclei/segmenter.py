@@ -117,7 +117,7 @@ class Segmenter:
         image : any image that `nuclei.data.as_rgb8` takes, of any size
         scale : float or "auto"
             How many times the image is magnified before the model looks at it. "auto" looks at it as it is,
-            and where the nuclei found are small or large, at other scales too: see `scales_for`.
+            and where the nuclei found are small or large, again at other scales: see `scales_for`.
         augment : bool
             Whether to average over the image and its three mirror images: four times the work.
 
@@ -145,14 +145,14 @@ class Segmenter:
         if size := self.settings["resize"]:
             maps = self.look(resize_image(image, (size, size)), augment=augment)
             return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
-        if scale != "auto":
-            scales, maps = [scale], self.look(image, [scale], augment)
-        else:
-            once = self.look(image, augment=augment)
-            scales = self.scales_for(median_diameter(labels_from_maps(once, **SIZING)))
-            looks = [once if each == 1 else self.look(image, [each], augment) for each in scales]
-            maps = np.mean(looks, axis=0)
-        self.check_size(median_diameter(labels_from_maps(maps, **SIZING)), scales)
+        scales = [1 if scale == "auto" else scale]
+        maps = self.look(image, scales, augment)
+        diameter = median_diameter(labels_from_maps(maps, **SIZING))
+        if scale == "auto" and (chosen := self.scales_for(diameter)) != scales:
+            looks = [maps if each == 1 else self.look(image, [each], augment) for each in chosen]
+            scales, maps = chosen, np.mean(looks, axis=0)
+            diameter = median_diameter(labels_from_maps(maps, **SIZING))
+        self.check_size(diameter, scales)
         return maps
 
     def look(self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False) -> np.ndarray:
@@ -173,9 +173,10 @@ class Segmenter:
     def scales_for(self, diameter: float) -> list[float]:
         """Return at which scales to look at an image, to take the mean of what is seen.
 
-        `diameter` is that of the median nucleus in pixels, 0 for none. Nuclei of less than half the working
-        diameter are magnified twice; smaller ones than that diameter are seen at both scales. From twice the
-        diameter on they are seen at half the scale too, and from four times on at a half and a quarter.
+        `diameter` is that of the median nucleus in pixels, 0 for none. Under half the working diameter it is
+        at twice the scale, from there to the working diameter as it is and at twice the scale; from twice to
+        four times the working diameter at half the scale and as it is, beyond at a quarter and half.
+        Otherwise it is as it is.
         """
         working = self.settings.get("working_diameter", 0)
         if not (working and diameter):

@@ -126,7 +126,7 @@ def segment_slide(
         Micrometres, in place of what the file tells.
     scale : float or "auto"
         How many times to magnify. For "auto", the nuclei in nine windows decide for the whole image at which
-        scales to look; they decide in any case which nuclei are too small to be kept.
+        scales to look. Where the model drops nuclei under a share of the median one, they decide that too.
     augment : bool
         See `nuclei.segmenter.Segmenter.maps`.
     tile, halo : int, pixels, see `nuclei.tiles.windows`
@@ -169,12 +169,14 @@ def segment_slide(
             tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
 
         with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
-            areas = _areas(slide, find)
-            min_area = segmenter.settings["thresholds"].get("min_area", 0)
-            changed = {"min_area": max(1, smallest_area(areas, min_area))}
             if scale == "auto":
-                scales = segmenter.scales_for(circle_diameter(areas))
-            step = min(max(1, math.ceil(1 / scales[0])), LARGEST_STEP)
+                scales = segmenter.scales_for(circle_diameter(_areas(slide, find)))
+            changed, min_area = {}, segmenter.settings["thresholds"].get("min_area", 0)
+            if 0 < min_area < 1:  # a share, of the same size in all tiles
+                changed = {"min_area": 0}
+                areas = _areas(slide, find)
+                changed = {"min_area": max(1, smallest_area(areas, min_area))} if areas.size else {}
+            step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
             label_large(slide, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     if len(table):

@@ -148,7 +148,8 @@ def test_nuclei_that_are_not_sure_are_dropped():
 
 def test_specks_do_not_tell_how_large_nuclei_are():
     assert metrics.smallest_area(np.array([1, 2, 3, 4, 9, 40, 80]), 0.5) == 30
-    assert metrics.smallest_area(np.array([3, 9]), 0.5) == 0 == metrics.smallest_area(np.array([]), 0.5)
+    assert metrics.smallest_area(np.array([3, 9]), 0.5) == 10 == metrics.smallest_area(np.array([]), 0.5)
+    assert instances.circle_diameter(np.array([3, 9, 9, 16])) == pytest.approx(2 * np.sqrt(16 / np.pi))
     assert metrics.smallest_area(np.array([40, 80]), 7) == 7
 
 
@@ -290,7 +291,7 @@ def test_cross_tune_needs_two_fields_and_one_entry_an_image(groups):
 
 def test_median_diameter_is_that_of_the_median_area():
     labels = np.zeros((20, 20), int)
-    labels[0, 0], labels[4:8, 4:8], labels[10:20, 10:20] = 1, 3, 4  # areas 1, 16, 100; no nucleus 2
+    labels[0, :12], labels[4:8, 4:8], labels[10:20, 10:20] = 1, 3, 4  # areas 12, 16, 100; no nucleus 2
     assert median_diameter(labels) == pytest.approx(2 * np.sqrt(16 / np.pi))
     assert median_diameter(np.zeros((4, 4), int)) == 0
 

@@ -80,7 +80,7 @@ def test_disturb_changes_the_picture_but_not_the_labels(squares):
         brighter.append(changed[moved == 3].mean() > changed[moved == 0].mean())
         seen.add(changed.tobytes())
     assert len(seen) == 40
-    assert 0.75 < np.mean(brighter) < 1, "one in ten is inverted, the others stay brighter where they are"
+    assert all(brighter), "never inverted"
 
 
 @pytest.mark.parametrize("scale, area", [(0.5, 100), (1, 400), (2, 1600)])

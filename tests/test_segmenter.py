@@ -63,16 +63,24 @@ def brightness(batch, training=False):
 
 
 @pytest.mark.parametrize(
-    "side, scales", [(5, [1, 2]), (10, [1, 2]), (20, [1]), (35, [1, 0.5]), (70, [1, 0.25, 0.5])]
+    "side, looks, scales",
+    [
+        (5, [1, 2], [2]),
+        (10, [1, 2], [1, 2]),
+        (20, [1], [1]),
+        (35, [1, 0.5], [0.5, 1]),
+        (70, [1, 0.25, 0.5], [0.25, 0.5]),
+    ],
 )
-def test_small_and_large_nuclei_are_looked_at_at_other_scales_too(side, scales):
+def test_small_and_large_nuclei_are_looked_at_again_at_other_scales(side, looks, scales):
     image = np.zeros((128, 128, 3), np.uint8)
     image[10 : 10 + side, 30 : 30 + side] = 255
     brightness.seen = []
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
     labels = found(image)
     assert np.mean((labels > 0) != (image[..., 0] > 0)) < 0.01 and labels.max() == 1
-    assert brightness.seen == [(128 * scale,) * 2 for scale in scales]
+    assert brightness.seen == [(128 * scale,) * 2 for scale in looks]
+    assert np.allclose(found.maps(image), found.look(image, scales))
 
 
 @pytest.mark.parametrize(
@@ -234,3 +242,11 @@ def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
     found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
     maps = np.full((8, 8, 2), 0.6, np.float32)
     assert [found.unbiased_labels(maps, id).max() for id in "abc"] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])
+def test_a_size_is_known_that_was_learned_at_one_of_the_scales(recwarn, diameter, fits):
+    found = Segmenter(brightness, {"resize": None, "thresholds": THRESHOLDS, "diameters": [12, 25]})
+    found.check_size(diameter, [1, 2])
+    assert (not recwarn) is fits
+    assert fits or "at a scale of 1 and 2; the model has learned from 12 to 25" in str(recwarn[0].message)

@@ -222,20 +222,28 @@ def test_the_scale_is_decided_once(tmp_path):
     ]:
         fake = Thresholder(working_diameter=below)
         segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=128, halo=32)
-        # at first in the one window that covers the image
-        assert fake.factors[0] == (1 if scale == "auto" else scale) and set(fake.factors[1:]) == expected
+        looks = 1 if scale == "auto" else 0  # once as it is, in the one window that covers the image
+        assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
         ((diameter, scales),) = fake.sizes
         assert 6 < diameter < 12 and set(scales) == expected
 
 
-@pytest.mark.parametrize("min_area, kept", [(0, None), (0.5, None), (30, 30)])
-def test_what_is_too_small_is_decided_once_too(tmp_path, min_area, kept):
+@pytest.mark.parametrize("min_area, share", [(0, None), (0.5, 0.5), (30, None)])
+def test_what_is_too_small_is_decided_once_too(tmp_path, min_area, share):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake = Thresholder(thresholds={"min_area": min_area})
     table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
-    kept = kept or max(1, min_area * table["area_px"].median())
-    assert len(fake.limits) > 4 and fake.limits[0] == SIZING
-    assert fake.limits[1:] == [{"min_area": pytest.approx(kept)}] * (len(fake.limits) - 1)
+    expected = [{"min_area": pytest.approx(share * table["area_px"].median())}] if share else [{}]
+    before = [SIZING, {"min_area": 0}] if share else [SIZING]
+    assert fake.limits == before + expected * (len(fake.limits) - len(before)) and len(fake.limits) > 4
+
+
+def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "_areas", lambda *_: np.array([], int))
+    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    fake = Thresholder(thresholds={"min_area": 0.5})
+    assert len(segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table)
+    assert fake.limits[-1] == {}, "each tile tells the size itself"
 
 
 def test_windows_that_tell_the_scale_are_spread(tmp_path, monkeypatch):
@@ -255,7 +263,7 @@ def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
     for scale, largest in [(3, 96), (0.5, 192), (0.1, 384)]:
         parts.clear()
         segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=96, halo=32)
-        assert max(parts[1:]) == (largest, largest)  # after the window that tells how large nuclei are
+        assert max(parts) == (largest, largest)
 
 
 def test_kinds_that_need_the_whole_image_are_left_out_by_name(run, tmp_path, small_tiles):
