@@ -57,8 +57,8 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     Warns
     -----
     UserWarning
-        The segmenter looks at small and large nuclei at other scales too (``working_diameter`` in the
-        settings); a graph looks once.
+        The segmenter magnifies small nuclei and shrinks large ones (``working_diameter`` in the settings); a
+        graph looks at the image as it is.
 
     Notes
     -----
@@ -73,8 +73,8 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     segmenter = Segmenter.load(model_folder(model))
     if diameter := segmenter.settings.get("working_diameter"):
         warnings.warn(
-            "the model looks at other scales at images whose median nucleus is far from "
-            f"{diameter} pixels wide; the exported one does not. Give it such images magnified or shrunk.",
+            "the model magnifies or shrinks images whose median nucleus is far from "
+            f"{diameter} pixels wide; the exported one does not. Give it such images at another scale.",
             stacklevel=2,
         )
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")

@@ -111,7 +111,7 @@ def test_the_command_line(tmp_path, tiny, capsys):
     assert main([str(word) for word in words]) == 0
     printed, told = capsys.readouterr()
     assert f"{tmp_path / 'nuclei.onnx'}: its maps differ from Keras' by at most " in printed
-    assert "warning: the model looks at other scales" in told and "far from 15 pixels wide" in told
+    assert "warning: the model magnifies or shrinks images" in told and "far from 15 pixels wide" in told
 
 
 # --- bad input ------------------------------------------------------------------------------------------
