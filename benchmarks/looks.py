@@ -23,9 +23,9 @@ from nuclei import instances, splits
 GRID = {
     "foreground_threshold": [0.4, 0.5, 0.6],
     "marker_threshold": [0.7, 0.8],
-    "min_confidence": [0.8],
+    "min_confidence": [0.9],
     "smoothing": [1.0],
-    "min_area": [0.1, 0.15, 0.2],
+    "min_area": [0.1, 0.2],
 }
 DIAMETERS = [20, 25, 30]  # pixels
 

@@ -22,8 +22,8 @@ from nuclei.image_types import image_type
 GRID = {
     "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
     "marker_threshold": [0.5, 0.6, 0.7, 0.8],
-    "min_confidence": [0.0, 0.8],
-    "min_area": [0.1, 0.2, 0.3, 0.4],
+    "min_confidence": [0.0, 0.9],
+    "min_area": [0.1, 0.2, 0.3],
     "smoothing": [1.0],
 }
 TYPE, IMAGES, SEED = "purple tissue", 10, 0

@@ -128,7 +128,7 @@ class EpochCounter(keras.callbacks.Callback):
 class InstanceScore(keras.callbacks.Callback):
     """Add ``val_score`` to the log: the competition's score on one crop of each validation sample.
 
-    It is the best of a few foreground thresholds, since how sure of itself a network is changes from epoch to
+    It is the best of a few thresholds, since how sure of itself a network is changes from epoch to
     epoch; the thresholds that are shipped are tuned when all is done. Put it before the callbacks that
     read the log.
 
@@ -146,7 +146,12 @@ class InstanceScore(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         maps = self.model.predict(self.images, batch_size=16, verbose=0)
-        grid = {"foreground_threshold": [0.4, 0.5, 0.6], "marker_threshold": [0.5], "min_area": [0.2]}
+        grid = {
+            "foreground_threshold": [0.4, 0.5, 0.6],
+            "marker_threshold": [0.5, 0.7],
+            "min_area": [0.1],
+            "smoothing": [1.0],
+        }
         _, scores = instances.tune(maps, self.labels, grid)
         logs["val_score"] = float(scores.mean(axis=1).max())
 

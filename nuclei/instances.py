@@ -110,6 +110,7 @@ def labels_from_maps(
     min_area=0,
     *,
     min_confidence=0.0,
+    surest=None,
     smoothing=0.0,
     keep_unmarked=True,
 ):
@@ -129,7 +130,10 @@ def labels_from_maps(
         Pixels, or below 1 a share of the median nucleus's area, which suits any magnification: see
         `nuclei.metrics.smallest_area`. Smaller nuclei are dropped when all are drawn.
     min_confidence : float
-        Nuclei are dropped before that in which the foreground is lower than this on average.
+        Nuclei whose `confidence` is lower than this share of `surest` are dropped before that.
+    surest : float, optional
+        The confidence of nuclei beyond doubt, where the maps are a part of an image; by default
+        `surest_confidence` of what is found in them.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map before anything else; 0 for none.
     keep_unmarked : bool
@@ -158,12 +162,14 @@ def labels_from_maps(
     markers, marked_count = ndi.label(foreground & (inner > marker_threshold))
     if keep_unmarked:
         unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
-        unmarked = foreground & unmarked[components]
-        markers[unmarked] = marked_count + components[unmarked]
+        unmarked[0] = False
+        rest = unmarked[components]
+        markers[rest] = (marked_count + np.cumsum(unmarked))[components[rest]]
     labels = watershed(-inner, markers, mask=foreground)
     if min_confidence:
-        sure = np.bincount(labels.ravel(), maps[..., 0].ravel() - min_confidence) >= 0
-        labels = _kept(labels, sure)
+        sure = confidence(labels, maps[..., 0])
+        limit = min_confidence * (surest_confidence(sure) if surest is None else surest)
+        labels = _kept(labels, np.append(False, sure >= limit))
     areas = np.bincount(labels.ravel())
     return _kept(labels, areas >= max(metrics.smallest_area(areas[1:], min_area), 1))
 
@@ -181,6 +187,22 @@ def _kept(labels, kept):
     """Leave only the labels that are `kept`, (N + 1,) bool, and close the gaps between numbers."""
     kept[0] = False
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
+
+
+def confidence(labels, foreground):
+    """Mean of the foreground in each nucleus: (H, W) labels 0..N, (H, W) in 0..1 -> (N,) float64 in 0..1."""
+    areas = np.bincount(labels.ravel())[1:]
+    return np.bincount(labels.ravel(), foreground.ravel())[1:] / np.maximum(areas, 1)
+
+
+def surest_confidence(confidences):
+    """(N,) of `confidence` -> the one that a tenth of the nuclei exceed, but at least 0.75.
+
+    It tells how sure a network is of nuclei beyond doubt: less so in images of a kind that it hardly knows,
+    where a limit that is the same for all images would drop most of them. Under 0.75 there may be none at
+    all, only what looks a little like them.
+    """
+    return max(float(np.percentile(confidences, 90)), 0.75) if confidences.size else 0.75
 
 
 def median_diameter(labels):

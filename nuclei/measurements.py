@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from skimage.measure import regionprops_table
 
+from nuclei.instances import confidence
+
 SHAPE = ("label", "centroid", "area", "perimeter", "eccentricity", "orientation", "solidity")
 INTENSITY = ("intensity_mean", "intensity_min", "intensity_max")
 
@@ -64,7 +66,7 @@ def measure(
         table[f"intensity_integrated{channel}"] = _sums(labels, values[..., k])[table["label"]]
     edges = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
     table["touches_border"] = np.isin(table["label"], np.concatenate(edges))
-    table["confidence"] = _sums(labels, foreground)[table["label"]] / table["area_px"]
+    table["confidence"] = confidence(labels, foreground)[table["label"] - 1]
     return table
 
 

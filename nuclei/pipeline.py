@@ -139,11 +139,23 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8), labels
 
 
+def disturb_half(
+    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """`disturb` half of the pictures, drawn at random, and `flip` the others: nearer to those at hand."""
+    return (disturb if rng.random() < 0.5 else flip)(image, labels, rng)
+
+
 def _ramp(length: int) -> np.ndarray:
     return np.linspace(-1, 1, length, dtype=np.float32)
 
 
-AUGMENTS: dict[str, Augment | None] = {"none": None, "flip": flip, "disturb": disturb}
+AUGMENTS: dict[str, Augment | None] = {
+    "none": None,
+    "flip": flip,
+    "disturb_half": disturb_half,
+    "disturb": disturb,
+}
 
 
 def resize_samples(samples: list[Sample], size: int) -> list[Sample]:

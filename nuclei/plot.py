@@ -137,11 +137,11 @@ def mosaics(
 ) -> Figure:
     """Show fields of view that were put back together from tiles, with short marks where the seams end.
 
-    pictures : list of (H, W, 3) uint8; tiles : list of (height, width) of one tile in pixels
+    pictures : list of (H, W, 4) uint8, with opacity; tiles : list of (height, width) of one tile in pixels
     """
     figure, axes = _grid(1, len(pictures), title, row_height=WIDTH / len(pictures) + 0.3)
     for axis, picture, (height, width), text in zip(axes[0], pictures, tiles, titles, strict=True):
-        _show(axis, brightened(picture), text)
+        _show(axis, np.dstack([brightened(picture[..., :3]), picture[..., 3:]]), text)
         rows, columns = np.arange(1, 9) * height - 0.5, np.arange(1, 9) * width - 0.5
         axis.set(
             yticks=rows[rows < picture.shape[0] - 1],

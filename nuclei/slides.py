@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nuclei.instances import SIZING, circle_diameter
+from nuclei.instances import SIZING, circle_diameter, confidence, surest_confidence
 from nuclei.large import CACHE, LargeTiff, new_label_tiff
 from nuclei.levels import rgb8_converter
 from nuclei.measurements import measure
@@ -126,7 +126,8 @@ def segment_slide(
         Micrometres, in place of what the file tells.
     scale : float or "auto"
         How many times to magnify. For "auto", the nuclei in nine windows decide for the whole image at which
-        scales to look. Where the model drops nuclei under a share of the median one, they decide that too.
+        scales to look. Whatever the scale, they also decide which nuclei are too small or not sure enough,
+        where the model's limits are shares; where the windows hold no nuclei, each tile decides for itself.
     augment : bool
         See `nuclei.segmenter.Segmenter.maps`.
     tile, halo : int, pixels, see `nuclei.tiles.windows`
@@ -164,18 +165,31 @@ def segment_slide(
             foreground = maps[..., 0]
             return segmenter.labels_from_maps(maps, **changed)
 
+        def survey() -> np.ndarray:
+            """Areas in pixels and confidences of the nuclei in windows spread over the slide: (2, N)."""
+            found = []
+            for window in _spread(slide.shape[:2]):
+                labels = find(slide[window])
+                found.append((np.bincount(labels.ravel())[1:], confidence(labels, foreground)))
+            return np.concatenate(found, axis=1)
+
         def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
             channels, before = part[..., slide.measured], sum(map(len, tables))
             tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
 
         with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
             if scale == "auto":
-                scales = segmenter.scales_for(circle_diameter(_areas(slide, find)))
-            changed, min_area = {}, segmenter.settings["thresholds"].get("min_area", 0)
-            if 0 < min_area < 1:  # a share, of the same size in all tiles
-                changed = {"min_area": 0}
-                areas = _areas(slide, find)
-                changed = {"min_area": max(1, smallest_area(areas, min_area))} if areas.size else {}
+                areas, _ = survey()
+                scales = segmenter.scales_for(circle_diameter(areas))
+            changed, thresholds = {}, segmenter.settings["thresholds"]
+            min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
+            if 0 < min_area < 1 or min_confidence:  # shares, of the same values in all tiles
+                changed = {"min_area": 0, "min_confidence": 0}
+                areas, sure = survey()
+                surest = surest_confidence(sure)
+                areas = areas[sure >= min_confidence * surest]
+                smallest = max(1, smallest_area(areas, min_area))
+                changed = {"min_area": smallest, "surest": surest} if areas.size else {}
             step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
             label_large(slide, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
@@ -201,16 +215,14 @@ def _thinned(image) -> np.ndarray:
     return np.concatenate([image[y : y + 1, :width][:, ::step] for y in range(0, height, step)])
 
 
-def _areas(slide: Slide, find) -> np.ndarray:
-    """Return the areas of the nuclei in windows spread over a slide: (N,) int, pixels."""
-    sides = [min(TILE, length) for length in slide.shape[:2]]
-    starts = [
-        sorted({(length - side) * k // 6 for k in (1, 3, 5)})
-        for length, side in zip(slide.shape[:2], sides, strict=True)
-    ]
-    parts = (slide[top : top + sides[0], left : left + sides[1]] for top, left in product(*starts))
-    areas = np.concatenate([np.bincount(find(part).ravel())[1:] for part in parts])
-    return areas[areas > 0]
+def _spread(shape: tuple[int, int]) -> list[Window]:
+    """Return up to nine windows of an image, as large as a tile where it is that large, spread over it."""
+    spans = []
+    for length in shape:
+        side = min(TILE, length)
+        starts = sorted({(length - side) * k // 6 for k in (1, 3, 5)})
+        spans.append([slice(start, start + side) for start in starts])
+    return list(product(*spans))
 
 
 def _measure(

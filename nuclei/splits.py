@@ -122,7 +122,7 @@ def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.
 
     Returns
     -------
-    (H, W, 3) uint8, black where no tile lies
+    (H, W, 4) uint8, transparent where no tile lies
     """
     height, width = samples[members[0]].image.shape[:2]
     places = {members[0]: (0, 0)}
@@ -134,10 +134,12 @@ def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.
             elif join.second in places:
                 places.setdefault(join.first, tuple(np.subtract(places[join.second], step)))
     corner = np.min(list(places.values()), axis=0)
-    canvas = np.zeros((*(np.max(list(places.values()), axis=0) - corner + (height, width)), 3), np.uint8)
+    size = np.max(list(places.values()), axis=0) - corner + (height, width)
+    canvas = np.zeros((*size, 4), np.uint8)
     for index, place in places.items():
         top, left = place - corner
-        canvas[top : top + height, left : left + width] = samples[index].image
+        window = np.s_[top : top + height, left : left + width]
+        canvas[window] = np.dstack([samples[index].image, np.full((height, width), 255, np.uint8)])
     return canvas
 
 

@@ -74,7 +74,7 @@ GOOD = {
     "changed, message",
     [
         ({"target": "instance"}, "target is 'instance', expected one of foreground, distance"),
-        ({"augment": "flips"}, "augment is 'flips', expected one of none, flip, disturb"),
+        ({"augment": "flips"}, "augment is 'flips', expected one of none, flip, disturb_half, disturb"),
         ({"monitor": "val_loss"}, "monitor is 'val_loss', expected one of val_accuracy, val_score"),
         ({"split_by": "fields"}, "split_by is 'fields', expected field, image, or a path"),
         ({"resize": 100}, "resize is 100, expected a multiple of 32 pixels"),

@@ -7,6 +7,7 @@ from nuclei.pipeline import (
     batches,
     crop,
     disturb,
+    disturb_half,
     draw_batch,
     flip,
     normalize,
@@ -81,6 +82,18 @@ def test_disturb_changes_the_picture_but_not_the_labels(squares):
         seen.add(changed.tobytes())
     assert len(seen) == 40
     assert all(brighter), "never inverted"
+
+
+def test_disturb_half_leaves_the_colours_of_about_every_other_picture(squares):
+    image, labels = squares[0].image, squares[0].labels
+    colours = {tuple(colour) for colour in image.reshape(-1, 3)}
+    as_they_were = 0
+    for seed in range(60):
+        picture, moved = disturb_half(image, labels, np.random.default_rng(seed))
+        if {tuple(colour) for colour in picture.reshape(-1, 3)} == colours:
+            as_they_were += 1
+            assert all(len(np.unique(picture[moved == k], axis=0)) == 1 for k in np.unique(labels))
+    assert 20 <= as_they_were <= 40
 
 
 @pytest.mark.parametrize("scale, area", [(0.5, 100), (1, 400), (2, 1600)])

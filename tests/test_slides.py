@@ -13,7 +13,7 @@ from skimage.measure import label
 from nuclei import slides
 from nuclei.cli import main
 from nuclei.data import as_rgb8
-from nuclei.instances import SIZING, circle_diameter
+from nuclei.instances import SIZING
 from nuclei.pipeline import normalize
 from nuclei.segmenter import Segmenter
 from nuclei.slides import Slide, is_slide, preview, segment_slide
@@ -228,31 +228,58 @@ def test_the_scale_is_decided_once(tmp_path):
         assert 6 < diameter < 12 and set(scales) == expected
 
 
-@pytest.mark.parametrize("min_area, share", [(0, None), (0.5, 0.5), (30, None)])
-def test_what_is_too_small_is_decided_once_too(tmp_path, min_area, share):
+@pytest.mark.parametrize(
+    "thresholds, once",
+    [
+        ({"min_area": 0}, False),
+        ({"min_area": 30}, False),
+        ({"min_area": 0.5}, True),
+        ({"min_confidence": 0.9}, True),
+        ({"min_area": 0.5, "min_confidence": 0.9}, True),
+    ],
+)
+def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds, once):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
-    fake = Thresholder(thresholds={"min_area": min_area})
+    fake = Thresholder(thresholds=thresholds)
     table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
-    expected = [{"min_area": pytest.approx(share * table["area_px"].median())}] if share else [{}]
-    before = [SIZING, {"min_area": 0}] if share else [SIZING]
-    assert fake.limits == before + expected * (len(fake.limits) - len(before)) and len(fake.limits) > 4
+    surest = np.percentile(table["confidence"], 90)
+    kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * surest]
+    area = max(1, thresholds.get("min_area", 0) * kept.median())
+    expected = {"min_area": pytest.approx(area), "surest": pytest.approx(surest, rel=1e-3)}
+    before = [SIZING, {"min_area": 0, "min_confidence": 0}] if once else [SIZING]
+    assert fake.limits[: len(before)] == before and len(fake.limits) > 4
+    assert fake.limits[len(before) :] == [expected if once else {}] * (len(fake.limits) - len(before))
 
 
 def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(slides, "_areas", lambda *_: np.array([], int))
-    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    image = discs()
+    y, x = np.unravel_index(image.argmin(), image.shape)
+    monkeypatch.setattr(slides, "_spread", lambda _: [np.s_[y : y + 1, x : x + 1]])
+    tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
     fake = Thresholder(thresholds={"min_area": 0.5})
     assert len(segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table)
     assert fake.limits[-1] == {}, "each tile tells the size itself"
 
 
-def test_windows_that_tell_the_scale_are_spread(tmp_path, monkeypatch):
+def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "TILE", 64)
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
-    seen = []
-    with Slide(tmp_path / "image.tif") as slide:
-        areas = slides._areas(slide, lambda part: seen.append(part) or label(part[..., 0] > 100))
-    assert [part.shape for part in seen] == [(64, 64, 1)] * 9 and 6 < circle_diameter(areas) < 12
+    fake = Thresholder(thresholds={"min_confidence": 0.9})
+    table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
+    assert fake.limits[:18] == [SIZING] * 9 + [{"min_area": 0, "min_confidence": 0}] * 9
+    assert fake.limits[18]["surest"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
+
+
+def test_windows_that_tell_the_scale_are_spread(monkeypatch):
+    monkeypatch.setattr(slides, "TILE", 64)
+    windows = slides._spread(SHAPE)
+    assert len(set(map(str, windows))) == 9 and slides._spread((50, 64)) == [np.s_[0:50, 0:64]]
+    covered = np.zeros(SHAPE, int)
+    for window in windows:
+        assert covered[window].shape == (64, 64)
+        covered[window] += 1
+    thirds = [third for row in np.array_split(covered, 3) for third in np.array_split(row, 3, axis=1)]
+    assert covered.max() == 1 and [third.sum() for third in thirds] == [64 * 64] * 9
 
 
 def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):

@@ -61,7 +61,16 @@ def test_tiles_of_a_field_find_each_other_and_strangers_stay_alone(tiles):
 def test_the_field_can_be_put_back_together(tiles):
     for start in range(4):
         members = [start, *(k for k in range(4) if k != start)]
-        assert np.array_equal(mosaic(tiles, members, joins(tiles)), texture(99, 128, 128))
+        assert np.array_equal(mosaic(tiles, members, joins(tiles))[..., :3], texture(99, 128, 128))
+
+
+def test_a_mosaic_is_transparent_where_a_tile_is_missing():
+    field = texture(99, 128, 128)
+    corners = {"a": (0, 0), "b": (0, 64), "c": (64, 0)}
+    tiles = [as_sample(id, field[y : y + 64, x : x + 64]) for id, (y, x) in corners.items()]
+    expected = np.dstack([field, np.full((128, 128), 255)])
+    expected[64:, 64:] = 0
+    assert np.array_equal(mosaic(tiles, [0, 1, 2], joins(tiles)), expected)
 
 
 def test_edges_without_structure_join_nothing():
