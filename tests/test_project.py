@@ -85,6 +85,11 @@ def test_the_readme_tells_what_a_second_look_brings():
         assert f"| {name} | {score:.3f} |" in README
 
 
+def test_the_readme_tells_what_short_runs_tell():
+    for name, run in read("benchmarks/ideas.json")["ideas"].items():
+        assert f"| {name} | {run['val_score']:.3f} |" in README
+
+
 def test_the_readme_tells_what_other_magnifications_cost():
     found = read("benchmarks/magnification.json")
     assert f"| {found['images']} images, magnified |" in README
