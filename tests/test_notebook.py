@@ -66,6 +66,7 @@ GOOD = {
     "epochs": 1,
     "patience": 5,
     "batch_size": 16,
+    "average": 0.99,
     "validation_fraction": 0.2,
 }
 
@@ -81,6 +82,7 @@ GOOD = {
         ({"resize": None, "crop": 0}, "crop is 0, expected a multiple of 32 pixels"),
         ({"working_diameter": -25}, "working_diameter is -25, expected 0 or more, or None"),
         ({"epochs": 0}, "epochs is 0, expected 1 or more"),
+        ({"average": 1}, "average is 1, expected 0 or more and less than 1"),
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0, expected a number above 0 and below 1"),
     ],
 )
