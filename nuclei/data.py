@@ -7,6 +7,7 @@ number of its own.
 
 import hashlib
 import io
+import os
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from nuclei.files import replacing
@@ -187,16 +188,22 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        The array has another shape, or no pixels.
+        The array has another shape, or no pixels, or values that are NaN, infinite or beyond float32.
     """
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4) or image.size == 0:
-        raise ValueError(f"an image of shape {image.shape} was found, expected (H, W) or (H, W, 1 to 4)")
+        raise ValueError(
+            f"an image of shape {image.shape} was found, expected (H, W) or (H, W, 1 to 4); "
+            "save one plane of a stack"
+        )
     image = image[..., :1] if image.shape[2] < 3 else image[..., :3]
     if image.dtype != np.uint8:
-        image = image.astype(np.float32)
+        with np.errstate(over="ignore"):
+            image = image.astype(np.float32)
+        if bad := np.count_nonzero(~np.isfinite(image)):
+            raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
         low, high = np.percentile(image, (0.1, 99.9))
         image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
         image = np.round(image * 255).astype(np.uint8)
@@ -301,7 +308,7 @@ def _read_sample(read: Callable[[str], bytes], id: str, files: Files) -> Sample:
     try:
         image = as_rgb8(picture)
     except ValueError as error:
-        raise ValueError(f"{files.image}: {error}. Save one plane of it.") from error
+        raise ValueError(f"{files.image}: {error}") from error
     if min(image.shape[:2]) < MIN_SIDE:
         height, width = image.shape[:2]
         raise ValueError(
@@ -360,9 +367,12 @@ def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
         with Image.open(io.BytesIO(content)) as picture:
             mode = "RGB" if picture.mode == "CMYK" else None
         return iio.imread(io.BytesIO(content), plugin="pillow", mode=mode)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
     except Exception as error:  # a broken file raises nearly anything, by its format and damage
+        what = "no format that is known" if isinstance(error, UnidentifiedImageError) else error
         raise ValueError(
-            f"{name}: cannot be read as an image ({error}). Replace or remove the file."
+            f"{name}: cannot be read as an image ({what}). Replace or remove the file."
         ) from error
 
 
@@ -386,8 +396,9 @@ def _cache_key(path: Path) -> str:
     """Return eight hex digits that change when a file below `path` is added, removed, renamed or written."""
     digest = hashlib.sha256(str(CACHE_FORMAT).encode())
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        about = file.stat()
-        digest.update(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}".encode())
+        if file.exists():  # not a link to nowhere
+            about = file.stat()
+            digest.update(os.fsencode(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}"))
     return digest.hexdigest()[:8]
 
 

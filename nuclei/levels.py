@@ -20,7 +20,7 @@ def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.
     Parameters
     ----------
     image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array_like
-        As `nuclei.data.as_rgb8` takes, or a `nuclei.large.LargeTiff`.
+        As `nuclei.data.as_rgb8` takes, or a `nuclei.large.LargeTiff`; without NaN and infinite values.
     normalize : bool
         Whether to stretch as `nuclei.pipeline.normalize` does, afterwards.
 
@@ -53,9 +53,9 @@ def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.
 
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Bring low..high to 0..255 uint8; not a number becomes 0."""
+    """Bring low..high to 0..255 uint8."""
     scaled = (values.astype(np.float32) - low) / max(high - low, 1e-12)
-    return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)
+    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
 
 
 def _distribution(image) -> tuple[np.ndarray, np.ndarray]:
@@ -69,8 +69,7 @@ def _distribution(image) -> tuple[np.ndarray, np.ndarray]:
         return values, sum(np.bincount(c.ravel().astype(int) - least, minlength=values.size) for c in colours)
     step = int(np.ceil(np.sqrt(3 * height * width / SAMPLE)))
     values = np.concatenate([c[::step, ::step].ravel() for c in colours]).astype(np.float32)
-    values = np.sort(values[np.isfinite(values)])
-    return (values, np.ones(values.size, int)) if values.size else (np.zeros(1), np.ones(1, int))
+    return np.sort(values), np.ones(values.size, int)
 
 
 def _percentiles(values: np.ndarray, counts: np.ndarray, percentages: tuple[float, float]) -> tuple:

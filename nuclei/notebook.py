@@ -80,6 +80,11 @@ def check_training(parameters: dict) -> None:
     for name in ("epochs", "patience", "batch_size"):
         if parameters[name] < 1:
             raise ValueError(f"{name} is {parameters[name]}, expected 1 or more")
+    if parameters["warmup_epochs"] and parameters["warmup_epochs"] >= parameters["epochs"]:
+        raise ValueError(
+            f"warmup_epochs is {parameters['warmup_epochs']}, expected fewer than epochs, "
+            f"{parameters['epochs']}"
+        )
     if not 0 <= (parameters["average"] or 0) < 1:
         raise ValueError(f"average is {parameters['average']}, expected 0 or more and less than 1")
     check_fraction(parameters["validation_fraction"])

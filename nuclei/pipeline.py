@@ -158,16 +158,6 @@ AUGMENTS: dict[str, Augment | None] = {
 }
 
 
-def resize_samples(samples: list[Sample], size: int) -> list[Sample]:
-    """Return the samples squeezed to `size` x `size` pixels, as the published baseline wants them."""
-    if size % 32 or size < 32:
-        raise ValueError(
-            f"resize is {size}, expected a multiple of 32 pixels (the encoder halves five times)"
-        )
-    shape = (size, size)
-    return [Sample(s.id, resize_image(s.image, shape), resize_labels(s.labels, shape)) for s in samples]
-
-
 def normalize_samples(samples: list[Sample]) -> list[Sample]:
     """Return the samples with their images stretched by `normalize`."""
     return [Sample(s.id, normalize(s.image), s.labels) for s in samples]

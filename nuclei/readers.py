@@ -14,10 +14,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from nuclei import data
-from nuclei.layouts import BY_PRODUCTS, ENDINGS
+from nuclei.layouts import BY_PRODUCTS, ENDINGS, SUFFIXES
 from nuclei.tiffs import naming, read_tiff
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 RESULTS = (*ENDINGS, *BY_PRODUCTS)
 """Endings of names, before the suffix, of pictures that this and other programs write beside an image."""

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
@@ -50,8 +51,8 @@ def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False)
         _delete(out)
     elif path.exists():
         try:
-            earlier = json.loads(path.read_text())
-        except ValueError as error:
+            earlier = dict(json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: cannot be read ({error}); choose another --out, or --overwrite"
             ) from error
@@ -62,8 +63,9 @@ def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False)
                 + "; ".join(f"{key} was {earlier.get(key)}, now {about[key]}" for key in different)
                 + ". Choose another --out, or --overwrite to delete them and start over."
             )
-        for left in out.rglob(".*.[0-9]*.tmp"):
-            if not _is_running(int(left.name.split(".")[-2])):  # by a run that was killed
+        for left in out.rglob(".*.tmp"):
+            process = left.suffixes[-2:][0].removeprefix(".")  # see `nuclei.files.replacing`
+            if process.isdecimal() and not _is_running(int(process)):  # by a run that was killed
                 left.unlink(missing_ok=True)
         return
     else:
@@ -127,8 +129,10 @@ def complete(
 
 
 def write_tables(out: Path, kinds: Iterable[str]) -> None:
-    """Write the tables of all images that are complete, sorted by name."""
+    """Write the tables of all images that are complete, sorted by name; delete them where none is."""
     if not (records := _records(out)):
+        for name in (name for kind in TABLES.keys() & set(kinds) for name in TABLES[kind]):
+            (out / name).unlink(missing_ok=True)  # of images that cannot be used any more
         return
     columns = dict.fromkeys(column for name in records for column in _columns(out, name))
     tables = {
@@ -153,7 +157,7 @@ def write_tables(out: Path, kinds: Iterable[str]) -> None:
     for kind in TABLES.keys() & set(kinds):
         for name in TABLES[kind]:
             columns, rows = tables[name]
-            with replacing(out / name) as path, open(path, "w", newline="", encoding="utf-8") as file:
+            with replacing(out / name) as path, _open_csv(path, "w") as file:
                 writer = csv.DictWriter(file, columns, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
@@ -183,13 +187,18 @@ def _record(out: Path, name: str) -> tuple[Path, Path]:
 
 
 def _columns(out: Path, name: str) -> list[str]:
-    with open(_record(out, name)[1], newline="") as file:
+    with _open_csv(_record(out, name)[1]) as file:
         return next(csv.reader(file))
 
 
 def _nuclei(out: Path, name: str) -> Iterator[dict[str, str]]:
-    with open(_record(out, name)[1], newline="") as file:
+    with _open_csv(_record(out, name)[1]) as file:
         yield from csv.DictReader(file)
+
+
+def _open_csv(path: Path, mode: str = "r") -> IO[str]:
+    # a file's name need not be UTF-8: it is written as the disk has it
+    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def _records(out: Path) -> dict[str, dict]:
@@ -206,10 +215,10 @@ def _read(path: Path) -> dict | None:
 
 
 def _delete(out: Path) -> None:
-    """Delete all results, and nothing else."""
+    """Delete all results that `out` tells of, and nothing else."""
     for name, record in _records(out).items():
         drop(out, name, record["kinds"])
-    kinds = (_read(out / "run.json") or {}).get("save", TABLES)
+    kinds = (_read(out / "run.json") or {}).get("save", ())
     for name in ("run.json", *(table for kind in kinds for table in TABLES.get(kind, ()))):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / ".done", ignore_errors=True)

@@ -14,40 +14,14 @@ from nuclei.files import replacing
 from nuclei.metrics import check_labels
 
 
-def rle_encode(mask):
-    """(H, W) array, nonzero = this nucleus -> its runs as text, "" without any.
-
-    Examples
-    --------
-    >>> rle_encode(np.array([[1, 1, 0], [1, 0, 1]]))
-    '1 3 6 1'
-    """
-    return "".join(encode_nuclei(np.asarray(mask) != 0))
-
-
-def rle_decode(rle, shape):
-    """Runs as text -> (H, W) bool, True in the nucleus.
-
-    Runs may come in any order and overlap.
-
-    Raises
-    ------
-    ValueError
-        If the text is no list of pairs of whole numbers from 1 up, or a run ends beyond the image.
-
-    Examples
-    --------
-    >>> rle_decode("1 3 6 1", (2, 3)).astype(int).tolist()
-    [[1, 1, 0], [1, 0, 1]]
-    """
-    height, width = shape
-    flat = np.zeros(height * width, bool)
-    flat[_pixels(*_parse(rle, flat.size))] = True
-    return flat.reshape(shape, order="F")
-
-
 def encode_nuclei(labels):
-    """(H, W) integer or bool labels -> list of the runs of each nucleus as text, by ascending label."""
+    """(H, W) integer or bool labels, 0 = background -> list of the runs of each nucleus, by ascending label.
+
+    Examples
+    --------
+    >>> encode_nuclei(np.array([[1, 1, 2], [1, 0, 1]]))
+    ['1 3 6 1', '5 1']
+    """
     numbers, starts, lengths = find_runs(labels)
     pairs = np.stack([starts + 1, lengths], axis=1)
     ends = np.flatnonzero(np.diff(numbers)) + 1
@@ -116,7 +90,7 @@ def read_rle_csv(path, shapes=None):
     -------
     dict of str to (H, W) int32
         Labels by ImageId in the file's order: 0 is background, and a nucleus's number is the place of its row
-        among its image's. Images without a row in the file are not in it.
+        among those of its image that hold runs. Images without a row in the file are not in it.
 
     Raises
     ------

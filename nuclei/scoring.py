@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -14,10 +13,10 @@ from nuclei import data, metrics
 from nuclei.data import Sample
 from nuclei.files import write_json
 from nuclei.image_types import IMAGE_TYPES, image_type
-from nuclei.layouts import some
+from nuclei.layouts import SUFFIXES, as_labels, some
 from nuclei.notebook import quiet
 from nuclei.paths import model_folder, output_folder
-from nuclei.readers import SUFFIXES, read_picture
+from nuclei.readers import read_picture
 from nuclei.rle import read_rle_csv
 from nuclei.splits import fields
 from nuclei.writers import write_labels
@@ -45,7 +44,8 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         which is named by its stem.
     truth : str or Path
         A solution CSV, see `nuclei.rle.read_rle_csv`; or a folder or zip in the official layout
-        (``<id>/masks/*.png``, perhaps that of `images`); or a folder of label images with the images' stems.
+        (``<id>/masks/*.png``, perhaps that of `images`); or a folder of label images with the images' stems,
+        see `nuclei.layouts.as_labels`.
     model : str or Path
         A model's folder; a relative one may also start from the repository's root.
     out : str or Path
@@ -74,11 +74,12 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
 
     segmenter = Segmenter.load(folder)
+    numbers = fields(samples)
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores.json").unlink(missing_ok=True)  # or a stopped run leaves old scores beside new labels
     results = []
     bar = tqdm(samples, "segmenting", unit="image", disable=None)
-    for sample, field in zip(bar, fields(samples), strict=True):
+    for sample, field in zip(bar, numbers, strict=True):
         labels = segmenter(sample.image)
         write_labels(out / "labels" / f"{sample.id}.tif", labels)
         results.append(compare(sample, labels, field))
@@ -142,10 +143,17 @@ def measures_by_type(results: list[Result]) -> dict[str, dict]:
 
 def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
     """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
-    files = picture_files(images)
+    files, read = picture_files(images)
+
+    def image(id: str) -> np.ndarray:
+        try:
+            return data.as_rgb8(read(files[id]))
+        except ValueError as error:
+            raise ValueError(f"image {id}: {error}") from error
+
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
-    checking = tqdm(files.items(), "checking images", unit="image", disable=None, leave=False)
-    shapes = {id: read_image(id, read).shape[:2] for id, read in checking}
+    checking = tqdm(files, "checking images", unit="image", disable=None, leave=False)
+    shapes = {id: image(id).shape[:2] for id in checking}
     labels, ignored = read_truth(truth, shapes)
     if unknown := sorted(set(labels) - set(files)):
         raise ValueError(f"{truth}: {some(unknown)} not among the images in {images}. Add or remove them.")
@@ -156,7 +164,7 @@ def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
         raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
     for id in labels:
         metrics.check_labels(labels[id], f"{truth}: the labels of {id}", shapes[id])
-    return [Sample(id, read_image(id, files[id]), labels[id]) for id in sorted(labels)], ignored
+    return [Sample(id, image(id), labels[id]) for id in sorted(labels)], ignored
 
 
 def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[str, np.ndarray], set[str]]:
@@ -171,17 +179,15 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     names, _ = data.open_files(truth)
     if any(PurePosixPath(name).parent.name in ("images", "masks") for name in names):
         return {s.id: s.labels for s in data.load_samples(truth.resolve())}, set()
-    labels = {}
-    for id, read in picture_files(truth).items():
-        try:
-            labels[id] = metrics.check_labels(read(), f"{truth}: the labels of {id}")
-        except TypeError as error:
-            raise ValueError(error) from error
-    return labels, set()
+    files, read = picture_files(truth)
+    return {id: as_labels(read(name), f"{truth}: {name}") for id, name in files.items()}, set()
 
 
-def picture_files(source: Path) -> dict[str, Callable[[], np.ndarray]]:
-    """Return, by id, the function that reads a picture as its file has it; see `score` for the layouts."""
+def picture_files(source: Path) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
+    """Return the names of pictures by id, and the function that reads one by its name, as its file has it.
+
+    `score` tells of the layouts.
+    """
     if source.is_file() and source.suffix.lower() != ".zip":
         raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
     names, read = data.open_files(source)
@@ -196,22 +202,10 @@ def picture_files(source: Path) -> dict[str, Callable[[], np.ndarray]]:
         id = PurePosixPath(name).parts[-3] if official else PurePosixPath(name).stem
         if id in files:
             raise ValueError(f"{source}: more than one picture for {id}, expected one; remove or rename one")
-        files[id] = partial(_read_picture, read, name)
+        files[id] = name
     if not files:
         raise FileNotFoundError(
             f"{source}: no pictures found, expected <id>/images/<id>.png or files that end in "
             f"{', '.join(SUFFIXES)}; check the path"
         )
-    return files
-
-
-def read_image(id: str, read: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return the (H, W, 3) uint8 image that `read` gives."""
-    try:
-        return data.as_rgb8(read())
-    except ValueError as error:
-        raise ValueError(f"image {id}: {error}") from error
-
-
-def _read_picture(read: Callable[[str], bytes], name: str) -> np.ndarray:
-    return read_picture(io.BytesIO(read(name)), name=name).image
+    return files, lambda name: read_picture(io.BytesIO(read(name)), name=name).image

@@ -116,6 +116,7 @@ def segment(
         from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
 
     segmenter = Segmenter.load(folder)
+    segmenter.check_scale(scale)
     about = {
         "images": str(root),
         "model": str(model),
@@ -166,16 +167,16 @@ def segment(
     def labels_file(name: str) -> Path:
         return results.files(out, name, ["labels"])["labels"]
 
-    def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> tuple[str, int]:
+    def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> int:
         size = pixel_size or picture.pixel_size
         table = measure(labels, picture.channels, foreground, size)
         _write_files(results.files(out, name, kinds), picture.image, labels, table, size)
         summary = summarise(table, labels.shape, size)
         runs = encode_nuclei(labels) if "rle" in kinds else None
         results.complete(out, name, stamps[name], kinds, summary, table, runs)
-        return name, len(table)
+        return len(table)
 
-    def write_slide(name: str, slide: Found) -> tuple[str, int]:
+    def write_slide(name: str, slide: Found) -> int:
         saved = [kind for kind in kinds if kind in SLIDE_KINDS]
         if path := results.files(out, name, saved).get("overlay"):
             writers.write_overlay(path, *preview(found[name], labels_file(name), channel, page))
@@ -183,7 +184,18 @@ def segment(
             labels_file(name).unlink()
         summary = summarise(slide.table, slide.shape, slide.pixel_size)
         results.complete(out, name, stamps[name], saved, summary, slide.table, None)
-        return name, len(slide.table)
+        return len(slide.table)
+
+    def skip(name: str, error: Exception) -> None:
+        skipped[name] = str(error).removeprefix(f"{found[name]}: ") or "not enough memory"
+        results.drop(out, name, kinds)  # of what the file was before
+        warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=3)
+
+    def finish(name: str, written: Future) -> None:
+        try:
+            segmented[name] = written.result()
+        except (ValueError, MemoryError) as error:
+            skip(name, error)
 
     segmented, skipped = {}, {}
     bar = tqdm(total=len(found), initial=len(earlier), desc="segmenting", unit="image", disable=None)
@@ -194,17 +206,16 @@ def segment(
             try:
                 pixels, future = find(name, reading.result())
             except (ValueError, MemoryError) as error:
-                skipped[name] = str(error).removeprefix(f"{found[name]}: ") or "not enough memory"
-                results.drop(out, name, kinds)  # of what the file was before
-                warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=2)
+                skip(name, error)
             else:
-                writing.append(future)
+                writing.append((name, future))
                 megapixels += pixels / 1e6
-            while len(writing) > AHEAD or (writing and writing[0].done()):
-                segmented |= [writing.popleft().result()]
+            while len(writing) > AHEAD or (writing and writing[0][1].done()):
+                finish(*writing.popleft())
             bar.update()
             bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
-        segmented |= [each.result() for each in writing]
+        for each in writing:
+            finish(*each)
         results.write_tables(out, kinds)
     return Report(segmented, earlier, skipped)
 
@@ -260,7 +271,7 @@ def _told(out: Path) -> Iterator[None]:
 
 
 def _kinds(save: str | Iterable[str]) -> list[str]:
-    names = [name.strip() for name in save.split(",")] if isinstance(save, str) else list(save)
+    names = [name.strip() for name in (save.split(",") if isinstance(save, str) else save)]
     if unknown := set(names) - {*KINDS, "all"}:
         raise ValueError(
             f"--save has {', '.join(sorted(unknown))}, expected any of {', '.join(KINDS)} "

@@ -86,6 +86,7 @@ class Segmenter:
         """Write the folder whole or not at all, without the optimizer's state; an older one is replaced."""
         folder = Path(folder)
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        older = temporary.with_suffix(".old")
         temporary.mkdir(parents=True)
         try:
             keras.Model(self.model.input, self.model.output, name=self.model.name).save(
@@ -97,8 +98,9 @@ class Segmenter:
             if (folder / "README.md").exists():  # a model card written by hand stays
                 shutil.copy(folder / "README.md", temporary)
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(older)
             temporary.rename(folder)
+            shutil.rmtree(older, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
@@ -130,15 +132,15 @@ class Segmenter:
         Raises
         ------
         ValueError
-            The image has a shape that is no image's, or `scale` is neither "auto" nor above 0.
+            The image has a shape that is no image's, or values that are no numbers; `scale` is neither "auto"
+            nor above 0, or a number other than 1 for a model that sees all images at one size.
 
         Warns
         -----
         UserWarning
             The median nucleus is smaller or larger than those that the model has learned from.
         """
-        if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
-            raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
+        self.check_scale(scale)
         image = as_rgb8(image)
         if self.settings.get("normalize"):
             image = normalize(image)
@@ -212,6 +214,16 @@ class Segmenter:
         else:
             maps = self.model(batch, training=False)
         return np.asarray(maps)[0, :height, :width]
+
+    def check_scale(self, scale: float | Literal["auto"]) -> None:
+        """Raise ValueError unless the model can look at images at this scale: see `maps`."""
+        if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
+            raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
+        if (size := self.settings["resize"]) and scale not in ("auto", 1):
+            raise ValueError(
+                f"scale is {scale!r}, but this model sees every image at {size} x {size} pixels; "
+                'leave it "auto"'
+            )
 
     def check_size(self, diameter: float, scales: Sequence[float] = (1,)) -> None:
         """Warn where the median nucleus has a size that was not learned, at none of the scales looked at.

@@ -59,7 +59,9 @@ def joins(samples: list[Sample]) -> list[Join]:
     sizes: dict[tuple, list[int]] = {}
     for index, sample in enumerate(samples):
         sizes.setdefault(sample.image.shape, []).append(index)
-    for members in sizes.values():
+    for (height, width, _), members in sizes.items():
+        if min(height, width) < 2:  # no step inside to compare a seam with
+            continue
         images = [samples[index].image for index in members]
         for side, axis in (("right", 1), ("below", 0)):
             before, last, first, after = (
@@ -250,9 +252,12 @@ def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[s
 def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Read a split that a model's folder has, or one made by hand: (train, validation).
 
-    Raises ValueError where an id is not among `samples` or stands on both sides; warns where fields leak.
+    Raises ValueError where the file holds no split, or an id that is not among `samples` or stands on both
+    sides; warns where fields leak.
     """
     ids = json.loads(Path(path).read_text())
+    if not isinstance(ids, dict) or not {"train", "validation"} <= ids.keys():
+        raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
     by_id = {s.id: s for s in samples}
     for problem, wrong in (
         (
@@ -268,6 +273,15 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     train, validation = ([by_id[i] for i in ids[side]] for side in ("train", "validation"))
     check_split(train, validation)
     return train, validation
+
+
+def check_judges(validation: list[Sample]) -> None:
+    """Raise ValueError where all validation samples are of one field: none is left to judge what it tuned."""
+    if len(set(fields(validation))) < 2:
+        raise ValueError(
+            f"{len(validation)} samples of one field of view would judge the model, expected two fields or "
+            "more: one chooses thresholds, the other scores them. Raise validation_fraction, or add images."
+        )
 
 
 def unseen(samples: list[Sample], seen: list[str]) -> list[Sample]:

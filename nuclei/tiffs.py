@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, NamedTuple
 from xml.etree import ElementTree
 
@@ -168,14 +168,13 @@ def _pixel_size(tiff: tifffile.TiffFile) -> float | None:
     """Return the side of a pixel in micrometres, or None."""
     page = tiff.pages.first
     if tiff.is_ome:
-        pixels = ElementTree.fromstring(tiff.ome_metadata).find(".//{*}Pixels")
-        if pixels is None:  # it is told in another file
-            return None
-        told = [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"]
-        units = [MICROMETRES.get(unit.replace("\N{GREEK SMALL LETTER MU}", "µ"), 0) for unit in told]
-        sizes = [
-            float(pixels.get(f"PhysicalSize{axis}", 0)) * unit for axis, unit in zip("XY", units, strict=True)
-        ]
+        sizes = (0, 0)
+        with suppress(ElementTree.ParseError, AttributeError, ValueError):  # broken, or told in another file
+            pixels = ElementTree.fromstring(tiff.ome_metadata).find(".//{*}Pixels")
+            told = [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY"]
+            units = [MICROMETRES.get(unit.replace("\N{GREEK SMALL LETTER MU}", "µ"), 0) for unit in told]
+            sizes = [float(pixels.get(f"PhysicalSize{axis}", 0)) for axis in "XY"]
+            sizes = np.multiply(sizes, units).tolist()
     else:
         unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
         by_tag = {tifffile.RESUNIT.INCH: 25_400, tifffile.RESUNIT.CENTIMETER: 10_000}

@@ -253,13 +253,25 @@ def break_csv_shape(folder, solution, flat):
 
 
 def break_float_labels(folder, solution, flat):
-    tifffile.imwrite(flat[1] / "square-1.tif", np.zeros((64, 64), np.float32))
-    return {"truth": flat[1]}, ["the labels of square-1 are float32"]
+    tifffile.imwrite(flat[1] / "square-1.tif", np.full((64, 64), 0.5, np.float32))
+    return {"truth": flat[1]}, ["square-1.tif: float32 numbers that are not whole"]
 
 
 def break_negative_labels(folder, solution, flat):
     tifffile.imwrite(flat[1] / "square-1.tif", np.full((64, 64), -1, np.int16))
-    return {"truth": flat[1]}, ["the labels of square-1 hold the negative number -1"]
+    return {"truth": flat[1]}, ["square-1.tif: the number -1, expected 0"]
+
+
+def break_binary_labels(folder, solution, flat):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[4:9, 4:9] = mask[20:29, 4:9] = 255
+    tifffile.imwrite(flat[1] / "square-1.tif", mask)
+    return {"truth": flat[1]}, ["square-1.tif: a binary mask, its 2 separate pieces are all 255"]
+
+
+def break_jpeg_labels(folder, solution, flat):
+    shutil.move(flat[1] / "square-0.png", flat[1] / "square-0.jpg")
+    return {"truth": flat[1]}, ["square-0.jpg: JPEG changes the numbers"]
 
 
 def break_csv_runs(folder, solution, flat):

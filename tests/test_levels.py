@@ -37,6 +37,3 @@ def test_grey_levels_of_many_floats_are_nearly_those_of_the_whole_image():
     image = np.random.default_rng(1).gamma(2, 900, (2000, 2000)).astype(np.float32)
     difference = rgb8_converter(image, True)(image).astype(int) - normalize(as_rgb8(image))
     assert np.abs(difference).max() <= 3
-    image[5, 5], image[6, 6], image[7, 7] = np.nan, np.inf, -np.inf
-    with np.errstate(invalid="raise"):
-        assert rgb8_converter(image)(image[5:8, 5:8])[range(3), range(3), 0].tolist() == [0, 255, 0]

@@ -14,7 +14,6 @@ from nuclei.pipeline import (
     normalize_samples,
     resize_image,
     resize_labels,
-    resize_samples,
 )
 
 
@@ -34,14 +33,6 @@ def test_resize_image_is_bilinear():
     image = np.array([[0, 100]], np.uint8).repeat(2, axis=0)[..., None].repeat(3, axis=-1)
     assert resize_image(image, (2, 4))[0, :, 0].tolist() == [0, 25, 75, 100]
     assert resize_image(image, (1, 1)).ravel().tolist() == [50, 50, 50]
-
-
-def test_resize_samples(squares):
-    small = resize_samples(squares, 32)[0]
-    assert small.image.shape == (32, 32, 3) and small.labels.shape == (32, 32)
-    assert set(np.unique(small.labels)) == {0, 1, 2, 3}
-    with pytest.raises(ValueError, match="resize is 100, expected a multiple of 32"):
-        resize_samples(squares, 100)
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64), st.integers(0, 9))
@@ -123,9 +114,8 @@ def test_a_batch_holds_each_sample_once_an_epoch(squares):
 
 def test_squeezed_batches_show_whole_images(squares):
     images, targets = draw_batch(squares, 0, size=32, squeeze=True, shuffle=False)
-    small = resize_samples(squares, 32)
-    assert np.array_equal(images, np.stack([s.image for s in small]))
-    assert np.array_equal(targets[..., 0], np.stack([s.labels > 0 for s in small]))
+    assert np.array_equal(images, np.stack([resize_image(s.image, (32, 32)) for s in squares]))
+    assert np.array_equal(targets[..., 0], np.stack([resize_labels(s.labels, (32, 32)) > 0 for s in squares]))
 
 
 def test_draws_depend_on_seed_epoch_and_step_alone(squares):

@@ -177,6 +177,18 @@ def test_pixel_sizes(tmp_path, options, size):
     assert read_picture(tmp_path / "a.tif").pixel_size == (size and pytest.approx(size))
 
 
+@pytest.mark.parametrize("wrong", ['PhysicalSizeX=""', 'PhysicalSizeX="0,3"', "Name=a&b"])
+def test_a_pixel_size_that_cannot_be_read_is_none(tmp_path, wrong):
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", GREY, ome=True, metadata={"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3}
+    )
+    words = tifffile.tiffcomment(tmp_path / "a.ome.tif").replace('PhysicalSizeX="0.3"', wrong)
+    assert wrong in words
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", words.encode())
+    picture = read_picture(tmp_path / "a.ome.tif")
+    assert picture.pixel_size is None and np.array_equal(picture.image, GREY)
+
+
 @pytest.mark.parametrize(
     "name", ["text.png", "text.tif", "empty.jpg", "half.png", "half.tif", "half-stack.tif"]
 )

@@ -38,6 +38,10 @@ class Thresholder:
     def __init__(self):
         self.seen = []
 
+    def check_scale(self, scale):
+        if scale == 7:
+            raise ValueError("scale is 7, but this model sees every image at one size")
+
     def maps(self, image, **options):
         self.seen.append((image, options))
         return as_rgb8(image)[..., :1] / np.float32(255)
@@ -315,6 +319,7 @@ def test_black_and_tiny_images_give_an_empty_table_with_its_header(run, out, tmp
         (["--pixel-size", "0"], "--pixel-size is 0.0"),
         (["--scale", "-1"], "--scale is -1.0"),
         (["--scale", "big"], "--scale: invalid scale value: 'big'"),
+        (["--scale", "7"], "scale is 7, but this model sees every image at one size"),
         (["--channel", "-1"], "--channel is -1"),
         (["--model", "saved_model/none"], "--model saved_model/none: no such folder"),
     ],
@@ -390,8 +395,9 @@ def test_what_a_killed_run_left_is_cleared(run, out):
     assert run()[0] == 0
     (out / ".a_labels.tif.123.tmp").touch()
     (out / ".mine.tmp").touch()
+    (out / ".mine.1a.tmp").touch()
     assert run()[0] == 0
-    assert leftovers(out) == [out / ".mine.tmp"]
+    assert {path.name for path in leftovers(out)} == {".mine.tmp", ".mine.1a.tmp"}
 
 
 def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
@@ -481,6 +487,28 @@ def test_files_of_mine_survive_overwriting(run, out):
     assert (out / "a_rois.zip").read_text() == "by hand" and (out / "summary.csv").read_text() == "mine"
 
 
+def test_tables_of_mine_survive_overwriting_where_nothing_was_written_before(run, out):
+    out.mkdir()
+    for name in ("summary.csv", "rle.csv"):
+        (out / name).write_text("mine")
+    assert run("--save", "labels", "--overwrite")[0] == 0
+    assert (out / "summary.csv").read_text() == (out / "rle.csv").read_text() == "mine"
+
+
+def test_no_table_is_left_of_images_that_cannot_be_used_any_more(run, out, images):
+    assert run(places=[images / "a.png"])[0] == 0
+    (images / "a.png").write_text("broken")
+    assert run(places=[images / "a.png"])[0] == 1
+    assert visible(out) == ["run.json"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_no_unicode(run, out, images):
+    (images / "a.png").rename(os.fsdecode(os.fsencode(images) + b"/zell\xe9.png"))
+    assert run()[0] == 0
+    assert b"zell\xe9," in (out / "summary.csv").read_bytes()
+
+
 def test_what_is_skipped_now_is_in_no_table(run, out, images):
     assert run()[0] == 0
     (images / "a.png").write_text("broken")
@@ -506,6 +534,23 @@ def test_a_warning_names_its_image(run, images, segmenter):
     lines = run()[2].splitlines()
     for line, name in zip(lines, ("a.png", "b b.tif", "below/a.png"), strict=True):
         assert line.endswith(f"{images / name}: odd sizes")
+
+
+def test_too_little_memory_to_write_one_image_skips_it(run, out, monkeypatch):
+    write = sys.modules["nuclei.writers"].write_overlay
+
+    def write_small(path, image, labels):
+        if labels.max() == 2:
+            raise MemoryError
+        write(path, image, labels)
+
+    monkeypatch.setattr("nuclei.writers.write_overlay", write_small)
+    code, printed, err = run()
+    assert (
+        code == 1 and printed.startswith("2 images, 4 nuclei found") and "b b.tif: not enough memory" in err
+    )
+    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]
+    assert not (out / "b b_labels.tif").exists()
 
 
 def test_too_little_memory_for_one_image_skips_it(run, out, segmenter):

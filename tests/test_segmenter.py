@@ -155,6 +155,7 @@ def test_a_failed_save_leaves_the_old_model(segmenter, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     Segmenter.load(folder)
     segmenter.save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
     assert (folder / "README.md").read_text() == "a model card", "the card survives a new model"
 
 
@@ -207,6 +208,9 @@ def test_a_scale_changes_what_the_model_sees_but_not_the_size_of_the_maps():
     for wrong in (0, -1, "large", None):
         with pytest.raises(ValueError, match="scale is .*, expected a number above 0"):
             found.maps(image, scale=wrong)
+    found.settings["resize"] = 64
+    with pytest.raises(ValueError, match="scale is 2, but this model sees every image at 64 x 64 pixels"):
+        found.maps(image, scale=2)
 
 
 def test_mirror_images_are_averaged(segmenter, image):

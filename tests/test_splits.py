@@ -12,6 +12,7 @@ from nuclei.files import write_json
 from nuclei.splits import (
     HELD_OUT,
     balanced_weights,
+    check_judges,
     check_split,
     fields,
     joins,
@@ -201,6 +202,24 @@ def test_a_split_file_of_other_samples(tiles, tmp_path):
     write_json(tmp_path / "split.json", split_ids(tiles[:5], tiles[5:]))
     with pytest.raises(ValueError, match="split.json: 1 ids are not among the samples, such as '3'"):
         load_split(tmp_path / "split.json", tiles[:3] + tiles[4:])
+
+
+@pytest.mark.parametrize("content", [{"train": ["0"]}, ["0"]])
+def test_a_file_that_is_no_split(tiles, tmp_path, content):
+    write_json(tmp_path / "split.json", content)
+    with pytest.raises(ValueError, match="split.json: no split, expected"):
+        load_split(tmp_path / "split.json", tiles)
+
+
+def test_who_chooses_thresholds_does_not_judge_them(many):
+    check_judges(many[:2])
+    with pytest.raises(ValueError, match="1 samples of one field of view would judge the model"):
+        check_judges(many[:1])
+
+
+def test_images_one_pixel_high_join_nothing():
+    row = np.arange(40, dtype=np.uint8).reshape(1, 40, 1).repeat(3, axis=2)
+    assert joins([Sample(id, row, row[..., 0]) for id in "ab"]) == []
 
 
 def test_a_split_file_with_an_id_on_both_sides(tiles, tmp_path):
