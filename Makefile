@@ -28,7 +28,7 @@ test: $(BIN)/.installed  ## check code, notebooks and style
 lab: $(BIN)/.installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-reproduce: $(BIN)/.installed  ## redraw the README's tables and figures; TRAIN=1 trains the models again first
+reproduce: $(BIN)/.installed  ## evaluate the shipped models again; TRAIN=1 first trains new ones in their place
 	@mkdir -p runs/reproduce
 	$(PAPERMILL) notebooks/01_explore.ipynb runs/reproduce/01_explore.ipynb -p data dsb2018 -p plot_folder plot
 ifeq ($(TRAIN),1)

@@ -72,11 +72,12 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
 def main(folder: str = "saved_model/dsb2018") -> None:
     segmenter = nuclei.Segmenter.load(folder)
     ids = set(segmenter.split["validation"])
-    samples = [s for s in nuclei.load_samples("dsb2018") if s.id in ids]
+    data = nuclei.load_samples("dsb2018")
+    samples = [s for s in data if s.id in ids]
     found = compare(*(look(segmenter, samples, scale) for scale in (1, 2)), samples)
-    about = {"model": folder, "images": len(samples), "data": segmenter.settings["data"]}
+    about = {"model": folder, "images": len(samples), "data": nuclei.describe(data, "dsb2018")}
     file = Path(__file__).with_suffix(".json")
-    nuclei.write_json(file, about | {"scores": found, "versions": segmenter.settings["versions"]})
+    nuclei.write_json(file, about | {"scores": found, "versions": nuclei.versions()})
     print(json.dumps(found, indent=2))
 
 

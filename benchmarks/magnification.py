@@ -33,7 +33,8 @@ def main(folder: str = "saved_model/dsb2018") -> None:
     segmenter = nuclei.Segmenter.load(folder)
     segmenter.settings.pop("diameters", None)  # no warnings of sizes: they are the question
     ids = set(segmenter.split["validation"])
-    samples = [s for s in nuclei.load_samples("dsb2018") if s.id in ids and s.labels.size <= LARGEST]
+    data = nuclei.load_samples("dsb2018")
+    samples = [s for s in data if s.id in ids and s.labels.size <= LARGEST]
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(samples))[:IMAGES])
     found = {}
     for factor in MAGNIFICATIONS:
@@ -44,9 +45,9 @@ def main(folder: str = "saved_model/dsb2018") -> None:
             matches = [metrics.match(s.labels, segmenter.unbiased_labels(m, s.id)) for s, m in maps]
             score = np.mean([metrics.image_score(m) for m in matches])
             found.setdefault(way, {})[str(factor)] = round(float(score), 4)
-    about = {"model": folder, "images": IMAGES, "seed": SEED, "data": segmenter.settings["data"]}
+    about = {"model": folder, "images": IMAGES, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}
     file = Path(__file__).with_suffix(".json")
-    nuclei.write_json(file, about | {"scores": found, "versions": segmenter.settings["versions"]})
+    nuclei.write_json(file, about | {"scores": found, "versions": nuclei.versions()})
     print(json.dumps(found, indent=2))
 
 

@@ -3,6 +3,7 @@
 The colours are those of `nuclei.plot`; training is grey and validation blue.
 """
 
+import itertools
 import math
 
 import matplotlib
@@ -43,7 +44,7 @@ def data_set(table: pd.DataFrame) -> Figure:
     sizes.margins(0.12)
 
     counts.hist(table["nuclei"], bins=30, color=INK)
-    counts.axvline(table["nuclei"].median(), color=TRUTH, linewidth=2)
+    counts.axvline(table["nuclei"].median(), color=TRAINING, linewidth=2, linestyle="--")
     counts.set(
         title=f"Nuclei per image (median {table['nuclei'].median():.0f})", xlabel="nuclei", ylabel="images"
     )
@@ -56,13 +57,14 @@ def data_set(table: pd.DataFrame) -> Figure:
     )
     for box, median in zip(boxes["boxes"], boxes["medians"], strict=True):
         box.set(facecolor="#D9D9D9", edgecolor=INK)
-        median.set(color=TRUTH, linewidth=2)
+        median.set(color=INK, linewidth=2)
     areas.set(
         title="Area of a nucleus (5th to 95th percentile)",
         xlabel="area, pixels",
         xscale="log",
         yticklabels=names,
     )
+    areas.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 
 
@@ -206,28 +208,27 @@ def architecture(model, size: int = 128) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def precision_curves(curves: dict[str, pd.Series]) -> Figure:
-    """Show the average precision of several methods at every IoU threshold, the first one in blue.
+def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
+    """Show the average precision of several methods at every IoU threshold, the first of a panel in blue.
 
     Parameters
     ----------
-    curves : dict of name -> Series of AP, 0-1, with the IoU thresholds as its index
+    panels : dict of title -> dict of name -> Series of AP, 0-1, with the IoU thresholds as its index
+        The methods in one panel were scored on the same images.
     """
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
-    axis = figure.subplots()
-    blue, grey = "#0072B2", "#8C8C8C"
-    looks = [(blue, "-", 2.5), (INK, "--", 1.5), (grey, "-", 1.5), (grey, ":", 2), (blue, ":", 2)]
-    for (name, curve), (colour, line, width) in zip(curves.items(), looks, strict=False):
-        style = {"color": colour, "linewidth": width, "marker": "o", "markersize": 4}
-        axis.plot(curve.index, curve, line, label=f"{name}: mean {curve.mean():.3f}", **style)
-    axis.set(
-        xlabel="IoU above which a predicted nucleus counts as found",
-        ylabel="average precision, TP / (TP + FP + FN)",
-        ylim=(0, 1),
-        xticks=next(iter(curves.values())).index,
-    )
-    axis.grid(axis="y")
-    axis.legend(loc="upper right")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    others = itertools.cycle([(INK, "--"), (TRAINING, "-"), (INK, ":"), (TRAINING, "-.")])
+    for axis, (title, curves) in zip(axes, panels.items(), strict=True):
+        for place, (name, curve) in enumerate(curves.items()):
+            colour, line = next(others) if place else (PREDICTION, "-")
+            style = {"color": colour, "linewidth": 1.5 if place else 2.5, "marker": "o", "markersize": 4}
+            axis.plot(curve.index, curve, line, label=f"{name}: mean {curve.mean():.3f}", **style)
+        axis.set(title=title, ylim=(0, 1), xticks=curve.index[::2])
+        axis.grid(axis="y")
+        axis.legend(loc="lower left")
+    axes[0].set_ylabel("average precision, TP / (TP + FP + FN)")
+    figure.supxlabel("IoU above which a predicted nucleus counts as found", fontsize=9)
     return figure
 
 
@@ -275,7 +276,7 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
         axis.text(column, 1.02, f"{recall:.0%} of {nuclei:,}", ha="center", fontsize=8)
     axis.set(
         xlabel="diameter of the circle of the nucleus's area, pixels",
-        ylabel="share of the true nuclei",
+        ylabel="share of the true nuclei\nfound, at an IoU above 0.5",
         ylim=(0, 1.1),
     )
     figure.legend(loc="outside right upper")

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Patch
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, uniform_filter
 from skimage.segmentation import find_boundaries
 
 from nuclei.files import replacing
@@ -27,8 +27,8 @@ WIDTH = 9.0
 VIEW = 360
 """Pixels: larger images are shown by the square of this side in their middle."""
 
-CLOSE = 200
-"""Pixels: the same where outlines are to be seen."""
+CLOSE, CLOSER = 200, 120
+"""Pixels: the same where outlines are to be seen, by the square with most of them."""
 
 STYLE = {
     "font.size": 9,
@@ -149,7 +149,7 @@ def mosaics(
             xticklabels=[],
             yticklabels=[],
         )
-        axis.tick_params(color=TRUTH, length=6, width=2, right=True)
+        axis.tick_params(color=TRUTH, length=8, width=2, direction="in", right=True, top=True)
     return figure
 
 
@@ -190,46 +190,42 @@ def gallery(
 ) -> Figure:
     """Show images with true (orange) and predicted (blue) outlines, white where both agree.
 
+    Of a large image it is the square with the longest outlines.
+
     images : list of (H, W, 3) uint8; truths, predicted : lists of (H, W) labels or bool, 0 = background
     """
     rows = math.ceil(len(images) / columns)
-    figure, axes = _grid(rows, columns, title, row_height=WIDTH / columns + 0.45)
+    figure, axes = _grid(rows, columns, title, row_height=WIDTH / columns + 0.3)
     for axis in axes.flat[len(images) :]:
         axis.remove()
     for axis, image, truth, guess, text in zip(axes.flat, images, truths, predicted, titles, strict=False):
-        image, truth, guess = (_centre_square(array, CLOSE) for array in (image, truth, guess))
+        window = _busiest_square(truth, guess, CLOSE)
+        image, truth, guess = image[window], truth[window], guess[window]
         _show(axis, outlined(brightened(image), {TRUTH: truth, PREDICTION: guess}), text)
     for axis, name in zip(axes[:, 0], row_names, strict=False):
         axis.set_ylabel(name, fontsize=10)
-    figure.legend(
-        handles=[
-            Patch(color=TRUTH, label="true outline"),
-            Patch(color=PREDICTION, label="predicted outline"),
-            Patch(facecolor=BOTH, edgecolor=INK, label="both"),
-        ],
-        loc="outside lower center",
-        ncols=3,
-    )
+    _name_outlines(figure)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def pipeline(image: np.ndarray, maps: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
-    """Show the way of one image: image, maps, nuclei, and their outlines beside the true ones.
+    """Show the way of one image, where it has most outlines: maps, nuclei, and these beside the true ones.
 
     image : (H, W, 3) uint8; maps : (H, W, C) float 0-1; labels, truth : (H, W) int, 0 = background
     """
     blues = LinearSegmentedColormap.from_list("probability", [DARK, PREDICTION])
-    image, maps, labels, truth = (_centre_square(array, CLOSE) for array in (image, maps, labels, truth))
-    bright = brightened(image)
-    questions = ["U-Net: nucleus or not?", "U-Net: inside or rim?"]
+    window = _busiest_square(truth, labels, CLOSER)
+    bright, maps, labels, truth = brightened(image[window]), maps[window], labels[window], truth[window]
+    questions = ["nucleus or not?", "inside or rim?"]
     steps = {
         "image": bright,
         **{q: blues(maps[..., k])[..., :3] for k, q in enumerate(questions[: maps.shape[-1]])},
-        "watershed: which nucleus?": numbered(labels),
-        "predicted, true, both": outlined(bright, {TRUTH: truth, PREDICTION: labels}),
+        "which nucleus?": numbered(labels),
+        "as the expert has it?": outlined(bright, {TRUTH: truth, PREDICTION: labels}),
     }
-    figure, axes = _grid(1, len(steps), "", row_height=WIDTH / len(steps) + 0.3)
+    figure, axes = _grid(1, len(steps), "", row_height=WIDTH / len(steps) + 0.6)
+    _name_outlines(figure)
     for number, (axis, (title, picture)) in enumerate(zip(axes[0], steps.items(), strict=True), start=1):
         _show(axis, picture, f"{number}  {title}")
     for left, right in zip(axes[0][:-1], axes[0][1:], strict=True):
@@ -269,6 +265,31 @@ def _show(axis, image: np.ndarray, title: str = "") -> None:
 def _row_names(axes: np.ndarray, names: tuple[str, ...], colours: tuple[str, ...]) -> None:
     for axis, name, colour in zip(axes[:, 0], names, colours, strict=True):
         axis.set_ylabel(name, fontsize=10, color=colour)
+
+
+def _name_outlines(figure: Figure) -> None:
+    figure.legend(
+        handles=[
+            Patch(color=TRUTH, label="true outline"),
+            Patch(color=PREDICTION, label="predicted outline"),
+            Patch(facecolor=BOTH, edgecolor=INK, label="both"),
+        ],
+        loc="outside lower center",
+        ncols=3,
+    )
+
+
+def _busiest_square(truth: np.ndarray, predicted: np.ndarray, largest: int) -> tuple[slice, slice]:
+    """Return the square of at most `largest` pixels with the longest outlines in both (H, W) labels."""
+    side = min(*truth.shape, largest)
+    outlines = sum(find_boundaries(each.astype(np.int32)).astype(float) for each in (truth, predicted))
+    lengths = uniform_filter(outlines, side, mode="constant")
+    half, (height, width) = side // 2, truth.shape
+    inside = lengths[
+        half : height - side + half + 1, half : width - side + half + 1
+    ]  # by the square's middle
+    top, left = np.unravel_index(inside.argmax(), inside.shape)
+    return np.s_[top : top + side, left : left + side]
 
 
 def _centre_square(array: np.ndarray, largest: int = VIEW) -> np.ndarray:

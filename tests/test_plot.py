@@ -119,9 +119,26 @@ def test_seams_are_marked_where_tiles_meet(pair):
 
 def test_precision_curves_are_what_they_were_given():
     ap = pd.Series([0.8, 0.4], index=[0.5, 0.75])
-    (axis,) = charts.precision_curves({"model": ap, "other": ap / 2}).axes
-    assert [line.get_ydata().tolist() for line in axis.lines] == [[0.8, 0.4], [0.4, 0.2]]
-    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["model: mean 0.600", "other: mean 0.300"]
+    figure = charts.precision_curves({"all": {"model": ap, "other": ap / 2}, "some": {"model": ap / 4}})
+    for axis, names, values in zip(
+        figure.axes,
+        [["model: mean 0.600", "other: mean 0.300"], ["model: mean 0.150"]],
+        [[[0.8, 0.4], [0.4, 0.2]], [[0.2, 0.1]]],
+        strict=True,
+    ):
+        assert [line.get_ydata().tolist() for line in axis.lines] == values
+        assert [t.get_text() for t in axis.get_legend().get_texts()] == names
+    colours = [line.get_color() for axis in figure.axes for line in axis.lines]
+    assert colours[0] == colours[2] != colours[1]
+
+
+def test_of_a_large_image_the_busiest_square_is_shown():
+    labels = np.zeros((500, 300), int)
+    labels[420:450, 210:240] = 1
+    down, across = plot._busiest_square(labels, labels, 200)
+    assert down.stop - down.start == across.stop - across.start == 200
+    assert down.start <= 420 < 450 <= down.stop and across.start <= 210 < 240 <= across.stop
+    assert plot._busiest_square(labels[:7, :5], labels[:7, :5], 200) == np.s_[0:5, 0:5]
 
 
 def test_scores_by_type_show_score_and_interval():
