@@ -111,19 +111,6 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             self.on_epoch_end(epoch, {self.monitor: value})
 
 
-class AverageWeights(keras.callbacks.SwapEMAWeights):
-    """Let all that comes between epochs see the running average of the weights, and training go on without.
-
-    The optimizer keeps the average: give it ``use_ema=True``. Put this before the callbacks that score or
-    save the model. It is Keras' own callback, which also finds its place in the backup in `folder`: that
-    holds the average as the model's weights.
-    """
-
-    def __init__(self, folder: str | Path):
-        super().__init__(swap_on_epoch=True)
-        self._ema_weights_in_model = (Path(folder) / "backup" / "latest.weights.h5").exists()
-
-
 class EpochCounter(keras.callbacks.Callback):
     """Knows the current epoch, also after a restart, and tells it to the pipeline when called."""
 

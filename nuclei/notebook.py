@@ -85,8 +85,6 @@ def check_training(parameters: dict) -> None:
             f"warmup_epochs is {parameters['warmup_epochs']}, expected fewer than epochs, "
             f"{parameters['epochs']}"
         )
-    if not 0 <= (parameters["average"] or 0) < 1:
-        raise ValueError(f"average is {parameters['average']}, expected 0 or more and less than 1")
     check_fraction(parameters["validation_fraction"])
 
 

@@ -39,22 +39,6 @@ def test_a_training_leaves_its_log_its_best_weights_and_no_backup(tmp_path):
     assert list((tmp_path / "logs" / "validation").glob("events.out.tfevents.*")), "for TensorBoard"
 
 
-def test_what_is_kept_is_the_average_of_the_weights_and_training_goes_on_without_it(tmp_path):
-    model, raw = tiny_model(), []
-    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.75)
-    model.compile(optimizer, "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
-    note = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: raw.append(model.get_weights()[1].item())
-    )
-    fit(model, tmp_path, 3, callbacks.AverageWeights(tmp_path), note, monitor="val_loss", mode="min")
-    assert 0 > raw[0] > raw[1] > raw[2], "one batch an epoch, downhill"
-    steps = np.diff([0, *raw])
-    assert np.allclose(steps[1:], -0.5 / (1 + np.exp(-np.array(raw[:2]))), atol=1e-6), "from the raw weights"
-    average = 0.75 * (0.75 * raw[0] + 0.25 * raw[1]) + 0.25 * raw[2]
-    model.load_weights(tmp_path / "best.weights.h5")
-    assert model.get_weights()[1].item() == pytest.approx(average, abs=1e-6)
-
-
 def test_a_finished_training_begins_anew(tmp_path):
     fit(tiny_model(), tmp_path, 2)
     fit(tiny_model(), tmp_path, 1)

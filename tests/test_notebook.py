@@ -66,7 +66,6 @@ GOOD = {
     "epochs": 1,
     "patience": 5,
     "batch_size": 16,
-    "average": 0.99,
     "warmup_epochs": 0,
     "validation_fraction": 0.2,
 }
@@ -84,7 +83,6 @@ GOOD = {
         ({"working_diameter": -25}, "working_diameter is -25, expected 0 or more, or None"),
         ({"epochs": 0}, "epochs is 0, expected 1 or more"),
         ({"warmup_epochs": 1}, "warmup_epochs is 1, expected fewer than epochs, 1"),
-        ({"average": 1}, "average is 1, expected 0 or more and less than 1"),
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0, expected a number above 0 and below 1"),
     ],
 )

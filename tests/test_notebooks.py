@@ -1,6 +1,7 @@
 """The notebooks as a user runs them: papermill with other parameters, and nbval on what they show."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,29 @@ def test_papermill_runs_the_notebook_with_other_parameters(stem, tmp_path):
         assert {"segmented.png", "measured.png"} == figures
         assert "area_um2" in (tmp_path / "out" / "measurements.csv").read_text()
         assert (tmp_path / "out" / "rle.csv").exists() and not list((tmp_path / "out").rglob("*_overlay.png"))
+
+
+def own_images(tmp_path, *names):
+    for name in names:
+        shutil.copytree(ROOT / "data" / "sample" / name, tmp_path / "own" / name)
+    return str(tmp_path / "own")
+
+
+def test_images_that_stand_alone_are_explored(tmp_path):
+    data = own_images(tmp_path, "synthetic-small-fluorescent-1", "synthetic-purple-tissue-2")
+    done = run("01_explore", tmp_path, data=data)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {p.name for p in (tmp_path / "plot").iterdir()} == {
+        "data_example.png", "data_set.png", "data_crowded.png",
+    }  # fmt: skip
+
+
+def test_a_single_image_is_scored_without_what_needs_tuning(tmp_path):
+    data = own_images(tmp_path, "synthetic-small-fluorescent-1")
+    done = run("03_evaluate", tmp_path, data=data, compare_folder=None)
+    assert done.returncode == 0, done.stderr[-3000:]
+    scores = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(scores["compared"]) == {"this model"} and scores["all"]["images"] == 1
 
 
 @pytest.mark.parametrize("stem", SMALL)

@@ -26,8 +26,7 @@ network = keras.Sequential(
         keras.layers.Conv2D(1, 1, activation="sigmoid"),
     ]
 )
-optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9)
-network.compile(optimizer, "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
+network.compile("adam", "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
 epoch = callbacks.EpochCounter()
 network.fit(
     pipeline.batches(samples, size=32, batch_size=2, seed=3, epoch=epoch),
@@ -36,7 +35,6 @@ network.fit(
     verbose=0,
     callbacks=[
         epoch,
-        callbacks.AverageWeights(folder),
         keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: print("begins epoch", epoch),
             on_train_batch_end=lambda batch, logs: time.sleep(0.1),  # time enough to be killed in
