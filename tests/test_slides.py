@@ -40,6 +40,8 @@ class Thresholder:
         self.limits.append(changed)
         return label(maps[..., 0] > 0.3).astype(np.int32)
 
+    check_scale = Segmenter.check_scale
+
     def check_size(self, diameter, scales):
         self.sizes.append((diameter, scales))
 
