@@ -285,9 +285,7 @@ def _busiest_square(truth: np.ndarray, predicted: np.ndarray, largest: int) -> t
     outlines = sum(find_boundaries(each.astype(np.int32)).astype(float) for each in (truth, predicted))
     lengths = uniform_filter(outlines, side, mode="constant")
     half, (height, width) = side // 2, truth.shape
-    inside = lengths[
-        half : height - side + half + 1, half : width - side + half + 1
-    ]  # by the square's middle
+    inside = lengths[half:, half:][: height - side + 1, : width - side + 1]  # by corner, where it fits
     top, left = np.unravel_index(inside.argmax(), inside.shape)
     return np.s_[top : top + side, left : left + side]
 
