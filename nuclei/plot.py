@@ -28,7 +28,7 @@ VIEW = 360
 """Pixels: larger images are shown by the square of this side in their middle."""
 
 CLOSE, CLOSER = 200, 120
-"""Pixels: the same where outlines are to be seen, by the square with most of them."""
+"""Pixels: sides of the square with most outlines, for the gallery and for the pipeline of one image."""
 
 STYLE = {
     "font.size": 9,

@@ -130,8 +130,9 @@ def complete(
 
 def write_tables(out: Path, kinds: Iterable[str]) -> None:
     """Write the tables of all images that are complete, sorted by name; delete them where none is."""
+    names = [name for kind in TABLES.keys() & set(kinds) for name in TABLES[kind]]
     if not (records := _records(out)):
-        for name in (name for kind in TABLES.keys() & set(kinds) for name in TABLES[kind]):
+        for name in names:
             (out / name).unlink(missing_ok=True)  # of images that cannot be used any more
         return
     columns = dict.fromkeys(column for name in records for column in _columns(out, name))
@@ -154,13 +155,12 @@ def write_tables(out: Path, kinds: Iterable[str]) -> None:
             ),
         ),
     }
-    for kind in TABLES.keys() & set(kinds):
-        for name in TABLES[kind]:
-            columns, rows = tables[name]
-            with replacing(out / name) as path, _open_csv(path, "w") as file:
-                writer = csv.DictWriter(file, columns, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+    for name in names:
+        columns, rows = tables[name]
+        with replacing(out / name) as path, _open_csv(path, "w") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def forget(out: Path, names: dict[str, str]) -> None:
