@@ -42,7 +42,7 @@ def main(folder: str = "saved_model/dsb2018") -> None:
         for way, scale in WAYS.items():
             bar = tqdm(resized, desc=f"x {factor}, {way}", unit="image")
             maps = ((s, segmenter.maps(s.image, scale=scale)) for s in bar)
-            matches = [metrics.match(s.labels, segmenter.unbiased_labels(m, s.id)) for s, m in maps]
+            matches = [metrics.match(s.labels, segmenter.unbiased_labels(m, s)) for s, m in maps]
             score = np.mean([metrics.image_score(m) for m in matches])
             found.setdefault(way, {})[str(factor)] = round(float(score), 4)
     about = {"model": folder, "images": IMAGES, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}

@@ -260,7 +260,8 @@ def tune(inputs, labels_list, grid, segment=labels_from_maps):
     grid : dict of str to list
         Parameters of `segment`, each with the values to try.
     segment : function
-        `segment(input, **parameters)` returns labels, and drops nuclei under `min_area` as its last step.
+        `segment(input, **parameters)` returns labels. If `min_area` is one of the parameters, nuclei under it
+        are dropped as its last step.
 
     Returns
     -------
@@ -281,17 +282,18 @@ def tune(inputs, labels_list, grid, segment=labels_from_maps):
     min_areas = grid.get("min_area", [0])
     names = [name for name in grid if name != "min_area"]
     combinations = list(itertools.product(*(grid[name] for name in names)))
+    all_sizes = {"min_area": 0} if "min_area" in grid else {}
     columns = []
     for one, labels in zip(inputs, labels_list, strict=True):
         column = []
         for values in combinations:
-            found = metrics.match(labels, segment(one, **dict(zip(names, values, strict=True)), min_area=0))
+            found = metrics.match(labels, segment(one, **dict(zip(names, values, strict=True)), **all_sizes))
             column += [metrics.image_score(metrics.drop_small(found, area)) for area in min_areas]
         columns.append(column)
     if not columns or not columns[0]:
         raise ValueError(f"{len(columns)} images and the grid {grid}, expected one or more of each")
-    rows = [(*values, area) for values in combinations for area in min_areas]
-    index = pd.MultiIndex.from_tuples(rows, names=[*names, "min_area"])
+    rows = [(*values, area)[: len(grid)] for values in combinations for area in min_areas]
+    index = pd.MultiIndex.from_tuples(rows, names=[*names, *all_sizes])
     scores = pd.DataFrame(np.transpose(columns), index=index)
     return _parameters(scores, _best_row(scores)), scores
 

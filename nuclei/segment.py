@@ -161,7 +161,7 @@ def segment(
             return math.prod(slide.shape), writer.submit(write_slide, name, slide)
         with _naming_warnings(found[name]):
             maps = segmenter.maps(picture.image, **look)
-        labels = segmenter.labels_from_maps(maps)
+        labels = segmenter.labels_from_maps(maps, segmenter.prepare(picture.image))
         return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
 
     def labels_file(name: str) -> Path:
@@ -283,8 +283,8 @@ def _kinds(save: str | Iterable[str]) -> list[str]:
 def _fingerprint(folder: Path) -> str:
     """Return 16 hex digits of a hash over the model's weights and settings."""
     digest = hashlib.sha256()
-    for name in ("model.keras", "settings.json"):
-        digest.update((folder / name).read_bytes())
+    for path in sorted({*folder.glob("*.keras"), folder / "settings.json"}):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 from skimage.transform import resize
 
-from nuclei.data import as_rgb8
+from nuclei.candidates import Candidates, choose, propose
+from nuclei.data import Sample, as_rgb8
 from nuclei.files import write_json
 from nuclei.instances import SIZING, labels_from_maps, median_diameter
 from nuclei.pipeline import normalize, resize_image
 from nuclei.tiles import STRIDE, TILE, tiled_maps
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
+IOU_FILE = "iou.keras"  # of models that choose among candidates
 
 
 @dataclass
@@ -36,18 +38,22 @@ class Segmenter:
         ``working_diameter``: in pixels, the size that nuclei are brought near, see `scales_for`; 0 or absent
         where images are always looked at as they are;
         ``diameters``: those of the smallest and largest nuclei it has learned from, in pixels;
-        ``thresholds``: the arguments of `nuclei.instances.labels_from_maps`, tuned on validation data;
+        ``thresholds``: ``min_iou`` of `nuclei.candidates.choose`, or for a model without an IoU network the
+        arguments of `nuclei.instances.labels_from_maps`; tuned on validation data;
         ``cross_tuned``: the same for each half of the validation ``images``, chosen by the other half;
         and all that tells where the model came from: parameters, data, versions.
     split : dict
         ``train`` and ``validation``: ids of the images that it has learned from, and of those that judged it.
     history : DataFrame, one row an epoch
+    iou_network : keras.Model or None, (N, F) float32 `nuclei.candidates.FEATURES` -> (N, 1) float32 0-1
+        What chooses the nuclei among candidates; without it, thresholds find them.
     """
 
     model: keras.Model
     settings: dict
     split: dict = field(default_factory=lambda: {"train": [], "validation": []})
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
+    iou_network: keras.Model | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Segmenter":
@@ -70,6 +76,9 @@ class Segmenter:
                 json.loads((folder / f"{name}.json").read_text()) for name in ("settings", "split")
             )
             history = pd.read_csv(folder / "history.csv")
+            iou_network = None
+            if (folder / IOU_FILE).is_file():
+                iou_network = keras.saving.load_model(folder / IOU_FILE, compile=False)
         except Exception as error:  # Keras, json and pandas have nothing in common here
             raise ValueError(
                 f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
@@ -80,7 +89,12 @@ class Segmenter:
                     f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
                     "Train it again with 02_train, which chooses the thresholds on validation data."
                 )
-        return cls(model, settings, split, history)
+        if "min_iou" in settings["thresholds"] and iou_network is None:
+            raise FileNotFoundError(
+                f"{folder}: not a whole model folder, {IOU_FILE} missing, which chooses the nuclei. "
+                "Restore the file, or train the model again with 02_train."
+            )
+        return cls(model, settings, split, history, iou_network)
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder whole or not at all, without the optimizer's state; an older one is replaced."""
@@ -89,9 +103,10 @@ class Segmenter:
         older = temporary.with_suffix(".old")
         temporary.mkdir(parents=True)
         try:
-            keras.Model(self.model.input, self.model.output, name=self.model.name).save(
-                temporary / "model.keras"
-            )
+            for name, network in (("model.keras", self.model), (IOU_FILE, self.iou_network)):
+                if network:
+                    bare = keras.Model(network.input, network.output, name=network.name)
+                    bare.save(temporary / name)
             write_json(temporary / "settings.json", self.settings)
             write_json(temporary / "split.json", self.split)
             self.history.to_csv(temporary / "history.csv", index=False)
@@ -107,7 +122,15 @@ class Segmenter:
 
     def __call__(self, image: np.ndarray, **options) -> np.ndarray:
         """Return the nuclei of an image: (H, W) int32, 0 = background, 1..N = one each; see `maps`."""
-        return self.labels_from_maps(self.maps(image, **options))
+        return self.labels_from_maps(self.maps(image, **options), self.prepare(image))
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Return an image in the grey levels that the model knows: (H, W, 3) uint8.
+
+        `image` is any that `nuclei.data.as_rgb8` takes, and raises what that raises.
+        """
+        image = as_rgb8(image)
+        return normalize(image) if self.settings.get("normalize") else image
 
     def maps(
         self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
@@ -141,9 +164,7 @@ class Segmenter:
             The median nucleus is smaller or larger than those that the model has learned from.
         """
         self.check_scale(scale)
-        image = as_rgb8(image)
-        if self.settings.get("normalize"):
-            image = normalize(image)
+        image = self.prepare(image)
         if size := self.settings["resize"]:
             maps = self.look(resize_image(image, (size, size)), augment=augment)
             return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
@@ -186,23 +207,44 @@ class Segmenter:
         limits, scales = (1 / 2, 1, 2, 4), ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
         return scales[np.searchsorted(limits, diameter / working, side="right")]
 
-    def labels_from_maps(self, maps: np.ndarray, **changed) -> np.ndarray:
-        """Return the nuclei in the (H, W, C) maps that `maps` gave: (H, W) int32, 0 = background.
+    def candidates(self, maps: np.ndarray, seen: np.ndarray) -> tuple[Candidates, np.ndarray]:
+        """Return candidates for nuclei and the IoU that is expected of each, (N,) float32 0-1.
 
-        `changed` are arguments of `nuclei.instances.labels_from_maps` to use instead of the model's own.
+        The arguments are those of `labels_from_maps`.
         """
-        return labels_from_maps(maps, **self.settings["thresholds"] | changed)
+        found = propose(maps, seen)
+        return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 
-    def unbiased_labels(self, maps: np.ndarray, id: str) -> np.ndarray:
-        """Return the labels in the maps of an image, with thresholds in whose choice it had no say.
+    def labels_from_maps(self, maps: np.ndarray, seen: np.ndarray, **changed) -> np.ndarray:
+        """Return the nuclei in an image.
 
-        Validation images were tuned in two halves, and each gets what the other half chose. Images with any
-        other `id` get the model's own thresholds, as in `labels_from_maps`.
+        Parameters
+        ----------
+        maps : (H, W, C) array, 0-1
+            What `maps` gave.
+        seen : (H, W, 3) uint8
+            What `prepare` gave.
+        changed
+            Thresholds to use instead of the model's own.
+
+        Returns
+        -------
+        (H, W) int32, 0 = background
         """
-        for half in self.settings.get("cross_tuned", []):
-            if id in half["images"]:
-                return labels_from_maps(maps, **half["thresholds"])
-        return self.labels_from_maps(maps)
+        thresholds = self.settings["thresholds"] | changed
+        if self.iou_network is None:
+            return labels_from_maps(maps, **thresholds)
+        return choose(*self.candidates(maps, seen), **thresholds)[0]
+
+    def unbiased_labels(self, maps: np.ndarray, sample: Sample) -> np.ndarray:
+        """Return the labels in the maps of a sample, with thresholds in whose choice it had no say.
+
+        Validation images were tuned in two halves, and each gets what the other half chose. All others get
+        the model's own thresholds, as in `labels_from_maps`.
+        """
+        halves = (h for h in self.settings.get("cross_tuned", []) if sample.id in h["images"])
+        changed = next(halves, {"thresholds": {}})["thresholds"]
+        return self.labels_from_maps(maps, self.prepare(sample.image), **changed)
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 of any size, up to that of a tile -> (H, W, C) float32."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nuclei.instances import SIZING, circle_diameter, confidence, surest_confidence
+from nuclei.instances import SIZING, circle_diameter, confidence, labels_from_maps, surest_confidence
 from nuclei.large import CACHE, LargeTiff, new_label_tiff
 from nuclei.levels import rgb8_converter
 from nuclei.measurements import measure
@@ -157,13 +157,17 @@ def segment_slide(
     with Slide(path, channel, page) as slide:
         shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
         to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
-        scales, changed, foreground, tables = [1 if scale == "auto" else scale], SIZING, None, []
+        scales, foreground, tables = [1 if scale == "auto" else scale], None, []
+        sizing, changed = True, {}
 
         def find(part: np.ndarray) -> np.ndarray:
             nonlocal foreground
-            maps = segmenter.look(to_rgb8(part[..., slide.seen]), scales, augment)
+            seen = to_rgb8(part[..., slide.seen])
+            maps = segmenter.look(seen, scales, augment)
             foreground = maps[..., 0]
-            return segmenter.labels_from_maps(maps, **changed)
+            if sizing:
+                return labels_from_maps(maps, **SIZING)
+            return segmenter.labels_from_maps(maps, seen, **changed)
 
         def survey() -> np.ndarray:
             """Areas in pixels and confidences of the nuclei in windows spread over the slide: (2, N)."""
@@ -181,7 +185,7 @@ def segment_slide(
             if scale == "auto":
                 areas, _ = survey()
                 scales = segmenter.scales_for(circle_diameter(areas))
-            changed, thresholds = {}, segmenter.settings["thresholds"]
+            sizing, thresholds = False, segmenter.settings["thresholds"]
             min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
             if 0 < min_area < 1 or min_confidence:  # shares, of the same values in all tiles
                 changed = {"min_area": 0, "min_confidence": 0}

@@ -262,7 +262,7 @@ def test_tune_takes_another_way_to_segment_and_a_grid_without_areas():
     image = np.repeat((TOUCHING > 0)[..., np.newaxis] * np.uint8(200), 3, axis=-1)
     grid = {"sigma": [0.5, 8], "marker_threshold": [0.6]}
     best, _ = instances.tune([image], [TOUCHING], grid, segment=instances.classical_labels)
-    assert best == {"sigma": 0.5, "marker_threshold": 0.6, "min_area": 0}
+    assert best == {"sigma": 0.5, "marker_threshold": 0.6}
 
 
 @pytest.mark.parametrize(("images", "values"), [(0, [0.5]), (1, [])])

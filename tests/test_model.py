@@ -208,3 +208,33 @@ def test_the_line_between_two_nuclei_weighs_most():
     between[0, 12:20, 15, 1] = 1
     beside[0, 12:20, 4, 1] = 1
     assert float(loss(target, between)[0]) > float(loss(target, beside)[0]) > float(loss(target, target)[0])
+
+
+def test_the_iou_network_learns_what_features_tell():
+    rng = np.random.default_rng(0)
+    features = [rng.normal(50, 9, (count, 3)).astype(np.float32) for count in (400, 300, 0, 500)]
+    ious = [1 / (1 + np.exp(-(each[:, 0] - 50) / 9)) for each in features]
+    network = model.fit_iou_network(features, ious)
+    unseen = rng.normal(50, 9, (200, 3)).astype(np.float32)
+    predicted = np.asarray(network(unseen))
+    assert predicted.shape == (200, 1) and predicted.min() >= 0 and predicted.max() <= 1
+    assert np.corrcoef(predicted[:, 0], 1 / (1 + np.exp(-(unseen[:, 0] - 50) / 9)))[0, 1] > 0.95
+    again = model.fit_iou_network(features, ious)
+    np.testing.assert_array_equal(np.asarray(again(unseen)), predicted)
+    far = np.float32([[50, 50, 1e6], [50, 50, 1e9]])
+    assert np.ptp(np.asarray(network(far))) == 0, "beyond what it knows, it stops at the edge of that"
+
+
+def test_how_much_an_image_counts():
+    alike = [np.zeros((count, 2), np.float32) for count in (100, 900)]
+    ious = [np.ones(100), np.zeros(900)]
+    network = None
+    for _ in range(6):  # until nothing changes any more
+        network = model.fit_iou_network(alike, ious, network=network)
+    expected = 10 / (10 + 30)  # the roots of 100 and 900
+    assert float(network(alike[0][:1])[0, 0]) == pytest.approx(expected, abs=0.03)
+
+
+def test_nothing_to_learn_from():
+    with pytest.raises(ValueError, match="no candidates to learn from"):
+        model.fit_iou_network([np.zeros((0, 3))], [np.zeros(0)])

@@ -46,7 +46,11 @@ class Thresholder:
         self.seen.append((image, options))
         return as_rgb8(image)[..., :1] / np.float32(255)
 
-    def labels_from_maps(self, maps, **changed):
+    def prepare(self, image):
+        return as_rgb8(image)
+
+    def labels_from_maps(self, maps, seen):
+        assert np.array_equal(seen[..., :1] / np.float32(255), maps)
         return label(maps[..., 0] > 0.5).astype(np.int32)
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nuclei import candidates
+from nuclei.data import Sample
 from nuclei.instances import labels_from_maps
-from nuclei.model import unet
-from nuclei.segmenter import FILES, Segmenter
+from nuclei.model import iou_network, unet
+from nuclei.segmenter import FILES, IOU_FILE, Segmenter
 
 THRESHOLDS = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 5}
 
@@ -54,6 +56,40 @@ def test_labels_follow_the_thresholds(segmenter, image):
     labels = Segmenter(segmenter.model, {"resize": None, "thresholds": thresholds})(image)
     assert np.array_equal(labels, labels_from_maps(maps, **thresholds))
     assert labels.max() > 0 and np.bincount(labels.ravel())[1:].min() >= 5
+
+
+@pytest.fixture
+def chooser():
+    """A segmenter that takes the largest candidates, and sees nuclei where an image is bright."""
+    area = candidates.FEATURES.index("log_area")
+
+    def by_area(features, training):
+        return 1 - 1 / np.maximum(features[:, [area]], 1)
+
+    found = Segmenter(bright, {"resize": None, "thresholds": {"min_iou": 0.5}})
+    found.iou_network = by_area
+    return found
+
+
+def test_nuclei_are_chosen_among_candidates(chooser):
+    image = spots(64, 9, 16)
+    image[20:29, 20:60] //= 2  # dimmer ones, that the lower levels see alone
+    maps, seen = chooser.maps(image), chooser.prepare(image)
+    labels = chooser(image)
+    found, ious = chooser.candidates(maps, seen)
+    assert np.array_equal(labels, candidates.choose(found, ious, 0.5)[0]) and labels.max() >= 16
+    assert np.array_equal(chooser.labels_from_maps(maps, seen, min_iou=1.0), 0 * labels)
+    half = {"thresholds": {"min_iou": 1.0}, "images": ["a"]}
+    chooser.settings["cross_tuned"] = [half]
+    nuclei = [chooser.unbiased_labels(maps, Sample(id, image, labels)).max() for id in "ab"]
+    assert nuclei == [0, labels.max()]
+
+
+def test_grey_levels_are_those_that_the_model_knows(segmenter, image):
+    dim = image // 4
+    assert np.array_equal(segmenter.prepare(dim), dim)
+    stretched = Segmenter(segmenter.model, segmenter.settings | {"normalize": True}).prepare(dim)
+    assert stretched.max() == 255 and stretched.dtype == np.uint8 and stretched.shape == image.shape
 
 
 def brightness(batch, training=False):
@@ -127,6 +163,24 @@ def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
     assert np.array_equal(loaded.maps(image), segmenter.maps(image))
     assert loaded.settings == segmenter.settings and loaded.split == segmenter.split
     pd.testing.assert_frame_equal(loaded.history, segmenter.history)
+
+
+def test_the_iou_network_is_saved_too(segmenter, tmp_path):
+    features = np.random.default_rng(0).random((50, len(candidates.FEATURES)), dtype=np.float32)
+    settings = {"resize": None, "thresholds": {"min_iou": 0.5}}
+    one = Segmenter(segmenter.model, settings, iou_network=iou_network(features))
+    one.iou_network.compile("adam", loss="binary_crossentropy")
+    folder = one.save(tmp_path / "model")
+    loaded = Segmenter.load(folder)
+    for network in (one.iou_network, loaded.iou_network):
+        expected = np.asarray(one.iou_network(features, training=False))
+        np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=1e-6)
+    (folder / IOU_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{IOU_FILE} missing, which chooses the nuclei"):
+        Segmenter.load(folder)
+    (folder / IOU_FILE).write_bytes(b"no model")
+    with pytest.raises(ValueError, match="model: the model cannot be read"):
+        Segmenter.load(folder)
 
 
 def test_a_model_without_a_history_can_be_saved(segmenter, tmp_path):
@@ -245,7 +299,8 @@ def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
     ]
     found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
     maps = np.full((8, 8, 2), 0.6, np.float32)
-    assert [found.unbiased_labels(maps, id).max() for id in "abc"] == [1, 0, 1]
+    samples = [Sample(id, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32)) for id in "abc"]
+    assert [found.unbiased_labels(maps, s).max() for s in samples] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])

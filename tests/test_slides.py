@@ -13,7 +13,6 @@ from skimage.measure import label
 from nuclei import slides
 from nuclei.cli import main
 from nuclei.data import as_rgb8
-from nuclei.instances import SIZING
 from nuclei.pipeline import normalize
 from nuclei.segmenter import Segmenter
 from nuclei.slides import Slide, is_slide, preview, segment_slide
@@ -30,13 +29,17 @@ class Thresholder:
 
     def maps(self, image, **options):
         self.seen_whole += 1
-        return self.look(normalize(as_rgb8(image)))
+        return self.look(self.prepare(image))
+
+    def prepare(self, image):
+        return normalize(as_rgb8(image))
 
     def look(self, image, scales=(1,), augment=False):
         self.factors.extend(scales)
         return image[..., :1] / np.float32(255)
 
-    def labels_from_maps(self, maps, **changed):
+    def labels_from_maps(self, maps, seen, **changed):
+        assert seen.shape[:2] == maps.shape[:2] and seen.dtype == np.uint8
         self.limits.append(changed)
         return label(maps[..., 0] > 0.3).astype(np.int32)
 
@@ -248,7 +251,7 @@ def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds,
     kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * surest]
     area = max(1, thresholds.get("min_area", 0) * kept.median())
     expected = {"min_area": pytest.approx(area), "surest": pytest.approx(surest, rel=1e-3)}
-    before = [SIZING, {"min_area": 0, "min_confidence": 0}] if once else [SIZING]
+    before = [{"min_area": 0, "min_confidence": 0}] if once else []
     assert fake.limits[: len(before)] == before and len(fake.limits) > 4
     assert fake.limits[len(before) :] == [expected if once else {}] * (len(fake.limits) - len(before))
 
@@ -268,8 +271,8 @@ def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake = Thresholder(thresholds={"min_confidence": 0.9})
     table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
-    assert fake.limits[:18] == [SIZING] * 9 + [{"min_area": 0, "min_confidence": 0}] * 9
-    assert fake.limits[18]["surest"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
+    assert fake.limits[:9] == [{"min_area": 0, "min_confidence": 0}] * 9
+    assert fake.limits[9]["surest"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
 
 
 def test_windows_that_tell_the_scale_are_spread(monkeypatch):
