@@ -86,9 +86,8 @@ def propose(maps, image):
             f"maps have shape {maps.shape} and the image {image.shape}, expected (H, W, 2) and (H, W, 3)"
         )
     # with a margin of one pixel, every pixel has four neighbours
-    planes = [
-        np.pad(p, 1) for p in (maps[..., 0], ndi.gaussian_filter(maps[..., 1], SMOOTHING), _grey(image))
-    ]
+    smooth = ndi.gaussian_filter(maps[..., 1], SMOOTHING)
+    planes = [np.pad(plane, 1) for plane in (maps[..., 0], smooth, rgb2gray(image).astype(np.float32))]
     foreground, inner, _ = planes
     margin = np.pad(np.zeros(maps.shape[:2], bool), 1, constant_values=True)
     pixels, areas, features = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], []
@@ -112,10 +111,6 @@ def propose(maps, image):
     pixels = (rows - 1) * maps.shape[1] + columns - 1
     starts = np.concatenate([[0], np.cumsum(np.concatenate(areas))])
     return Candidates(maps.shape[:2], pixels, starts, np.concatenate(features, dtype=np.float32))
-
-
-def _grey(image):
-    return rgb2gray(image).astype(np.float32)
 
 
 def _regions(mask, inner):
