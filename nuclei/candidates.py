@@ -49,7 +49,7 @@ class Candidates(NamedTuple):
     """N candidates of nuclei, which may overlap.
 
     shape : (H, W) of the image
-    pixels : (P,) int64, positions in the flattened image, candidate after candidate
+    pixels : (P,) int32, positions in the flattened image, candidate after candidate
     starts : (N + 1,) int64, where in `pixels` each begins, and where the last ends
     features : (N, len(FEATURES)) float32
     """
@@ -90,7 +90,7 @@ def propose(maps, image):
     planes = [np.pad(plane, 1) for plane in (maps[..., 0], smooth, rgb2gray(image).astype(np.float32))]
     foreground, inner, _ = planes
     margin = np.pad(np.zeros(maps.shape[:2], bool), 1, constant_values=True)
-    pixels, areas, features = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], []
+    pixels, areas, features = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], []
     for marker_level, regions in _regions(foreground > min(FOREGROUND_LEVELS), inner):
         inside = np.flatnonzero(regions)
         for level in FOREGROUND_LEVELS:
@@ -103,14 +103,15 @@ def propose(maps, image):
             large = counts >= metrics.SPECK
             large[0] = False
             order = np.argsort(numbers, kind="stable")
-            pixels.append(inside[order[large[numbers[order]]]])
+            rows, columns = np.divmod(inside[order[large[numbers[order]]]], margin.shape[1])
+            pixels.append(((rows - 1) * maps.shape[1] + columns - 1).astype(np.int32))
             areas.append(counts[large])
             local = _describe(labels, inside, planes, margin)[large[1:]]
             features.append(np.column_stack([local, np.full((len(local), 2), (level, marker_level))]))
-    rows, columns = np.divmod(np.concatenate(pixels), margin.shape[1])
-    pixels = (rows - 1) * maps.shape[1] + columns - 1
     starts = np.concatenate([[0], np.cumsum(np.concatenate(areas))])
-    return Candidates(maps.shape[:2], pixels, starts, np.concatenate(features, dtype=np.float32))
+    return Candidates(
+        maps.shape[:2], np.concatenate(pixels), starts, np.concatenate(features, dtype=np.float32)
+    )
 
 
 def _regions(mask, inner):

@@ -85,6 +85,12 @@ def test_the_readme_tells_what_a_second_look_brings():
         assert f"| {name} | {score:.3f} |" in README
 
 
+def test_the_readme_tells_what_candidates_bring():
+    for name, found in read("benchmarks/candidates.json")["types"].items():
+        scores = [f"{score:.3f}" for way, score in found.items() if way != "images"]
+        assert f"| {name} | {found['images']} | {' | '.join(scores)} |" in README
+
+
 def test_the_readme_tells_what_short_runs_tell():
     for name, run in read("benchmarks/ideas.json")["ideas"].items():
         assert f"| {name} | {run['val_score']:.3f} |" in README
