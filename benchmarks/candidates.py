@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import nuclei
-from nuclei import candidates, instances, metrics, model
+from nuclei import candidates, instances, metrics, model, pipeline
 from nuclei.image_types import image_type
 
 GRID = {
@@ -34,12 +34,11 @@ TYPES = [
     ("purple tissue", "pink-and-purple tissue"),
     ("grayscale tissue",),
 ]
-FEATURES = {"grey values": ["grey"], "second map": ["inner"]}
+PLANES = {"grey values": "grey", "second map": "inner"}
 
 
-def scores(taught: list, found: list, samples: list, used=slice(None)) -> np.ndarray:
-    """Train on (features, ious) of images, and score the candidates `found` in samples: (N,) float."""
-    features, ious = zip(*taught, strict=True)
+def scores(features: list, ious: list, found: list, samples: list, used=slice(None)) -> np.ndarray:
+    """Train an IoU network, and score the candidates `found` in samples: (N,) float."""
     network = model.fit_iou_network([each[:, used] for each in features], ious, seed=SEED)
     column = []
     for each, s in zip(found, samples, strict=True):
@@ -49,28 +48,30 @@ def scores(taught: list, found: list, samples: list, used=slice(None)) -> np.nda
     return np.array(column)
 
 
-def compare(train: list, validation: list, maps: list, proposed: list) -> dict:
-    """Return the scores; `proposed` are the candidates in both, `maps` those of the validation images."""
+def compare(train: list, features: list, ious: list, validation: list, maps: list, found: list) -> dict:
+    """Return the scores; `features` and `ious` are the lessons in `train`, the rest is of `validation`."""
     types, judges = (np.array([image_type(s.image) for s in group]) for group in (train, validation))
-    taught = [(c.features, candidates.true_ious(c, s.labels)) for c, s in zip(proposed, train, strict=False)]
-    found = proposed[len(train) :]
+    types = np.repeat(types, len(features) // len(train))
     _, tuning = instances.tune(tqdm(maps, desc="thresholds"), [s.labels for s in validation], GRID)
     by_threshold = tuning.to_numpy()
     names = list(candidates.FEATURES)
-    all_of_them = scores(taught, found, validation)
+    all_of_them = scores(features, ious, found, validation)
     report = {"candidates": all_of_them.mean(), "best thresholds": by_threshold.mean(axis=1).max()}
-    for what, planes in FEATURES.items():
-        used = [k for k, name in enumerate(names) if name.split("_")[0] not in planes]
-        report[f"candidates, told nothing of the {what}"] = scores(taught, found, validation, used).mean()
+    for what, plane in PLANES.items():
+        used = [k for k, name in enumerate(names) if name.split("_")[0] != plane]
+        report[f"candidates, told nothing of the {what}"] = scores(
+            features, ious, found, validation, used
+        ).mean()
     report["types"] = {}
     for held_out in TYPES:
-        known = [each for each, kind in zip(taught, types, strict=True) if kind not in held_out]
+        known = np.flatnonzero(~np.isin(types, held_out))
+        without = scores([features[k] for k in known], [ious[k] for k in known], found, validation)
         judged = np.isin(judges, held_out)
         best = by_threshold[:, ~judged].mean(axis=1).argmax()
         report["types"][" and ".join(held_out)] = {
             "images": int(judged.sum()),
             "candidates": all_of_them[judged].mean(),
-            "candidates, type left out": scores(known, found, validation)[judged].mean(),
+            "candidates, type left out": without[judged].mean(),
             "thresholds of the other types": by_threshold[best, judged].mean(),
         }
     return report
@@ -79,15 +80,13 @@ def compare(train: list, validation: list, maps: list, proposed: list) -> dict:
 def main(folder: str = "saved_model/dsb2018") -> None:
     segmenter = nuclei.Segmenter.load(folder)
     data = nuclei.load_samples("dsb2018")
-    train, validation = (
-        [s for s in data if s.id in set(segmenter.split[k])] for k in ("train", "validation")
-    )
-    maps = [segmenter.maps(s.image) for s in tqdm([*train, *validation], desc="maps", unit="image")]
-    proposed = [
-        candidates.propose(m, segmenter.prepare(s.image))
-        for m, s in zip(tqdm(maps, desc="candidates"), [*train, *validation], strict=True)
-    ]
-    report = compare(train, validation, maps[len(train) :], proposed)
+    ids = segmenter.split
+    train, validation = ([s for s in data if s.id in ids[part]] for part in ("train", "validation"))
+    features, ious = candidates.lessons(segmenter, train, pipeline.disturb_half, SEED)
+    maps = [segmenter.maps(s.image) for s in tqdm(validation, desc="maps", unit="image")]
+    images = [segmenter.prepare(s.image) for s in validation]
+    found = [candidates.propose(*each) for each in zip(maps, images, strict=True)]
+    report = compare(train, features, ious, validation, maps, found)
     about = {"model": folder, "min_iou": MIN_IOU, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}
     rounded = json.loads(json.dumps(report), parse_float=lambda text: round(float(text), 4))
     file = Path(__file__).with_suffix(".json")

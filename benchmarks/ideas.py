@@ -4,9 +4,9 @@
 
 trains four epochs for each idea (about ten minutes on two cores, and some more for the candidates) and writes
 ideas.json beside this file after each: the competition score on the validation fields, looked at once, each
-half of them with what the other half chose. (The one that is there was written when thresholds found the
-nuclei, not candidates.) Runs that are there already, in runs/ideas/, are not repeated. One seed: differences of
-0.01 mean little.
+half of them with what the other half chose. (The file that is there was written when thresholds found the
+nuclei, not candidates.) Runs that are there already, in runs/ideas/, are not repeated. One seed: differences
+of 0.01 mean little.
 """
 
 import json

@@ -16,11 +16,17 @@ from scipy import ndimage as ndi
 from skimage.color import rgb2gray
 from skimage.measure import label
 from skimage.segmentation import watershed
+from tqdm.auto import tqdm
 
 from nuclei import metrics
+from nuclei.pipeline import resize_image, resize_labels
 
 FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MARKER_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
+PIECE, MAGNIFICATIONS = (
+    256,
+    (1 / 3, 3),
+)  # pixels, and times: what the IoU network learns from beside whole images
 SMOOTHING = 1.0  # pixels; a ripple in the second map would cut a nucleus in two
 
 PLANES = ("foreground", "inner", "grey")
@@ -212,6 +218,45 @@ def true_ious(found, labels):
     ious = np.zeros(areas.size)
     np.maximum.at(ious, candidate, shared / (areas[candidate] + np.bincount(labels)[truth] - shared))
     return ious
+
+
+def lessons(segmenter, samples, change=None, seed=0):
+    """Return what an IoU network learns from.
+
+    Parameters
+    ----------
+    segmenter : nuclei.segmenter.Segmenter
+        Of its methods, `maps` and `prepare` are used.
+    samples : list of Sample
+    change : function (image, labels, rng) -> (image, labels), optional
+        One of `nuclei.pipeline.AUGMENTS`.
+    seed : int
+
+    Returns
+    -------
+    features : list of (N, len(FEATURES)) float32
+        Two of each sample: of all of it, and of a random piece of it, magnified by 1/3 to 3 and changed, as
+        other microscopes give other sizes, and other edges.
+    ious : list of (N,) float64, 0-1
+    """
+    features, ious = [], []
+    for k, s in enumerate(tqdm(samples, desc="candidates", unit="image")):
+        rng = np.random.default_rng((seed, k))
+        piece = _magnified(s.image, s.labels, rng)
+        for image, labels in ((s.image, s.labels), change(*piece, rng) if change else piece):
+            found = propose(segmenter.maps(image), segmenter.prepare(image))
+            features.append(found.features)
+            ious.append(true_ious(found, labels))
+    return features, ious
+
+
+def _magnified(image, labels, rng):
+    """Cut a random square of both and magnify it to 256 pixels a side, or fewer in a small image."""
+    factor = np.exp(rng.uniform(*np.log(MAGNIFICATIONS)))
+    side = min(round(PIECE / factor), *labels.shape)
+    top, left = (rng.integers(length - side + 1) for length in labels.shape)
+    window, shape = np.s_[top : top + side, left : left + side], 2 * (max(round(side * factor), 1),)
+    return resize_image(image[window], shape), resize_labels(labels[window], shape)
 
 
 def choose(found, ious, min_iou):

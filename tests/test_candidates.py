@@ -8,7 +8,16 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
 from test_instances import TOUCHING
 
-from nuclei.candidates import FEATURES, FOREGROUND_LEVELS, Candidates, choose, propose, surer, true_ious
+from nuclei.candidates import (
+    FEATURES,
+    FOREGROUND_LEVELS,
+    Candidates,
+    choose,
+    lessons,
+    propose,
+    surer,
+    true_ious,
+)
 from nuclei.instances import interior_target
 
 maps_of_noise = arrays(np.float32, (12, 11, 2), elements=st.floats(0, 1, width=32))
@@ -169,3 +178,38 @@ def test_maps_and_image_of_another_shape_are_refused(shape, size):
         propose(np.zeros(shape), np.zeros((*size, 3), np.uint8))
     with pytest.raises(ValueError, match="expected .4, 4."):
         true_ious(candidates_of([0]), np.zeros((3, 4), int))
+
+
+class Knowing:
+    """A segmenter that sees what is bright, in both maps."""
+
+    def __init__(self):
+        self.seen = []
+
+    def prepare(self, image):
+        return image
+
+    def maps(self, image):
+        self.seen.append(image)
+        return np.repeat(image[..., :1] / np.float32(255), 2, axis=-1)
+
+
+def test_lessons_are_of_the_image_and_of_a_changed_piece(squares):
+    def darker(image, labels, rng):
+        return image // 2, labels
+
+    segmenter = Knowing()
+    features, ious = lessons(segmenter, squares, darker, seed=3)
+    assert len(features) == len(ious) == len(segmenter.seen) == 2 * len(squares)
+    for k, s in enumerate(squares):
+        found = propose(segmenter.maps(s.image), s.image)
+        np.testing.assert_array_equal(features[2 * k], found.features)
+        np.testing.assert_array_equal(ious[2 * k], true_ious(found, s.labels))
+        piece = segmenter.seen[2 * k + 1]
+        assert 21 <= piece.shape[0] == piece.shape[1] <= 192 and piece.max() <= s.image.max() // 2
+    assert np.concatenate(ious[1::2]).max() > 0.9, "labels are cut and magnified alike"
+    again = lessons(Knowing(), squares, darker, seed=3)
+    other = lessons(Knowing(), squares, darker, seed=4)
+    assert all(np.array_equal(a, b) for a, b in zip(features, again[0], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(features, other[0], strict=True))
+    assert len(lessons(Knowing(), squares[:1])[0]) == 2, "without a change it is magnified only"
