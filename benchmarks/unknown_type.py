@@ -2,10 +2,11 @@
 
     python benchmarks/unknown_type.py ENCODER_WEIGHTS
 
-trains recipes/dsb2018.yml for six epochs without one image type (half an hour on two cores), lets
-recipes/fine_tune.yml go on with twelve images of that type, and writes unknown_type.json beside this file:
-the competition score on the type's other fields of view, before and after, each half of them with a threshold
-that the other half chose. The epoch of "after" was chosen on these fields too.
+trains recipes/dsb2018.yml for six epochs without one image type (ten minutes on two cores, and some more for
+the candidates), lets recipes/fine_tune.yml go on with twelve images of that type, and writes
+unknown_type.json beside this file: the competition score on the type's other fields of view, before and
+after, each half of them with a threshold that the other half chose. The epoch of "after" was chosen on these
+fields too. (The file that is there was written when thresholds found the nuclei, not candidates.)
 """
 
 import sys

@@ -23,11 +23,10 @@ from nuclei.pipeline import resize_image, resize_labels
 
 FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MARKER_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
-PIECE, MAGNIFICATIONS = (
-    256,
-    (1 / 3, 3),
-)  # pixels, and times: what the IoU network learns from beside whole images
 SMOOTHING = 1.0  # pixels; a ripple in the second map would cut a nucleus in two
+
+PIECE = 256  # pixels, the side of what the IoU network learns from beside whole images
+MAGNIFICATIONS = (1 / 3, 3)  # of such pieces, least and largest
 
 PLANES = ("foreground", "inner", "grey")
 FEATURES = (
