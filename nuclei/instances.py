@@ -2,7 +2,7 @@
 
 A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
 between nuclei that touch. The way back finds a marker a nucleus where the second map is high, and floods the
-foreground from the markers.
+foreground from the markers; `nuclei.candidates` goes it with many thresholds, and chooses.
 """
 
 import itertools
