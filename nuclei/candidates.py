@@ -99,12 +99,12 @@ def propose(maps, image):
     for marker_level, regions in _regions(foreground > min(FOREGROUND_LEVELS), inner):
         inside = np.flatnonzero(regions)
         for level in FOREGROUND_LEVELS:
-            inside = inside[foreground.ravel()[inside] > level]
+            inside = inside[foreground.ravel()[inside] > level]  # levels rise, so the next one lies within
             part = np.zeros_like(regions)
             part.ravel()[inside] = regions.ravel()[inside]
             labels = label(part, connectivity=1).ravel()
             numbers = labels[inside]
-            counts = np.bincount(numbers, minlength=1)
+            counts = np.bincount(numbers, minlength=1)  # minlength: there may be none
             large = counts >= metrics.SPECK
             large[0] = False
             order = np.argsort(numbers, kind="stable")

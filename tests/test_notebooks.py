@@ -100,7 +100,7 @@ def test_papermill_runs_the_notebook_with_other_parameters(stem, tmp_path):
             "loss.png",
         } <= figures
         assert "no predictions were drawn for epochs [2]" in (tmp_path / "done.ipynb").read_text()
-        assert {"model.keras", "settings.json", "history.csv", "split.json"} == {
+        assert {"model.keras", "iou.keras", "settings.json", "history.csv", "split.json"} == {
             p.name for p in (tmp_path / "model").iterdir()
         }
     if stem == "03_evaluate":
