@@ -9,6 +9,7 @@ Candidates were ranked so by Arteta et al., "Learning to Detect Cells Using Non-
 MICCAI 2012; a network that predicts IoUs is in Huang et al., "Mask Scoring R-CNN", CVPR 2019.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -207,13 +208,19 @@ def true_ious(found, labels):
     Returns
     -------
     (N,) float64, in 0..1
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `nuclei.metrics.check_labels`.
     """
     labels = metrics.check_labels(labels, "true labels", shape=found.shape).ravel()
+    numbers = int(labels.max()) + 1  # a Python integer: the type of the labels may end at 255
     areas = np.diff(found.starts)
     candidate, truth = np.repeat(np.arange(areas.size), areas), labels[found.pixels]
     inside = truth > 0
-    pairs, shared = np.unique(candidate[inside] * (labels.max() + 1) + truth[inside], return_counts=True)
-    candidate, truth = np.divmod(pairs, labels.max() + 1)
+    pairs, shared = np.unique(candidate[inside] * numbers + truth[inside], return_counts=True)
+    candidate, truth = np.divmod(pairs, numbers)
     ious = np.zeros(areas.size)
     np.maximum.at(ious, candidate, shared / (areas[candidate] + np.bincount(labels)[truth] - shared))
     return ious
@@ -243,7 +250,10 @@ def lessons(segmenter, samples, change=None, seed=0):
         rng = np.random.default_rng((seed, k))
         piece = _magnified(s.image, s.labels, rng)
         for image, labels in ((s.image, s.labels), change(*piece, rng) if change else piece):
-            found = propose(segmenter.maps(image), segmenter.prepare(image))
+            with warnings.catch_warnings():  # of sizes that the model does not know: they are meant here
+                warnings.simplefilter("ignore")
+                maps = segmenter.maps(image)
+            found = propose(maps, segmenter.prepare(image))
             features.append(found.features)
             ious.append(true_ious(found, labels))
     return features, ious
