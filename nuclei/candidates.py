@@ -10,6 +10,7 @@ MICCAI 2012; a network that predicts IoUs is in Huang et al., "Mask Scoring R-CN
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import ndimage as ndi
 from skimage.color import rgb2gray
 from skimage.measure import label
 from skimage.segmentation import watershed
+from skimage.util import img_as_float32
 from tqdm.auto import tqdm
 
 from nuclei import metrics
@@ -55,14 +57,15 @@ class Candidates(NamedTuple):
     """N candidates of nuclei, which may overlap.
 
     shape : (H, W) of the image
-    pixels : (P,) int32, positions in the flattened image, candidate after candidate
-    starts : (N + 1,) int64, where in `pixels` each begins, and where the last ends
+    pixels : (P,) int32, positions in the flattened image
+    starts, stops : (N,) int64, between which a candidate's pixels are in `pixels`
     features : (N, len(FEATURES)) float32
     """
 
     shape: tuple[int, int]
     pixels: np.ndarray
     starts: np.ndarray
+    stops: np.ndarray
     features: np.ndarray
 
 
@@ -93,51 +96,66 @@ def propose(maps, image):
         )
     # with a margin of one pixel, every pixel has four neighbours
     smooth = ndi.gaussian_filter(maps[..., 1], SMOOTHING)
-    planes = [np.pad(plane, 1) for plane in (maps[..., 0], smooth, rgb2gray(image).astype(np.float32))]
+    planes = [np.pad(plane, 1) for plane in (maps[..., 0], smooth, rgb2gray(img_as_float32(image)))]
     foreground, inner, _ = planes
+    heights = sum((foreground > level).astype(np.int8) for level in FOREGROUND_LEVELS)
     margin = np.pad(np.zeros(maps.shape[:2], bool), 1, constant_values=True)
-    pixels, areas, features = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], []
-    for marker_level, regions in _regions(foreground > min(FOREGROUND_LEVELS), inner):
-        inside = np.flatnonzero(regions)
-        for level in FOREGROUND_LEVELS:
-            inside = inside[foreground.ravel()[inside] > level]  # levels rise, so the next one lies within
-            part = np.zeros_like(regions)
-            part.ravel()[inside] = regions.ravel()[inside]
-            labels = label(part, connectivity=1).ravel()
-            numbers = labels[inside]
-            counts = np.bincount(numbers, minlength=1)  # minlength: there may be none
-            large = counts >= metrics.SPECK
-            large[0] = False
-            order = np.argsort(numbers, kind="stable")
-            rows, columns = np.divmod(inside[order[large[numbers[order]]]], margin.shape[1])
-            pixels.append(((rows - 1) * maps.shape[1] + columns - 1).astype(np.int32))
-            areas.append(counts[large])
-            local = _describe(labels, inside, planes, margin)[large[1:]]
-            features.append(np.column_stack([local, np.full((len(local), 2), (level, marker_level))]))
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(areas))])
-    return Candidates(
-        maps.shape[:2], np.concatenate(pixels), starts, np.concatenate(features, dtype=np.float32)
-    )
+    with ThreadPoolExecutor() as pool:
+        cuts = _regions(heights > 0, inner)
+        found = list(pool.map(lambda cut: _measured(*cut, heights, planes, margin), cuts))
+    pixels, starts, stops, features = zip(*found, strict=True)
+    shifts = np.cumsum([0, *map(len, pixels[:-1])])
+    starts, stops = ([a + shift for a, shift in zip(each, shifts, strict=True)] for each in (starts, stops))
+    return Candidates(maps.shape[:2], *map(np.concatenate, (pixels, starts, stops, features)))
+
+
+def _measured(marker_level, regions, heights, planes, margin):
+    """Return all but the shape of the Candidates in regions; `_parts` and `_describe` have the arguments."""
+    parts = _parts(regions, heights)
+    levels = np.array(FOREGROUND_LEVELS)[np.count_nonzero(parts.paths[1:], axis=1) - 1]
+    measured = _describe(parts, regions, heights, planes, margin)
+    features = np.column_stack([measured, levels, np.full(levels.size, marker_level)]).astype(np.float32)
+    # in the order of their paths every part is followed by the parts in it, and so are their pixels
+    rank = np.argsort(np.lexsort(parts.paths.T[::-1]))
+    place = rank[parts.smallest[parts.inside]]
+    rows, columns = np.divmod(parts.inside[np.argsort(place, kind="stable")], margin.shape[1])
+    pixels = ((rows - 1) * (margin.shape[1] - 2) + columns - 1).astype(np.int32)
+    ends = np.cumsum(np.bincount(place, minlength=rank.size))
+    starts = ends[rank[1:] - 1]
+    large = parts.areas >= metrics.SPECK
+    return pixels, starts[large], (starts + parts.areas)[large], features[large]
 
 
 def _regions(mask, inner):
     """Yield a marker level and (H, W) integers: regions of the mask, 0 = none, that no level had before.
 
     First come the connected components whole, at level 0; then, for each marker level, those that hold
-    several markers, cut up by a watershed. Regions that the level before has given already are left out.
+    several markers, cut up by a watershed. Where each marker of the level before holds one marker now, a
+    component would be cut as it was, and is left out; so are other regions that the level before has given.
     """
     components, count = ndi.label(mask)
     yield 0.0, components
-    before = components
+    regions = markers = components
+    owner = np.arange(count + 1)  # the component of each marker
     for level in MARKER_LEVELS:
-        markers, marker_count = ndi.label(mask & (inner > level))
-        owner = np.zeros(marker_count + 1, np.int64)
-        owner[markers] = components
+        regions_before, markers_before, owner_before = regions, markers, owner
+        seeds = mask & (inner > level)
+        markers, marker_count = ndi.label(seeds)
+        owner, parent = np.zeros((2, marker_count + 1), np.int64)
+        owner[markers], parent[markers] = components, markers_before
+        children = np.bincount(parent[1:], minlength=owner_before.size)
+        changed = np.zeros(count + 1, bool)
+        changed[owner_before[1:][children[1:] != 1]] = True
         several = np.bincount(owner[1:], minlength=count + 1) > 1
-        crowded = several[components]
-        regions = watershed(-inner, np.where(crowded, markers, 0), mask=crowded)
-        yield level, _unlike(regions, before)
-        before = regions
+        crowded = (changed & several)[components]
+        core = ndi.binary_erosion(seeds) & crowded  # nothing is left to flood there
+        regions = watershed(-inner, np.where(core, 0, markers), mask=crowded & ~core)
+        regions[core] = markers[core]
+        regions[crowded] += regions_before.max()  # no number twice
+        new = _unlike(regions, regions_before)
+        if new.any():
+            yield level, new
+        regions = np.where(changed[components], regions, regions_before)
 
 
 def _unlike(regions, before):
@@ -152,42 +170,89 @@ def _unlike(regions, before):
     return np.where(equal[regions], 0, regions) if areas.size else regions
 
 
-def _describe(labels, inside, planes, margin):
-    """Return all FEATURES but the levels of the regions 1..N: (N, F) float64.
+class _Parts(NamedTuple):
+    """The connected parts 1..N of an image's regions at every level of the foreground.
 
-    `labels` are flat, and `inside` says where they are above 0; `planes` and `margin` are (h, w) arrays, the
-    latter True in the margin.
+    inside : (P,) positions in the flattened image where there are regions
+    smallest : (h * w,) the smallest part that holds a pixel, 0 for none
+    paths : (N + 1, levels) of each part, those that hold it and itself, level by level, then 0; row 0 is 0
+    areas : (N,) in pixels
     """
-    numbers = labels[inside]
-    size = numbers.max(initial=0) + 1
-    areas = np.bincount(numbers, minlength=size)[1:]
 
-    def total(values, where=slice(None)):
-        return np.bincount(numbers[where], values, minlength=size)[1:]
+    inside: np.ndarray
+    smallest: np.ndarray
+    paths: np.ndarray
+    areas: np.ndarray
 
-    # an edge is where two neighbouring pixels, above or beside each other, differ
-    width = margin.shape[1]
-    edges, borders = [], np.zeros(size - 1)
+
+def _parts(regions, heights):
+    """Return the _Parts of regions, (h, w) integers with 0 for none.
+
+    `heights`, (h, w) integers, is how many of the levels a pixel is above: at least one in regions.
+    """
+    smallest, paths = np.zeros(regions.size, np.int32), np.zeros((1, len(FOREGROUND_LEVELS)), np.int32)
+    inside = upper = np.flatnonzero(regions)
+    areas = []
+    for k in range(len(FOREGROUND_LEVELS)):
+        upper = upper[heights.ravel()[upper] > k]
+        part = np.zeros_like(regions)
+        part.ravel()[upper] = regions.ravel()[upper]
+        numbers = label(part, connectivity=1).ravel()[upper]
+        areas.append(np.bincount(numbers, minlength=1)[1:])  # minlength: there may be none
+        holders = np.zeros(areas[k].size, np.int64)
+        holders[numbers - 1] = smallest[upper]
+        smallest[upper] = numbers + len(paths) - 1
+        own = paths[holders]
+        own[:, k] = np.arange(len(paths), len(paths) + len(own))
+        paths = np.concatenate([paths, own])
+    return _Parts(inside, smallest, paths, np.concatenate(areas))
+
+
+def _describe(parts, regions, heights, planes, margin):
+    """Return all FEATURES but the levels of parts 1..N: (N, F) float64.
+
+    `planes` and `margin` are (h, w) arrays, the latter True in the margin; `_parts` has taken the others.
+    Every pixel is looked at once: what is summed up for the smallest part that holds it counts for all that
+    hold that part.
+    """
+    inside, smallest, paths, areas = parts
+    heights, regions, margin, width = heights.ravel(), regions.ravel(), margin.ravel(), margin.shape[1]
+
+    def rings(where, values=None):
+        return np.bincount(smallest[where], values, minlength=len(paths))
+
+    def total(rings):
+        return np.bincount(paths.ravel(), np.repeat(rings, paths.shape[1]), minlength=len(paths))[1:]
+
+    # p is at the edge of the parts that hold it, but not its neighbour q: from the smallest part that holds p
+    # on, up to the smallest that holds both, if there is one
+    p, q, borders = [], [], np.zeros(len(paths))
     for step in (-width, -1, 1, width):
-        beyond = margin.ravel()[inside + step]
-        borders += np.bincount(numbers[beyond], minlength=size)[1:]
-        edges.append((step, np.flatnonzero((labels[inside + step] != numbers) & ~beyond)))
-    lengths = sum(np.bincount(numbers[edge], minlength=size)[1:] for _, edge in edges)
+        beyond = margin[inside + step]
+        borders += rings(inside[beyond])
+        lower = np.where(regions[inside + step] == regions[inside], heights[inside + step], 0)
+        edge = inside[(lower < heights[inside]) & ~beyond]
+        p.append(edge)
+        q.append(edge + step)
+    p, q = np.concatenate(p), np.concatenate(q)
+    both = regions[p] == regions[q]
+
+    def at_edge(values=None):
+        inner_values = None if values is None else values[both]
+        return total(rings(p, values) - rings(q[both], inner_values))
+
+    lengths, borders = at_edge(), total(borders)
     features = []
     for plane in planes:
-        plane = plane.ravel()
-        values = plane[inside].astype(np.float64)
-        mean = total(values) / areas
-        std = np.sqrt(np.maximum(total(values**2) / areas - mean**2, 0))
-        at_edge = sum(total(values[edge], edge) for _, edge in edges)
-        outside = sum(total(plane[inside[edge] + step], edge) for step, edge in edges)
-        features += [mean, std, at_edge / np.maximum(lengths, 1), outside / np.maximum(lengths, 1)]
+        plane = plane.ravel().astype(np.float64)
+        values = plane[inside]
+        mean = total(rings(inside, values)) / areas
+        std = np.sqrt(np.maximum(total(rings(inside, values**2)) / areas - mean**2, 0))
+        features += [mean, std, *(at_edge(plane[where]) / np.maximum(lengths, 1) for where in (p, q))]
     # moments of pixels as squares: a square of side 1 has the variance 1/12
     y, x = (each.astype(np.float64) for each in np.divmod(inside, width))
-    y_mean, x_mean = total(y) / areas, total(x) / areas
-    yy = total(y**2) / areas - y_mean**2 + 1 / 12
-    xx = total(x**2) / areas - x_mean**2 + 1 / 12
-    yx = total(y * x) / areas - y_mean * x_mean
+    y_mean, x_mean, yy, xx, yx = (total(rings(inside, each)) / areas for each in (y, x, y**2, x**2, y * x))
+    yy, xx, yx = yy - y_mean**2 + 1 / 12, xx - x_mean**2 + 1 / 12, yx - y_mean * x_mean
     root = np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
     major, minor = (yy + xx) / 2 + root, np.maximum((yy + xx) / 2 - root, 1 / 12)
     ellipse = 4 * np.pi * np.sqrt(major * minor)
@@ -216,8 +281,10 @@ def true_ious(found, labels):
     """
     labels = metrics.check_labels(labels, "true labels", shape=found.shape).ravel()
     numbers = int(labels.max()) + 1  # a Python integer: the type of the labels may end at 255
-    areas = np.diff(found.starts)
-    candidate, truth = np.repeat(np.arange(areas.size), areas), labels[found.pixels]
+    areas = found.stops - found.starts
+    candidate = np.repeat(np.arange(areas.size), areas)
+    steps = np.arange(candidate.size) - (np.cumsum(areas) - areas)[candidate]
+    truth = labels[found.pixels[found.starts[candidate] + steps]]
     inside = truth > 0
     pairs, shared = np.unique(candidate[inside] * numbers + truth[inside], return_counts=True)
     candidate, truth = np.divmod(pairs, numbers)
@@ -286,17 +353,18 @@ def choose(found, ious, min_iou):
     ious : (M,) floats
         Of the nuclei.
     """
-    free, taken = np.ones(found.shape[0] * found.shape[1], bool), []
+    free, taken, first = np.ones(found.shape[0] * found.shape[1], bool), [], []
     order = np.argsort(-ious, kind="stable")
     for k in order[: np.count_nonzero(ious > min_iou)]:
-        own = found.pixels[found.starts[k] : found.starts[k + 1]]
+        own = found.pixels[found.starts[k] : found.stops[k]]
         if free[own].all():
             free[own] = False
             taken.append(k)
-    taken = np.array(sorted(taken, key=lambda k: found.pixels[found.starts[k]]), dtype=np.int64)
+            first.append(own.min())
+    taken = np.array(taken, dtype=np.int64)[np.argsort(first)]
     labels = np.zeros(free.size, np.int32)
     for number, k in enumerate(taken, start=1):
-        labels[found.pixels[found.starts[k] : found.starts[k + 1]]] = number
+        labels[found.pixels[found.starts[k] : found.stops[k]]] = number
     return labels.reshape(found.shape), ious[taken]
 
 

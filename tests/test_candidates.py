@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
+from skimage.segmentation import watershed
 from test_instances import TOUCHING
 
 from nuclei.candidates import (
     FEATURES,
     FOREGROUND_LEVELS,
+    MARKER_LEVELS,
     Candidates,
     choose,
     lessons,
@@ -30,8 +32,8 @@ def black(maps):
 
 
 def members(found):
-    """The positions of each candidate's pixels."""
-    return [found.pixels[a:b] for a, b in zip(found.starts[:-1], found.starts[1:], strict=True)]
+    """The positions of each candidate's pixels, in order."""
+    return [np.sort(found.pixels[a:b]) for a, b in zip(found.starts, found.stops, strict=True)]
 
 
 def column(found, name):
@@ -39,8 +41,9 @@ def column(found, name):
 
 
 def candidates_of(*positions, shape=(4, 4)):
-    starts = np.cumsum([0, *map(len, positions)])
-    return Candidates(shape, np.concatenate(positions), starts, np.zeros((len(positions), len(FEATURES))))
+    ends = np.cumsum([0, *map(len, positions)])
+    features = np.zeros((len(positions), len(FEATURES)))
+    return Candidates(shape, np.concatenate(positions), ends[:-1], ends[1:], features)
 
 
 def test_both_a_nucleus_and_what_it_touches_are_proposed():
@@ -59,7 +62,7 @@ def test_both_a_nucleus_and_what_it_touches_are_proposed():
 def test_every_level_of_the_foreground_proposes():
     cone = np.maximum(0, 1 - np.hypot(*np.indices((41, 41)) - 20) / 19.7)
     found = propose(np.stack([cone, 0 * cone], axis=-1), black(cone))
-    assert sorted(np.diff(found.starts)) == sorted((cone > level).sum() for level in FOREGROUND_LEVELS)
+    assert sorted(found.stops - found.starts) == sorted((cone > level).sum() for level in FOREGROUND_LEVELS)
     assert set(column(found, "foreground_level")) == set(np.float32(FOREGROUND_LEVELS))
     assert set(column(found, "marker_level")) == {0}, "there is nothing to part"
 
@@ -93,6 +96,73 @@ def test_features_of_a_rectangle_by_hand():
     smoothed = ndi.gaussian_filter(maps[..., 1], 1)[5:9, 5:11]
     assert row["inner_mean"] == pytest.approx(smoothed.mean(), abs=1e-6)
     assert row["inner_std"] == pytest.approx(smoothed.std(), abs=1e-6)
+
+
+def noise(seed, size=64):
+    maps = ndi.gaussian_filter(np.random.default_rng(seed).random((size, size, 2)), (2, 2, 0))
+    return ((maps - maps.min()) / np.ptp(maps)).astype(np.float32)
+
+
+def test_features_pixel_by_pixel():
+    maps = noise(0, 48)
+    image = np.random.default_rng(1).integers(0, 256, (48, 48, 1), np.uint8).repeat(3, axis=-1)
+    found = propose(maps, image)
+    assert len(set(column(found, "marker_level"))) > 2
+    smooth = ndi.gaussian_filter(maps[..., 1], 1)
+    planes = {"foreground": maps[..., 0], "inner": smooth, "grey": image[..., 0] / 255}
+    for own, features in zip(members(found), found.features, strict=True):
+        row = dict(zip(FEATURES, features, strict=True))
+        mask = np.zeros((50, 50), bool)
+        mask[1:-1, 1:-1] = np.isin(np.arange(48 * 48), own).reshape(48, 48)
+        pixels = [tuple(p) for p in np.argwhere(mask)]
+        steps = [(p, (p[0] + v, p[1] + h)) for p in pixels for v, h in ((-1, 0), (0, -1), (0, 1), (1, 0))]
+        out = [(p, q) for p, q in steps if not mask[q]]
+        edge = [(p, q) for p, q in out if 0 < min(q) and max(q) < 49]
+        for name, plane in planes.items():
+            padded = np.pad(plane, 1)
+            assert row[f"{name}_mean"] == pytest.approx(padded[mask].mean(), abs=1e-5)
+            assert row[f"{name}_std"] == pytest.approx(padded[mask].std(), abs=1e-5)
+            assert row[f"{name}_edge"] == pytest.approx(np.mean([padded[p] for p, _ in edge]), abs=1e-5)
+            assert row[f"{name}_outside"] == pytest.approx(np.mean([padded[q] for _, q in edge]), abs=1e-5)
+        assert row["log_area"] == pytest.approx(np.log(own.size))
+        assert row["log_roundness"] == pytest.approx(np.log(len(out) ** 2 / own.size), abs=1e-5)
+        assert row["border"] == pytest.approx(1 - len(edge) / len(out))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_marker_level_cuts_as_a_watershed_does(seed):
+    maps = noise(seed, 160) * np.float32([0.4, 1])  # many parts, some of them with many peaks
+    inner, mask = ndi.gaussian_filter(maps[..., 1], 1), maps[..., 0] > FOREGROUND_LEVELS[0]
+    components, count = ndi.label(mask)
+    found = propose(maps, black(maps))
+    lowest = column(found, "foreground_level") == np.float32(FOREGROUND_LEVELS[0])
+    before, total = set(), 0
+    for level in (0, *MARKER_LEVELS):
+        markers, count = ndi.label(mask & (inner > level)) if level else (components, count)
+        regions = watershed(-inner, markers, mask=mask)
+        owners = [components[markers == k][0] for k in range(1, count + 1)]
+        several = [k for k, owner in enumerate(owners, start=1) if not level or owners.count(owner) > 1]
+        cut = {tuple(np.flatnonzero(regions == k)) for k in several}
+        at_level = np.flatnonzero(lowest & (column(found, "marker_level") == np.float32(level)))
+        proposed = [tuple(members(found)[k]) for k in at_level]
+        assert sorted(proposed) == sorted(own for own in cut - before if len(own) >= 10)
+        before, total = cut, total + len(proposed)
+    assert total > 50
+
+
+def test_what_stays_as_it_was_is_not_proposed_again():
+    maps = np.zeros((16, 44, 2), np.float32)
+    y, x = np.indices((16, 44))
+    for centre, peak in ((8, 1), (22, 1), (36, 0.78)):  # the third has no marker from 0.8 on
+        disc = np.maximum(0, 1 - np.hypot(y - 8, x - centre) / 9)
+        maps[..., 0] = np.maximum(maps[..., 0], disc > 0)
+        maps[..., 1] = np.maximum(maps[..., 1], peak * np.minimum(1, 2 * disc))
+    found = propose(maps, black(maps))
+    lowest = column(found, "foreground_level") == np.float32(0.2)
+    levels = column(found, "marker_level")[lowest].tolist()
+    assert levels == pytest.approx([0, 0.6, 0.6, 0.6, 0.8]), "last, the second with what was the third"
+    areas = (found.stops - found.starts)[lowest]
+    assert areas[4] == areas[2] + areas[3]
 
 
 def test_the_share_of_an_edge_on_the_border():
@@ -157,9 +227,7 @@ def test_labels_may_be_of_the_smallest_type():
 
 
 def test_candidates_are_connected_and_no_specks():
-    maps = np.random.default_rng(0).random((64, 64, 2)).astype(np.float32)
-    maps = ndi.gaussian_filter(maps, (2, 2, 0))
-    maps = (maps - maps.min()) / np.ptp(maps)
+    maps = noise(0)
     found = propose(maps, black(maps))
     assert len(found.features) > 50 and np.isfinite(found.features).all()
     for own in members(found):
