@@ -36,8 +36,6 @@ ifeq ($(TRAIN),1)
 		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS)
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018.ipynb \
 		-f notebooks/recipes/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS)
-	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018_longer.ipynb \
-		-f notebooks/recipes/dsb2018_longer.yml
 endif
 	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_baseline.ipynb -p data dsb2018 \
 		-p model_folder saved_model/baseline -y "compare_folder: null" \

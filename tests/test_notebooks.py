@@ -157,9 +157,11 @@ def test_a_parameter_of_another_type_stops_the_run(tmp_path):
     "recipe", sorted((ROOT / "notebooks" / "recipes").glob("*.yml")), ids=lambda p: p.name
 )
 def test_recipes_fit_their_notebook(recipe):
-    known = names("02_train")
-    for name, value in yaml.safe_load(recipe.read_text()).items():
-        assert name in known, f"{recipe.name}: {name}"
+    known, values = names("02_train"), yaml.safe_load(recipe.read_text())
+    assert list(values) == list(known), (
+        "all of them, so that a recipe stays what it was when a default changes"
+    )
+    for name, value in values.items():
         found, expected = type(value).__name__, known[name]["inferred_type_name"]
         fits = found in (expected, "NoneType") or (found, expected) == ("int", "float")
         assert fits, f"{recipe.name}: {name} is {found}, not {expected}"

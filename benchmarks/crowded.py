@@ -1,0 +1,70 @@
+"""How long does it take to tell 10,000 crowded nuclei apart, once the network has seen them?
+
+    python benchmarks/crowded.py [MODEL_FOLDER]
+
+draws the maps of 10,000 touching nuclei in 2048 x 2048 pixels, finds the nuclei in them by thresholds and
+among candidates, and writes crowded.json beside this file: the best of three times of every step, and how
+many times as long as thresholds candidates take. A minute on two cores.
+"""
+
+import os
+import platform
+import sys
+import timeit
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage as ndi
+from skimage.segmentation import expand_labels
+
+import nuclei
+from nuclei import candidates, instances
+
+SIDE, ROWS, RADIUS, SEED = 2048, 100, 8, 0  # pixels; so many rows of as many nuclei
+NOISE = 0.02  # standard deviation, in maps of 0-1
+
+
+def crowd() -> np.ndarray:
+    """Return (SIDE, SIDE) int32 labels: nuclei that grew until they touched, or had the full radius."""
+    rng = np.random.default_rng(SEED)
+    seeds = np.zeros((SIDE, SIDE), np.int32)
+    grid = np.linspace(RADIUS, SIDE - RADIUS - 1, ROWS)
+    y, x = (np.stack(np.meshgrid(grid, grid)) + rng.integers(-4, 5, (2, ROWS, ROWS))).astype(int)
+    seeds[y, x] = np.arange(1, ROWS**2 + 1).reshape(ROWS, ROWS)
+    return expand_labels(seeds, RADIUS)
+
+
+def main(model_folder: str = "saved_model/dsb2018") -> None:
+    labels = crowd()
+    maps = ndi.gaussian_filter(instances.interior_target(labels), (1, 1, 0))
+    maps += np.random.default_rng(SEED).normal(0, NOISE, maps.shape)
+    maps = maps.clip(0, 1)
+    seen = np.repeat((255 * maps[..., :1]).astype(np.uint8), 3, axis=-1)
+    segmenter = nuclei.Segmenter.load(model_folder)
+    found, ious = segmenter.candidates(maps, seen)
+    steps = {
+        "thresholds": lambda: instances.labels_from_maps(maps, 0.5, 0.7, smoothing=candidates.SMOOTHING),
+        "candidates proposed": lambda: candidates.propose(maps, seen),
+        "candidates proposed and rated": lambda: segmenter.candidates(maps, seen),
+        "nuclei chosen": lambda: candidates.choose(found, ious, 0.5),
+        "all": lambda: segmenter.labels_from_maps(maps, seen),
+    }
+    seconds = {name: min(timeit.repeat(step, number=1, repeat=3)) for name, step in steps.items()}
+    report = {
+        "side": SIDE,
+        "nuclei": int(labels.max()),
+        "candidates": len(ious),
+        "nuclei_found": int(steps["all"]().max()),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "all_by_thresholds": round(seconds["all"] / seconds["thresholds"], 1),
+        "processors": os.cpu_count(),
+        "machine": platform.machine(),
+        "versions": nuclei.versions(),
+    }
+    out = Path(__file__).with_suffix(".json")
+    nuclei.write_json(out, report)
+    print(out.read_text(), end="")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
