@@ -33,9 +33,11 @@ reproduce: $(BIN)/.installed  ## evaluate the shipped models again; TRAIN=1 firs
 	$(PAPERMILL) notebooks/01_explore.ipynb runs/reproduce/01_explore.ipynb -p data dsb2018 -p plot_folder plot
 ifeq ($(TRAIN),1)
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_baseline.ipynb \
-		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS)
+		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS) \
+		-p model_folder saved_model/baseline -p plot_folder plot/baseline
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018.ipynb \
-		-f notebooks/recipes/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS)
+		-f notebooks/recipes/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS) \
+		-p model_folder saved_model/dsb2018 -p plot_folder plot
 endif
 	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_baseline.ipynb -p data dsb2018 \
 		-p model_folder saved_model/baseline -y "compare_folder: null" \

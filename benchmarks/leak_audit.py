@@ -15,6 +15,15 @@ import numpy as np
 import nuclei
 from nuclei import splits
 
+MAY_DIFFER = {"split_by", "figure_epochs", "out", "model_folder", "plot_folder"}
+
+
+def check_recipes(random: dict, grouped: dict) -> None:
+    """Raise ValueError unless two models were trained with the same parameters, but for the split."""
+    names = (random.keys() | grouped.keys()) - MAY_DIFFER
+    if different := sorted(name for name in names if random.get(name) != grouped.get(name)):
+        raise ValueError(f"the models differ in more than their split: {', '.join(different)}")
+
 
 def audit(folder: str, samples: list, fields: dict[str, int]) -> dict:
     """Return what a model's folder says of its split and its scores."""
@@ -44,4 +53,5 @@ if __name__ == "__main__":
         name: audit(folder, samples, fields)
         for name, folder in zip(("random", "grouped"), sys.argv[1:], strict=True)
     }
+    check_recipes(*(nuclei.Segmenter.load(folder).settings["parameters"] for folder in sys.argv[1:]))
     print(nuclei.write_json(Path(__file__).with_suffix(".json"), found).read_text())

@@ -9,6 +9,7 @@ Candidates were ranked so by Arteta et al., "Learning to Detect Cells Using Non-
 MICCAI 2012; a network that predicts IoUs is in Huang et al., "Mask Scoring R-CNN", CVPR 2019.
 """
 
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -44,12 +45,13 @@ FEATURES = (
 )
 """What the IoU network is told of a candidate.
 
-Of the two maps and of the grey values, 0-1: mean and standard deviation inside, and the means along the edge
-and one step outside of it. The logarithms of the area in pixels, of the squared length of the edge divided by
-the area, and of the area divided by that of the ellipse with the same moments; that ellipse's minor axis
-divided by its major one; the share of the edge that lies on the image's border. The levels that proposed the
-candidate; 0 for the markers' where a connected component is whole. Nothing that lies further away counts, so
-that an image and its tiles agree.
+Of the foreground, of the second map smoothed (``inner``) and of the grey values, 0-1: mean and standard
+deviation inside, and the means along the edge and one step outside of it, without what lies on the image's
+border; 0 where all of it does. The logarithms of the area in pixels, of the squared length of the edge
+divided by the area, and of the area divided by that of the ellipse with the same moments; that ellipse's
+minor axis divided by its major one; the share of the edge that lies on the image's border. The levels that
+proposed the candidate; 0 for the markers' where a connected component is whole. Nothing is measured further
+away, so that an image and its tiles agree.
 """
 
 
@@ -82,7 +84,7 @@ def propose(maps, image):
     Returns
     -------
     Candidates
-        None smaller than 10 pixels.
+        None smaller than 10 pixels. The same outline may come from several levels.
 
     Raises
     ------
@@ -90,17 +92,17 @@ def propose(maps, image):
         If `maps` has another shape, or `image` another size.
     """
     maps = np.asarray(maps, dtype=np.float32)
-    if maps.ndim != 3 or maps.shape[-1] != 2 or image.shape[:2] != maps.shape[:2]:
+    if maps.ndim != 3 or maps.shape[-1] != 2 or image.shape != (*maps.shape[:2], 3):
         raise ValueError(
             f"maps have shape {maps.shape} and the image {image.shape}, expected (H, W, 2) and (H, W, 3)"
         )
-    # with a margin of one pixel, every pixel has four neighbours
+    # (h, w) = (H + 2, W + 2) from here on: with a margin of one pixel, every pixel has four neighbours
     smooth = ndi.gaussian_filter(maps[..., 1], SMOOTHING)
     planes = [np.pad(plane, 1) for plane in (maps[..., 0], smooth, rgb2gray(img_as_float32(image)))]
     foreground, inner, _ = planes
     heights = sum((foreground > level).astype(np.int8) for level in FOREGROUND_LEVELS)
     margin = np.pad(np.zeros(maps.shape[:2], bool), 1, constant_values=True)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = _regions(heights > 0, inner)
         found = list(pool.map(lambda cut: _measured(*cut, heights, planes, margin), cuts))
     pixels, starts, stops, features = zip(*found, strict=True)
@@ -127,7 +129,7 @@ def _measured(marker_level, regions, heights, planes, margin):
 
 
 def _regions(mask, inner):
-    """Yield a marker level and (H, W) integers: regions of the mask, 0 = none, that no level had before.
+    """Yield a marker level and (h, w) integers: regions of the mask, 0 = none, that are new with this level.
 
     First come the connected components whole, at level 0; then, for each marker level, those that hold
     several markers, cut up by a watershed. Where each marker of the level before holds one marker now, a
@@ -148,7 +150,7 @@ def _regions(mask, inner):
         changed[owner_before[1:][children[1:] != 1]] = True
         several = np.bincount(owner[1:], minlength=count + 1) > 1
         crowded = (changed & several)[components]
-        core = ndi.binary_erosion(seeds) & crowded  # nothing is left to flood there
+        core = ndi.binary_erosion(seeds) & crowded  # all around is of the same marker: nothing to flood
         regions = watershed(-inner, np.where(core, 0, markers), mask=crowded & ~core)
         regions[core] = markers[core]
         regions[crowded] += regions_before.max()  # no number twice
@@ -159,7 +161,7 @@ def _regions(mask, inner):
 
 
 def _unlike(regions, before):
-    """Set to 0 the regions that are equal to one of `before`; both (H, W) integers, 0 = none."""
+    """Set to 0 the regions that are equal to one of `before`; both (h, w) integers, 0 = none."""
     inside = regions > 0
     own, earlier = regions[inside], before[inside]
     areas, areas_before = np.bincount(own), np.bincount(before.ravel())
@@ -212,24 +214,22 @@ def _describe(parts, regions, heights, planes, margin):
     """Return all FEATURES but the levels of parts 1..N: (N, F) float64.
 
     `planes` and `margin` are (h, w) arrays, the latter True in the margin; `_parts` has taken the others.
-    Every pixel is looked at once: what is summed up for the smallest part that holds it counts for all that
-    hold that part.
+    Every pixel is looked at once, not once a level: a sum over the ring of a part, its pixels that are in no
+    smaller part, counts for the part and for all that hold it.
     """
     inside, smallest, paths, areas = parts
     heights, regions, margin, width = heights.ravel(), regions.ravel(), margin.ravel(), margin.shape[1]
 
-    def rings(where, values=None):
-        return np.bincount(smallest[where], values, minlength=len(paths))
-
-    def total(rings):
+    def sums(where, values=None):
+        rings = np.bincount(smallest[where], values, minlength=len(paths))
         return np.bincount(paths.ravel(), np.repeat(rings, paths.shape[1]), minlength=len(paths))[1:]
 
-    # p is at the edge of the parts that hold it, but not its neighbour q: from the smallest part that holds p
-    # on, up to the smallest that holds both, if there is one
-    p, q, borders = [], [], np.zeros(len(paths))
+    # p is at the edge of all parts that hold it but not its neighbour q. So it counts for the ring of p; and
+    # in one region, where q's smallest part holds p too, it is taken off again for the ring of q
+    p, q, borders = [], [], np.zeros(len(areas))
     for step in (-width, -1, 1, width):
         beyond = margin[inside + step]
-        borders += rings(inside[beyond])
+        borders += sums(inside[beyond])
         lower = np.where(regions[inside + step] == regions[inside], heights[inside + step], 0)
         edge = inside[(lower < heights[inside]) & ~beyond]
         p.append(edge)
@@ -237,21 +237,20 @@ def _describe(parts, regions, heights, planes, margin):
     p, q = np.concatenate(p), np.concatenate(q)
     both = regions[p] == regions[q]
 
-    def at_edge(values=None):
-        inner_values = None if values is None else values[both]
-        return total(rings(p, values) - rings(q[both], inner_values))
+    def edge_sums(values):
+        return sums(p, values) - sums(q[both], values[both])
 
-    lengths, borders = at_edge(), total(borders)
+    lengths = edge_sums(np.ones(p.size))
     features = []
     for plane in planes:
         plane = plane.ravel().astype(np.float64)
         values = plane[inside]
-        mean = total(rings(inside, values)) / areas
-        std = np.sqrt(np.maximum(total(rings(inside, values**2)) / areas - mean**2, 0))
-        features += [mean, std, *(at_edge(plane[where]) / np.maximum(lengths, 1) for where in (p, q))]
+        mean = sums(inside, values) / areas
+        std = np.sqrt(np.maximum(sums(inside, values**2) / areas - mean**2, 0))
+        features += [mean, std, *(edge_sums(plane[where]) / np.maximum(lengths, 1) for where in (p, q))]
     # moments of pixels as squares: a square of side 1 has the variance 1/12
     y, x = (each.astype(np.float64) for each in np.divmod(inside, width))
-    y_mean, x_mean, yy, xx, yx = (total(rings(inside, each)) / areas for each in (y, x, y**2, x**2, y * x))
+    y_mean, x_mean, yy, xx, yx = (sums(inside, each) / areas for each in (y, x, y**2, x**2, y * x))
     yy, xx, yx = yy - y_mean**2 + 1 / 12, xx - x_mean**2 + 1 / 12, yx - y_mean * x_mean
     root = np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
     major, minor = (yy + xx) / 2 + root, np.maximum((yy + xx) / 2 - root, 1 / 12)
@@ -279,8 +278,8 @@ def true_ious(found, labels):
     TypeError, ValueError
         See `nuclei.metrics.check_labels`.
     """
-    labels = metrics.check_labels(labels, "true labels", shape=found.shape).ravel()
-    numbers = int(labels.max()) + 1  # a Python integer: the type of the labels may end at 255
+    labels = metrics.check_labels(labels, "true labels", shape=found.shape).ravel().astype(np.int64)
+    numbers = labels.max() + 1
     areas = found.stops - found.starts
     candidate = np.repeat(np.arange(areas.size), areas)
     steps = np.arange(candidate.size) - (np.cumsum(areas) - areas)[candidate]

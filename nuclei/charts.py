@@ -233,6 +233,25 @@ def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
+def precision_by_type(curves: dict[str, pd.Series]) -> Figure:
+    """Show the average precision of one model at every IoU threshold for several image types.
+
+    `curves` are by type, AP, 0-1, with the IoU thresholds as its index.
+    """
+    figure = Figure(figsize=(WIDTH, 4), layout="constrained")
+    axis = figure.subplots()
+    for (kind, curve), marker in zip(curves.items(), itertools.cycle("os^Dv"), strict=False):
+        line = "-" if "fluorescent" in kind else "--"
+        label = f"{kind}: mean {curve.mean():.3f}"
+        axis.plot(curve.index, curve, line, color=PREDICTION, marker=marker, markersize=5, label=label)
+    axis.set(ylim=(0, 1), ylabel="average precision, TP / (TP + FP + FN)")
+    axis.set_xlabel("IoU above which a predicted nucleus counts as found")
+    axis.grid(axis="y")
+    axis.legend(loc="lower left")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
 def scores_by_type(table: pd.DataFrame) -> Figure:
     """Show a score for each image type, with its interval.
 

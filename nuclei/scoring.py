@@ -1,6 +1,7 @@
 """Score a model on a folder of images whose nuclei are known, and keep what it found."""
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -63,6 +64,11 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     FileNotFoundError, ValueError
         Anything is missing, broken or does not fit together. All input is read before the first image is
         segmented, and nothing is written before.
+
+    Warns
+    -----
+    UserWarning
+        The model has learned from images with the same ids.
     """
     images, truth = Path(images), Path(truth)
     for name, path in (("IMAGES", images), ("--truth", truth)):
@@ -74,6 +80,8 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
 
     segmenter = Segmenter.load(folder)
+    if taught := sorted({s.id for s in samples}.intersection(segmenter.split.get("train", ()))):
+        warnings.warn(f"{model} has learned from {some(taught)}: the score is too good", stacklevel=2)
     numbers = fields(samples)
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores.json").unlink(missing_ok=True)  # or a stopped run leaves old scores beside new labels
@@ -136,9 +144,17 @@ def measures_with_interval(results: list[Result]) -> dict:
 
 
 def measures_by_type(results: list[Result]) -> dict[str, dict]:
-    """Return `measures_with_interval` of each image type that there is, in the order of `IMAGE_TYPES`."""
+    """Return `measures_with_interval` of each image type that there is, in the order of `IMAGE_TYPES`.
+
+    After them come all that are fluorescent, and all that are tissue, where there are several types of these.
+    """
     groups = {kind: [r for r in results if r.type == kind] for kind in IMAGE_TYPES}
-    return {kind: measures_with_interval(group) for kind, group in groups.items() if group}
+    groups = {kind: group for kind, group in groups.items() if group}
+    for word in ("fluorescent", "tissue"):
+        kinds = [kind for kind in groups if kind.endswith(word)]
+        if len(kinds) > 1:
+            groups[f"all {word}"] = [r for kind in kinds for r in groups[kind]]
+    return {kind: measures_with_interval(group) for kind, group in groups.items()}
 
 
 def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:

@@ -89,6 +89,11 @@ class Segmenter:
                     f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
                     "Train it again with 02_train, which chooses the thresholds on validation data."
                 )
+        if iou_network and "min_iou" not in settings["thresholds"]:
+            raise ValueError(
+                f"{folder}/settings.json: no 'min_iou' among the thresholds, above which {IOU_FILE} takes a "
+                "nucleus. Restore the file, or train the model again with 02_train."
+            )
         if "min_iou" in settings["thresholds"] and iou_network is None:
             raise FileNotFoundError(
                 f"{folder}: not a whole model folder, {IOU_FILE} missing, which chooses the nuclei. "

@@ -199,8 +199,7 @@ def split(
             f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split with "
             f"validation_fraction {validation_fraction}: one side would be empty. Use more samples."
         )
-    if by == "field":
-        _warn_of_missing_types(types[~judges], types[judges])
+    _warn_of_missing_types(train, validation)
     return train, validation
 
 
@@ -222,8 +221,9 @@ def balanced_weights(samples: list[Sample]) -> np.ndarray:
     return 1 / np.sqrt(counts[np.searchsorted(names, types)])
 
 
-def _warn_of_missing_types(train: np.ndarray, validation: np.ndarray) -> None:
-    if missing := sorted(set(train) - set(validation)):
+def _warn_of_missing_types(train: list[Sample], validation: list[Sample]) -> None:
+    kinds, judged = ({image_type(s.image) for s in side} for side in (train, validation))
+    if missing := sorted(kinds - judged):
         warnings.warn(
             f"no image of type {', '.join(missing)} is in validation: nothing is known about the model there",
             stacklevel=3,
@@ -231,7 +231,7 @@ def _warn_of_missing_types(train: np.ndarray, validation: np.ndarray) -> None:
 
 
 def check_split(train: list[Sample], validation: list[Sample]) -> None:
-    """Warn where a split that was made by hand has tiles of one field of view on both sides."""
+    """Warn of a split made by hand with one field of view on both sides, or a type in training alone."""
     samples = [*train, *validation]
     group = fields(samples)
     leaking = np.intersect1d(group[: len(train)], group[len(train) :])
@@ -242,6 +242,7 @@ def check_split(train: list[Sample], validation: list[Sample]) -> None:
             f"{', '.join(ids)}: validation scores will be too good",
             stacklevel=2,
         )
+    _warn_of_missing_types(train, validation)
 
 
 def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:
@@ -253,7 +254,7 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     """Read a split that a model's folder has, or one made by hand: (train, validation).
 
     Raises ValueError where the file holds no split, or an id that is not among `samples` or stands on both
-    sides; warns where fields leak.
+    sides; warns as `check_split` does.
     """
     ids = json.loads(Path(path).read_text())
     if not isinstance(ids, dict) or not {"train", "validation"} <= ids.keys():

@@ -24,6 +24,7 @@ def perfect(image):
 
 class Fake:
     settings = {"thresholds": {"marker_threshold": 0.5}}
+    split = {}
     labels = staticmethod(perfect)
 
     def __call__(self, image):
@@ -135,6 +136,12 @@ def test_types_are_told_apart(score, tmp_path, folder, squares):
         "grayscale tissue": 1,
     }
     assert by_type["grayscale tissue"]["score"] < by_type["small fluorescent"]["score"] == 1
+
+
+def test_images_that_taught_the_model_are_told(score, segmenter, squares):
+    segmenter.split = {"train": [squares[1].id, "elsewhere"], "validation": [squares[0].id]}
+    code, _, err = score()
+    assert code == 0 and f"has learned from {squares[1].id}: the score is too good" in err
 
 
 def test_ignored_images_are_left_out(score, tmp_path, solution):

@@ -132,6 +132,14 @@ def test_precision_curves_are_what_they_were_given():
     assert colours[0] == colours[2] != colours[1]
 
 
+def test_precision_by_type_is_what_it_was_given():
+    ap = pd.Series([0.8, 0.4], index=[0.5, 0.75])
+    (axis,) = charts.precision_by_type({"small fluorescent": ap, "purple tissue": ap / 2}).axes
+    assert [line.get_ydata().tolist() for line in axis.lines] == [[0.8, 0.4], [0.4, 0.2]]
+    names = [t.get_text() for t in axis.get_legend().get_texts()]
+    assert names == ["small fluorescent: mean 0.600", "purple tissue: mean 0.300"]
+
+
 def test_of_a_large_image_the_busiest_square_is_shown():
     labels = np.zeros((500, 300), int)
     labels[420:450, 210:240] = 1

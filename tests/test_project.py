@@ -110,6 +110,25 @@ def test_the_readme_tells_what_a_large_image_takes():
     assert f"{found['peak_memory_gb']} GB of memory" in README
 
 
+def test_the_readme_tells_what_a_crowd_takes():
+    found = read("benchmarks/crowded.json")
+    assert f"{found['nuclei']:,} crowded nuclei" in README
+    assert f"told apart in {found['seconds']['candidates']:.1f} seconds" in README
+
+
+def test_the_readme_tells_what_training_anew_reaches():
+    found = read("benchmarks/retrained.json")
+    assert f"reached a score of {found['all']['score']:.3f} instead of" in README
+
+
+@pytest.mark.parametrize("model, recipe", [("baseline", "baseline"), ("dsb2018", "dsb2018_longer")])
+def test_a_recipe_has_the_parameters_of_the_model_that_is_shipped(model, recipe):
+    used = read(f"saved_model/{model}/settings.json")["parameters"]
+    recipe = yaml.safe_load((ROOT / "notebooks" / "recipes" / f"{recipe}.yml").read_text())
+    same = (used.keys() & recipe.keys()) - {"encoder_weights", "model_folder", "plot_folder"}
+    assert len(same) > 20 and {name: used[name] for name in same} == {name: recipe[name] for name in same}
+
+
 def test_no_number_is_left_open():
     for path in (ROOT / "README.md", *(ROOT / "notebooks" / "recipes").glob("*.yml")):
         assert not re.search(r"\b(RUNMIN|MINUTES|SCORE|ACCURACY|TODO)\b", path.read_text()), path

@@ -8,6 +8,7 @@ import pytest
 
 from nuclei import candidates
 from nuclei.data import Sample
+from nuclei.files import write_json
 from nuclei.instances import labels_from_maps
 from nuclei.model import iou_network, unet
 from nuclei.segmenter import FILES, IOU_FILE, Segmenter
@@ -175,6 +176,10 @@ def test_the_iou_network_is_saved_too(segmenter, tmp_path):
     for network in (one.iou_network, loaded.iou_network):
         expected = np.asarray(one.iou_network(features, training=False))
         np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=1e-6)
+    write_json(folder / "settings.json", settings | {"thresholds": {}})
+    with pytest.raises(ValueError, match="settings.json: no 'min_iou' among the thresholds"):
+        Segmenter.load(folder)
+    write_json(folder / "settings.json", settings)
     (folder / IOU_FILE).unlink()
     with pytest.raises(FileNotFoundError, match=f"{IOU_FILE} missing, which chooses the nuclei"):
         Segmenter.load(folder)

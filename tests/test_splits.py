@@ -188,6 +188,14 @@ def test_a_type_that_validation_lacks(many):
         splits.split([*many, as_sample("one", coloured)])
 
 
+def test_a_split_by_hand_whose_validation_lacks_a_type(many, tmp_path):
+    coloured = np.clip(texture(0) * np.array([4, 2, 5]), 0, 255).astype(np.uint8)
+    samples = [*many, as_sample("one", coloured)]
+    write_json(tmp_path / "split.json", split_ids(samples[1:], samples[:1]))
+    with pytest.warns(UserWarning, match="no image of type .*purple tissue is in validation"):
+        load_split(tmp_path / "split.json", samples)
+
+
 def test_a_split_by_hand_that_leaks(tiles, tmp_path):
     with pytest.warns(
         UserWarning, match="1 fields of view have tiles in both training and validation, such as 0, "
