@@ -116,11 +116,6 @@ def test_the_readme_tells_what_a_crowd_takes():
     assert f"told apart in {found['seconds']['candidates']:.1f} seconds" in README
 
 
-def test_the_readme_tells_what_training_anew_reaches():
-    found = read("benchmarks/retrained.json")
-    assert f"reached a score of {found['all']['score']:.3f} instead of" in README
-
-
 @pytest.mark.parametrize("model, recipe", [("baseline", "baseline"), ("dsb2018", "dsb2018_longer")])
 def test_a_recipe_has_the_parameters_of_the_model_that_is_shipped(model, recipe):
     used = read(f"saved_model/{model}/settings.json")["parameters"]
