@@ -94,6 +94,7 @@ def test_a_split_is_a_partition_of_the_right_size(fraction, seed, by):
     assert abs(len(validation) - 30 * fraction) <= 1
 
 
+@pytest.mark.filterwarnings("ignore:no image of type")
 @pytest.mark.parametrize("by", ["field", "image"])
 def test_same_seed_same_split_whatever_the_order(many, by):
     train, validation = splits.split(many, seed=4, by=by)
