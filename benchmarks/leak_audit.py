@@ -47,11 +47,11 @@ def audit(folder: str, samples: list, fields: dict[str, int]) -> dict:
 
 
 if __name__ == "__main__":
+    check_recipes(*(nuclei.Segmenter.load(folder).settings["parameters"] for folder in sys.argv[1:]))
     samples = nuclei.load_samples("dsb2018")
     fields = dict(zip((s.id for s in samples), splits.fields(samples).tolist(), strict=True))
     found = {
         name: audit(folder, samples, fields)
         for name, folder in zip(("random", "grouped"), sys.argv[1:], strict=True)
     }
-    check_recipes(*(nuclei.Segmenter.load(folder).settings["parameters"] for folder in sys.argv[1:]))
     print(nuclei.write_json(Path(__file__).with_suffix(".json"), found).read_text())
