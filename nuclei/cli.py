@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--truth",
         required=True,
         metavar="FOLDER_OR_CSV",
-        help="solution CSV, folder or zip with <id>/masks/*.png (may be IMAGES), or folder of label images "
+        help="IMAGES once more, where the nuclei lie beside them; or solution CSV, or folder of label images "
         "named as the images are",
     )
     score.add_argument(

@@ -58,7 +58,7 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     ValueError
         Two files claim one place.
     """
-    pictures = [path for path in map(PurePosixPath, sorted(names)) if _is_picture(path)]
+    pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
     in_folders = any(path.parent.name == "images" for path in pictures)
     samples: dict[str, Files] = {}
     for id, files in _by_folder(pictures, source) if in_folders else _by_ending(pictures, source):
@@ -125,15 +125,21 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     return labels
 
 
+def is_picture(path: PurePosixPath) -> bool:
+    """Return whether a file is a picture by its name, and not hidden."""
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def without_ending(stem: str) -> str:
+    """Return the stem of a label image without its ending, where it has one of `ENDINGS`."""
+    return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
+
+
 def some(things: Iterable) -> str:
     """Name the first few."""
     first, rest = (things := list(map(str, things)))[:3], len(things) - 3
     return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _is_picture(path: PurePosixPath) -> bool:
-    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
-    return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:

@@ -111,24 +111,14 @@ def read_rle_csv(path, shapes=None):
     """
     shapes = None if shapes is None else {str(key): tuple(map(int, shape)) for key, shape in shapes.items()}
     needed = ["ImageId", "EncodedPixels"] + ([] if shapes is not None else ["Height", "Width"])
-    try:
-        table = pd.read_csv(
-            path,
-            dtype=str,  # an ImageId may look like a number
-            keep_default_na=False,
-            index_col=False,
-            skip_blank_lines=False,  # or the line numbers in errors would be off
-            encoding="utf-8-sig",  # spreadsheets put a mark before the first column's name
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no CSV with the columns {', '.join(needed)} ({error})") from error
+    table = read_table(path)
     missing = [name for name in needed if name not in table]
     if missing:
-        hint = "" if "ImageId" in missing or "EncodedPixels" in missing else "; or pass the images' shapes"
+        hint = "" if "ImageId" in missing or "EncodedPixels" in missing else ", or pass the images' shapes"
         raise ValueError(
-            f"{path}: column {', '.join(missing)} not found among {', '.join(table)}; add it{hint}"
+            f"{path}: column {', '.join(missing)} not found in the first line, {','.join(table)!r}; add it"
+            f"{hint}. Commas separate columns."
         )
-    table = table.fillna("")  # fields that a line lacks
     table["line"] = np.arange(len(table)) + 2
     if "Usage" in table:
         table = table[table["Usage"] != "Ignored"]
@@ -151,6 +141,22 @@ def read_rle_csv(path, shapes=None):
             [one for one in runs if one[0].size], shape, f"{path}, ImageId {image_id}"
         )
     return labels_by_id
+
+
+def read_table(path):
+    """Read a CSV as text, with one row a line: a DataFrame, "" where a value is missing. Or ValueError."""
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=str,  # an ImageId may look like a number
+            keep_default_na=False,
+            index_col=False,
+            skip_blank_lines=False,  # or the line numbers in errors would be off
+            encoding="utf-8-sig",  # spreadsheets put a mark before the first column's name
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no CSV with the columns ImageId, EncodedPixels ({error})") from error
+    return table.rename(columns=str.strip).fillna("")  # fields that a line lacks
 
 
 def _parse(text, size):
@@ -201,7 +207,8 @@ def _row_shape(row, shapes, previous):
         expected = shapes[row["ImageId"]]
     else:
         raise ValueError(
-            f"unknown, expected one of the {len(shapes)} images given; check the folder or the file"
+            f"unknown, expected one of the {len(shapes)} images given, such as {next(iter(shapes))!r}; "
+            "check the folder or the file"
         )
     if shape not in (None, expected):
         raise ValueError(f"Height and Width are {shape}, expected {expected}")

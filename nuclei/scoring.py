@@ -7,18 +7,17 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from nuclei import data, metrics
 from nuclei.data import Sample
 from nuclei.files import write_json
 from nuclei.image_types import IMAGE_TYPES, image_type
-from nuclei.layouts import SUFFIXES, as_labels, some
+from nuclei.layouts import ENDINGS, SUFFIXES, as_labels, is_picture, some, without_ending
 from nuclei.notebook import quiet
 from nuclei.paths import model_folder, output_folder
-from nuclei.readers import read_picture
-from nuclei.rle import read_rle_csv
+from nuclei.readers import RESULTS, read_picture
+from nuclei.rle import read_rle_csv, read_table
 from nuclei.splits import fields
 from nuclei.writers import write_labels
 
@@ -42,11 +41,12 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     ----------
     images : str or Path
         A folder or zip in the official layout (``<id>/images/<id>.png``), or a folder of image files, each of
-        which is named by its stem.
+        which is named by its stem. Files whose stems end in `nuclei.readers.RESULTS` are no images.
     truth : str or Path
-        A solution CSV, see `nuclei.rle.read_rle_csv`; or a folder or zip in the official layout
-        (``<id>/masks/*.png``, perhaps that of `images`); or a folder of label images with the images' stems,
-        see `nuclei.layouts.as_labels`.
+        `images` once more, where they lie beside their nuclei in a layout of `nuclei.layouts`; or a solution
+        CSV, see `nuclei.rle.read_rle_csv`; or another folder or zip in the official layout, with images and
+        ``<id>/masks/*.png``; or a folder of label images (see `nuclei.layouts.as_labels`) that are named as
+        the images are, perhaps with one of `nuclei.layouts.ENDINGS`.
     model : str or Path
         A model's folder; a relative one may also start from the repository's root.
     out : str or Path
@@ -159,13 +159,16 @@ def measures_by_type(results: list[Result]) -> dict[str, dict]:
 
 def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
     """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
+    if images.resolve() == truth.resolve():
+        return data.load_samples(images.resolve()), []
     files, read = picture_files(images)
 
     def image(id: str) -> np.ndarray:
+        picture = read(files[id])
         try:
-            return data.as_rgb8(read(files[id]))
+            return data.as_rgb8(picture)
         except ValueError as error:
-            raise ValueError(f"image {id}: {error}") from error
+            raise ValueError(f"{images}/{files[id]}: {error}") from error
 
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
     checking = tqdm(files, "checking images", unit="image", disable=None, leave=False)
@@ -190,38 +193,39 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     """
     if truth.is_file() and truth.suffix.lower() != ".zip":
         labels = read_rle_csv(truth, shapes)
-        table = pd.read_csv(truth, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-        return labels, set(table["ImageId"]) - set(labels)
+        return labels, set(read_table(truth)["ImageId"]) - set(labels)
     names, _ = data.open_files(truth)
-    if any(PurePosixPath(name).parent.name in ("images", "masks") for name in names):
+    if any(PurePosixPath(name).parent.name == "images" for name in names):
         return {s.id: s.labels for s in data.load_samples(truth.resolve())}, set()
-    files, read = picture_files(truth)
-    return {id: as_labels(read(name), f"{truth}: {name}") for id, name in files.items()}, set()
+    files, read = picture_files(truth, labels=True)
+    return {id: as_labels(read(name), f"{truth}/{name}") for id, name in files.items()}, set()
 
 
-def picture_files(source: Path) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
-    """Return the names of pictures by id, and the function that reads one by its name, as its file has it.
+def picture_files(source: Path, labels: bool = False) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
+    """Return the names of images, or label images, by id, and what reads one of them as its file has it.
 
     `score` tells of the layouts.
     """
     if source.is_file() and source.suffix.lower() != ".zip":
         raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
     names, read = data.open_files(source)
-    found: dict[str, list[str]] = {"images": [], "": []}
-    for path in map(PurePosixPath, names):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts:
-            if len(path.parts) == 1 or (len(path.parts) > 2 and path.parent.name == "images"):
-                found[path.parent.name].append(str(path))
-    official = bool(found["images"])
+    pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
+    flat = [path for path in pictures if len(path.parts) == 1]
+    if labels:
+        with_ending = [path for path in flat if path.stem.endswith(ENDINGS)]  # maybe beside their images
+        found = {str(path): without_ending(path.stem) for path in with_ending or flat}
+    else:
+        found = {str(p): p.parts[-3] for p in pictures if len(p.parts) > 2 and p.parent.name == "images"}
+        found = found or {str(path): path.stem for path in flat if not path.stem.endswith(RESULTS)}
     files = {}
-    for name in sorted(found["images"] or found[""]):
-        id = PurePosixPath(name).parts[-3] if official else PurePosixPath(name).stem
+    for name, id in found.items():
         if id in files:
             raise ValueError(f"{source}: more than one picture for {id}, expected one; remove or rename one")
         files[id] = name
     if not files:
+        expected = "label images" if labels else "<id>/images/<id>.png or files"
         raise FileNotFoundError(
-            f"{source}: no pictures found, expected <id>/images/<id>.png or files that end in "
-            f"{', '.join(SUFFIXES)}; check the path"
+            f"{source}: no pictures found, expected {expected} that end in {', '.join(SUFFIXES)}; "
+            "check the path"
         )
-    return files, lambda name: read_picture(io.BytesIO(read(name)), name=name).image
+    return files, lambda name: read_picture(io.BytesIO(read(name)), name=f"{source}/{name}").image

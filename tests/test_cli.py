@@ -125,6 +125,19 @@ def test_every_layout_gives_the_same_scores(score, tmp_path, folder, flat, solut
         assert report["per_image"] == reports[0]["per_image"]
 
 
+def test_images_beside_their_label_images(score, tmp_path, flat):
+    pictures, labels = flat
+    for path in labels.iterdir():
+        shutil.copy(path, pictures / f"{path.stem}_labels{path.suffix}")
+    shutil.copy(pictures / "square-0.png", pictures / "square-0_overlay.png")
+    shutil.copytree(pictures, tmp_path / "results")  # as nuclei segment leaves them
+    places = [(pictures, pictures), (pictures, labels), (pictures, tmp_path / "results")]
+    for k, (images, truth) in enumerate(places):
+        assert score(images, truth, tmp_path / str(k))[0] == 0
+        assert scores(tmp_path / str(k))["all"]["score"] == 1
+        assert scores(tmp_path / str(k))["all"]["images"] == 4
+
+
 def test_types_are_told_apart(score, tmp_path, folder, squares):
     bright = Sample("bright", 255 - squares[0].image, squares[0].labels)
     write_sample(folder, bright)
@@ -242,6 +255,23 @@ def break_images_missing_from_csv(folder, solution, flat):
 def break_all_ignored(folder, solution, flat):
     solution.write_text(solution.read_text().replace("Public", "Ignored"))
     return {"truth": solution}, ["all rows are marked as Ignored"]
+
+
+def break_images_for_truth(folder, solution, flat):
+    return {"images": flat[0], "truth": flat[0]}, ["no labels for square-0.png"]
+
+
+def break_broken_labels(folder, solution, flat):
+    (flat[1] / "square-1.tif").write_bytes((flat[1] / "square-1.tif").read_bytes()[:150])
+    return {"truth": flat[1]}, ["labels/square-1.tif"]
+
+
+def break_masks_without_images(folder, solution, flat):
+    bare = folder.parent / "bare"
+    shutil.copytree(folder, bare)
+    for images in bare.glob("*/images"):
+        shutil.rmtree(images)
+    return {"truth": bare}, ["bare: no pictures found, expected label images that end in"]
 
 
 def break_no_masks(folder, solution, flat):

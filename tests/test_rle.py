@@ -142,14 +142,18 @@ def test_malformed_runs(tmp_path, runs, text):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (HEADER + "a,1 1\nz,1 1\n", "line 3, ImageId z: unknown, expected one of the 1 images given"),
+        (
+            HEADER + "a,1 1\nz,1 1\n",
+            "line 3, ImageId z: unknown, expected one of the 1 images given, such as 'a'",
+        ),
         (
             SIZED + "a,1 1,2,2,Public\n",
             r"line 2, ImageId a: Height and Width are \(2, 2\), expected \(1, 2\)",
         ),
         (SIZED + "a,1 1,2,wide,Public\n", r"line 2, ImageId a: Height and Width are \('2', 'wide'\)"),
         (SIZED + "a,1 1,0,2,Public\n", r"line 2, ImageId a: Height and Width are \('0', '2'\)"),
-        ("Image,EncodedPixels\na,1 1\n", "truth.csv: column ImageId not found among Image, EncodedPixels"),
+        ("Image,EncodedPixels\na,1 1\n", "truth.csv: column ImageId not found .* 'Image,EncodedPixels'"),
+        ("ImageId;EncodedPixels\na;1 1\n", "'ImageId;EncodedPixels'; add it. Commas separate columns"),
         ("", "truth.csv: no CSV with the columns ImageId, EncodedPixels"),
     ],
 )
