@@ -89,16 +89,18 @@ class Segmenter:
                     f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
                     "Train it again with 02_train, which chooses the thresholds on validation data."
                 )
-        if iou_network and "min_iou" not in settings["thresholds"]:
-            raise ValueError(
-                f"{folder}/settings.json: no 'min_iou' among the thresholds, above which {IOU_FILE} takes a "
-                "nucleus. Restore the file, or train the model again with 02_train."
-            )
         if "min_iou" in settings["thresholds"] and iou_network is None:
             raise FileNotFoundError(
                 f"{folder}: not a whole model folder, {IOU_FILE} missing, which chooses the nuclei. "
                 "Restore the file, or train the model again with 02_train."
             )
+        needed = ("min_iou",) if iou_network else ("foreground_threshold", "marker_threshold")
+        for name in needed:
+            if not isinstance(value := settings["thresholds"].get(name), (int, float)):
+                raise ValueError(
+                    f"{folder}/settings.json: {name!r} among the thresholds is {value!r}, expected a number. "
+                    "Restore the file, or train the model again with 02_train."
+                )
         return cls(model, settings, split, history, iou_network)
 
     def save(self, folder: str | Path) -> Path:

@@ -256,8 +256,12 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     Raises ValueError where the file holds no split, or an id that is not among `samples` or stands on both
     sides; warns as `check_split` does.
     """
-    ids = json.loads(Path(path).read_text())
-    if not isinstance(ids, dict) or not {"train", "validation"} <= ids.keys():
+    try:
+        ids = json.loads(Path(path).read_text())
+        sides = [ids["train"], ids["validation"]]
+    except (ValueError, TypeError, KeyError):
+        sides = []
+    if not sides or not all(side and isinstance(side, list) for side in sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
     by_id = {s.id: s for s in samples}
     for problem, wrong in (
@@ -289,7 +293,7 @@ def unseen(samples: list[Sample], seen: list[str]) -> list[Sample]:
     """Return the samples that may judge a model which has learned from the images with the ids `seen`.
 
     Tiles of the embedded sample may not where an image of their field is among them. Raises ValueError where
-    no sample is left.
+    no sample is left, warns where none of an image type is.
     """
     seen = set(seen)
     field_seen = not HELD_OUT.isdisjoint(seen)
@@ -299,4 +303,6 @@ def unseen(samples: list[Sample], seen: list[str]) -> list[Sample]:
             f"the model has learned from all {len(samples)} samples: none is left to judge it. "
             "Use other data, or start from another model."
         )
+    if len(left) < len(samples):
+        _warn_of_missing_types(samples, left)
     return left

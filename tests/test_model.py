@@ -13,6 +13,15 @@ from nuclei.model import freeze_encoder, unet, upsample
 from nuclei.pipeline import draw_batch
 
 
+def test_the_learning_rate_rises_then_falls():
+    rate = model.schedule(0.1, steps_per_epoch=10, epochs=5, warmup_epochs=1)
+    assert [float(rate(step)) for step in (0, 5, 10, 30, 50)] == pytest.approx(
+        [0.001, 0.0505, 0.1, 0.05, 0],
+        abs=1e-6,  # halfway up, at the top, halfway down, at the end
+    )
+    assert model.schedule(0.1, 10, 5) == 0.1
+
+
 @pytest.fixture(scope="module")
 def small_unet():
     """A whole U-Net with a narrow decoder and random weights."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import tomllib
 
 import pytest
@@ -11,6 +12,7 @@ from nuclei import ROOT, cli
 from nuclei.splits import HELD_OUT
 
 README = (ROOT / "README.md").read_text()
+CARD = (ROOT / "saved_model" / "dsb2018" / "README.md").read_text()
 
 
 def names(requirements):
@@ -71,6 +73,15 @@ def test_the_readme_tells_the_leak():
     assert f"{audit['random']['with_sibling_in_training']:.0%}" in README
     assert audit["grouped"]["with_sibling_in_training"] == 0
     assert audit["random"]["data"] == audit["grouped"]["data"]
+    for split in audit.values():
+        assert f"{split['val_score']:.3f}" in README
+
+
+def test_models_that_differ_in_more_than_their_split_are_no_audit():
+    check = runpy.run_path(str(ROOT / "benchmarks" / "leak_audit.py"))["check_recipes"]
+    check({"epochs": 3, "split_by": "image", "out": "a"}, {"epochs": 3, "split_by": "field", "out": "b"})
+    with pytest.raises(ValueError, match="differ in more than their split: epochs, seed"):
+        check({"epochs": 3, "split_by": "image"}, {"epochs": 4, "split_by": "field", "seed": 0})
 
 
 def test_the_readme_tells_what_fine_tuning_brings():
@@ -86,9 +97,34 @@ def test_the_readme_tells_what_a_second_look_brings():
 
 
 def test_the_readme_tells_what_candidates_bring():
-    for name, found in read("benchmarks/candidates.json")["types"].items():
+    types = read("benchmarks/candidates.json")["types"]
+    for name, found in types.items():
         scores = [f"{score:.3f}" for way, score in found.items() if way != "images"]
         assert f"| {name} | {found['images']} | {' | '.join(scores)} |" in README
+    images = sum(found["images"] for found in types.values())
+    left_out, thresholds = (
+        sum(found["images"] * found[way] for found in types.values()) / images
+        for way in ("candidates, type left out", "thresholds of the other types")
+    )
+    assert f"{left_out:.3f} instead of {thresholds:.3f}" in README
+
+
+def test_readme_and_card_tell_what_the_model_is_bad_at():
+    metrics = read("plot/metrics.json")
+    for text in (README, CARD):
+        assert f"{metrics['all']['merges']} predicted ones hold two" in text
+        assert (
+            f"pink-and-purple (a score of {metrics['by_type']['pink-and-purple tissue']['score']:.3f})"
+            in text
+        )
+        assert f"purple ({metrics['by_type']['purple tissue']['score']:.3f})" in text
+
+
+def test_the_card_tells_the_scores_of_the_last_run():
+    metrics = read("plot/metrics.json")
+    for kind, found in {**metrics["by_type"], "all": metrics["all"]}.items():
+        scores = " | ".join(f"{found[name]:.3f}" for name in ("score", "ap_50", "ap_75"))
+        assert f"| {kind} | {found['images']} | {scores} |" in CARD
 
 
 def test_the_readme_tells_what_short_runs_tell():

@@ -176,9 +176,10 @@ def test_the_iou_network_is_saved_too(segmenter, tmp_path):
     for network in (one.iou_network, loaded.iou_network):
         expected = np.asarray(one.iou_network(features, training=False))
         np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=1e-6)
-    write_json(folder / "settings.json", settings | {"thresholds": {}})
-    with pytest.raises(ValueError, match="settings.json: no 'min_iou' among the thresholds"):
-        Segmenter.load(folder)
+    for wrong in ({}, {"min_iou": "0.5"}):
+        write_json(folder / "settings.json", settings | {"thresholds": wrong})
+        with pytest.raises(ValueError, match="settings.json: 'min_iou' among the thresholds is"):
+            Segmenter.load(folder)
     write_json(folder / "settings.json", settings)
     (folder / IOU_FILE).unlink()
     with pytest.raises(FileNotFoundError, match=f"{IOU_FILE} missing, which chooses the nuclei"):
@@ -242,6 +243,9 @@ def test_a_broken_file(segmenter, tmp_path, name):
 def test_a_folder_without_thresholds(segmenter, tmp_path):
     folder = Segmenter(segmenter.model, {"resize": None}, history=segmenter.history).save(tmp_path / "model")
     with pytest.raises(ValueError, match="settings.json: no 'thresholds'"):
+        Segmenter.load(folder)
+    write_json(folder / "settings.json", {"resize": None, "thresholds": {"foreground_threshold": 0.5}})
+    with pytest.raises(ValueError, match="'marker_threshold' among the thresholds is None, expected a num"):
         Segmenter.load(folder)
 
 

@@ -189,6 +189,12 @@ def test_a_type_that_validation_lacks(many):
         splits.split([*many, as_sample("one", coloured)])
 
 
+def test_a_type_that_only_a_model_knows(many):
+    coloured = np.clip(texture(0) * np.array([4, 2, 5]), 0, 255).astype(np.uint8)
+    with pytest.warns(UserWarning, match="no image of type purple tissue is in validation"):
+        splits.unseen([*many, as_sample("one", coloured)], ["one"])
+
+
 def test_a_split_by_hand_whose_validation_lacks_a_type(many, tmp_path):
     coloured = np.clip(texture(0) * np.array([4, 2, 5]), 0, 255).astype(np.uint8)
     samples = [*many, as_sample("one", coloured)]
@@ -213,9 +219,11 @@ def test_a_split_file_of_other_samples(tiles, tmp_path):
         load_split(tmp_path / "split.json", tiles[:3] + tiles[4:])
 
 
-@pytest.mark.parametrize("content", [{"train": ["0"]}, ["0"]])
+@pytest.mark.parametrize(
+    "content", ['{"train": ["0"]}', '["0"]', '{"train": ["0"]', '{"train": [], "validation": ["0"]}', "", "3"]
+)
 def test_a_file_that_is_no_split(tiles, tmp_path, content):
-    write_json(tmp_path / "split.json", content)
+    (tmp_path / "split.json").write_text(content)
     with pytest.raises(ValueError, match="split.json: no split, expected"):
         load_split(tmp_path / "split.json", tiles)
 
@@ -256,4 +264,4 @@ def test_an_image_has_one_neighbour_on_each_side(tiles):
     noise = np.random.default_rng(0).normal(0, 3, (64, 64, 1))
     worse = np.clip(tiles[0].image + noise, 0, 255).astype(np.uint8)  # continues in tile 1 as well, less well
     found = joins([*tiles, as_sample("worse", worse)])
-    assert [join.first for join in found if join.second == 1 and join.side == "right"] in ([], [0])
+    assert [join.first for join in found if join.second == 1 and join.side == "right"] == [0]
