@@ -146,7 +146,7 @@ def measures_with_interval(results: list[Result]) -> dict:
 def measures_by_type(results: list[Result]) -> dict[str, dict]:
     """Return `measures_with_interval` of each image type that there is, in the order of `IMAGE_TYPES`.
 
-    After them come all that are fluorescent, and all that are tissue, where there are several types of these.
+    After them come all that are fluorescent, and all that are tissue, where two types or more of these occur.
     """
     groups = {kind: [r for r in results if r.type == kind] for kind in IMAGE_TYPES}
     groups = {kind: group for kind, group in groups.items() if group}

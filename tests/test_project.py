@@ -148,9 +148,9 @@ def test_the_readme_tells_what_a_large_image_takes():
 
 def test_the_readme_tells_what_a_crowd_takes():
     found = read("benchmarks/crowded.json")
-    assert f"{found['nuclei']:,} crowded nuclei" in README
+    assert f"{found['nuclei']:,} crowded nuclei, drawn in" in README
     assert f"told apart in {found['seconds']['candidates']:.1f} seconds" in README
-    assert f"{found['nuclei_found']:,} of these" in README
+    assert f"{found['nuclei_found']:,} come out" in README
 
 
 @pytest.mark.parametrize("model, recipe", [("baseline", "baseline"), ("dsb2018", "dsb2018_longer")])
