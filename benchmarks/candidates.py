@@ -20,13 +20,7 @@ import nuclei
 from nuclei import candidates, instances, metrics, model, pipeline
 from nuclei.image_types import image_type
 
-GRID = {
-    "foreground_threshold": [0.4, 0.5, 0.6],
-    "marker_threshold": [0.5, 0.6, 0.7, 0.8],
-    "min_confidence": [0.0, 0.8, 0.9],
-    "min_area": [0, 0.1, 0.2],
-    "smoothing": [1.0],
-}
+GRID = instances.GRID | {"smoothing": [1.0]}
 MIN_IOU, SEED = 0.5, 2
 TYPES = [
     ("small fluorescent",),

@@ -17,6 +17,14 @@ from skimage.segmentation import watershed
 
 from nuclei import metrics
 
+GRID = {
+    "foreground_threshold": [0.4, 0.5, 0.6],
+    "marker_threshold": [0.5, 0.6, 0.7, 0.8],
+    "min_confidence": [0.0, 0.8, 0.9],  # mean foreground in a nucleus, of that in the surest ones
+    "min_area": [0, 0.1, 0.2],  # of the median nucleus
+}
+"""Arguments of `labels_from_maps`, each with the values among which validation images choose: see `tune`."""
+
 
 def foreground_target(labels):
     """(H, W) integer labels, 0 = background -> (H, W, 1) float32, 1 in nuclei, 0 in background."""
