@@ -86,9 +86,20 @@ def test_models_that_differ_in_more_than_their_split_are_no_audit():
 
 def test_the_readme_tells_what_fine_tuning_brings():
     found = read("benchmarks/unknown_type.json")
-    assert f"score of {found['before']['score']:.3f} on {found['before']['images']} images" in README
-    assert f"and {found['after']['score']:.3f} after" in README
+    before, after = (found["models"][name] for name in ("disturb", "fine-tuned"))
+    assert f"score of {before['score']:.3f} on {before['images']} images" in README
+    assert f"and {after['score']:.3f} after" in README
     assert f"with {found['images_to_learn_from']} images from other fields" in README
+    assert f"finds {after['recall_50']:.0%} of their nuclei instead of {before['recall_50']:.0%}" in README
+    assert f"{after['merges']} times two or more for one, before {before['merges']} times" in README
+
+
+def test_the_readme_tells_what_light_and_colour_bring():
+    models = read("benchmarks/unknown_type.json")["models"]
+    names = {"flip": "none", "disturb_half": "half of them", "disturb": "all of them"}
+    for name, crops in names.items():
+        scores = [f"{models[name][what]:.3f}" for what in ("validation", "score", "thresholds")]
+        assert f"| {crops} | {' | '.join(scores)} |" in README
 
 
 def test_the_readme_tells_what_a_second_look_brings():
