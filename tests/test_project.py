@@ -58,6 +58,14 @@ def test_the_readme_tells_the_scores_of_the_last_run():
     assert metrics["data"]["fingerprint"] in README
 
 
+def test_readme_and_recipe_tell_the_scores_of_the_model_trained_anew():
+    found = read("benchmarks/retrained.json")
+    score, ap_50, ap_75 = (f"{found['all'][name]:.3f}" for name in ("score", "ap_50", "ap_75"))
+    assert f"it scores {score}, {ap_50} at an IoU of 0.5 and {ap_75} at 0.75" in README
+    recipe = (ROOT / "notebooks" / "recipes" / "dsb2018.yml").read_text()
+    assert f"fields: {score}, best epoch {found['best_epoch']} of {found['epochs']}" in recipe
+
+
 def test_the_readme_tells_the_baselines_scores():
     metrics = read("plot/baseline/metrics.json")
     assert metrics["val_accuracy"] > 0.96804, "the published one"
