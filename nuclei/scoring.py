@@ -63,7 +63,7 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     ------
     FileNotFoundError, ValueError
         Anything is missing, broken or does not fit together. All input is read before the first image is
-        segmented, and nothing is written before.
+        segmented, and nothing is written to `out` before.
 
     Warns
     -----
