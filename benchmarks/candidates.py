@@ -17,10 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 import nuclei
-from nuclei import candidates, instances, metrics, model, pipeline
-from nuclei.image_types import image_type
+from nuclei.data.image_types import image_type
+from nuclei.evaluation import metrics, tuning
+from nuclei.segmentation import candidates
+from nuclei.training import augmentation
+from nuclei.training.iou_network import fit_iou_network, lessons
 
-GRID = instances.GRID | {"smoothing": [1.0]}
+GRID = tuning.GRID | {"smoothing": [1.0]}
 MIN_IOU, SEED = 0.5, 2
 TYPES = [
     ("small fluorescent",),
@@ -33,7 +36,7 @@ PLANES = {"grey values": "grey", "second map": "inner"}
 
 def scores(features: list, ious: list, found: list, samples: list, used=slice(None)) -> np.ndarray:
     """Train an IoU network, and score the candidates `found` in samples: (N,) float."""
-    network = model.fit_iou_network([each[:, used] for each in features], ious, seed=SEED)
+    network = fit_iou_network([each[:, used] for each in features], ious, seed=SEED)
     column = []
     for each, s in zip(found, samples, strict=True):
         expected = np.asarray(network(each.features[:, used], training=False))[:, 0]
@@ -46,8 +49,8 @@ def compare(train: list, features: list, ious: list, validation: list, maps: lis
     """Return the scores; `features` and `ious` are the lessons in `train`, the rest is of `validation`."""
     types, judges = (np.array([image_type(s.image) for s in group]) for group in (train, validation))
     types = np.repeat(types, len(features) // len(train))
-    _, tuning = instances.tune(tqdm(maps, desc="thresholds"), [s.labels for s in validation], GRID)
-    by_threshold = tuning.to_numpy()
+    _, table = tuning.tune(tqdm(maps, desc="thresholds"), [s.labels for s in validation], GRID)
+    by_threshold = table.to_numpy()
     names = list(candidates.FEATURES)
     all_of_them = scores(features, ious, found, validation)
     report = {"candidates": all_of_them.mean(), "best thresholds": by_threshold.mean(axis=1).max()}
@@ -76,7 +79,7 @@ def main(folder: str = "saved_model/dsb2018") -> None:
     data = nuclei.load_samples("dsb2018")
     ids = segmenter.split
     train, validation = ([s for s in data if s.id in ids[part]] for part in ("train", "validation"))
-    features, ious = candidates.lessons(segmenter, train, pipeline.disturb_half, SEED)
+    features, ious = lessons(segmenter, train, augmentation.disturb_half, SEED)
     maps = [segmenter.maps(s.image) for s in tqdm(validation, desc="maps", unit="image")]
     images = [segmenter.prepare(s.image) for s in validation]
     found = [candidates.propose(*each) for each in zip(maps, images, strict=True)]

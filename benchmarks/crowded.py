@@ -18,7 +18,9 @@ from scipy import ndimage as ndi
 from skimage.segmentation import expand_labels
 
 import nuclei
-from nuclei import candidates, instances
+from nuclei.segmentation import candidates
+from nuclei.segmentation.watershed import labels_from_maps
+from nuclei.training.targets import interior_target
 
 SIDE, ROWS, RADIUS, SEED = 2048, 100, 8, 0  # pixels; so many rows of as many nuclei
 NOISE = 0.02  # standard deviation, in maps of 0-1
@@ -36,13 +38,13 @@ def crowd() -> np.ndarray:
 
 def main(model_folder: str = "saved_model/dsb2018") -> None:
     labels = crowd()
-    maps = ndi.gaussian_filter(instances.interior_target(labels), (1, 1, 0))
+    maps = ndi.gaussian_filter(interior_target(labels), (1, 1, 0))
     maps += np.random.default_rng(SEED).normal(0, NOISE, maps.shape)
     maps = maps.clip(0, 1)
     seen = np.repeat((255 * maps[..., :1]).astype(np.uint8), 3, axis=-1)
     segmenter = nuclei.Segmenter.load(model_folder)
     steps = {
-        "thresholds": lambda: instances.labels_from_maps(maps, 0.5, 0.7, smoothing=candidates.SMOOTHING),
+        "thresholds": lambda: labels_from_maps(maps, 0.5, 0.7, smoothing=candidates.SMOOTHING),
         "candidates": lambda: segmenter.labels_from_maps(maps, seen),
     }
     seconds = {name: min(timeit.repeat(step, number=1, repeat=3)) for name, step in steps.items()}

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from synthetic import draw
 
-from nuclei.files import write_json
-from nuclei.image_types import IMAGE_TYPES
-from nuclei.slides import segment_slide
-from nuclei.synthetic import draw
-from nuclei.tiles import HALO, TILE, windows
+from nuclei.common import write_json
+from nuclei.data.image_types import IMAGE_TYPES
+from nuclei.images.tiles import HALO, TILE, windows
+from nuclei.workflows.large_images import segment_slide
 
 BLOCK = 512  # pixels, the side of a drawing
 
@@ -42,7 +42,8 @@ def write_image(path: Path, side: int) -> None:
 
 def label(path: Path, model: str, tile: int, halo: int) -> dict:
     """Label the image at `path`, and return what it took."""
-    from nuclei.segmenter import Segmenter, versions
+    from nuclei.common import versions
+    from nuclei.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter.load(model)
     start = time.perf_counter()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import nuclei
-from nuclei import splits
+from nuclei.data.fields import field_numbers
 
 MAY_DIFFER = {"split_by", "figure_epochs", "out", "model_folder", "plot_folder"}
 
@@ -49,7 +49,7 @@ def audit(folder: str, samples: list, fields: dict[str, int]) -> dict:
 if __name__ == "__main__":
     check_recipes(*(nuclei.Segmenter.load(folder).settings["parameters"] for folder in sys.argv[1:]))
     samples = nuclei.load_samples("dsb2018")
-    fields = dict(zip((s.id for s in samples), splits.fields(samples).tolist(), strict=True))
+    fields = dict(zip((s.id for s in samples), field_numbers(samples).tolist(), strict=True))
     found = {
         name: audit(folder, samples, fields)
         for name, folder in zip(("random", "grouped"), sys.argv[1:], strict=True)

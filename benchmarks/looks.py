@@ -18,7 +18,11 @@ import pandas as pd
 from tqdm import tqdm
 
 import nuclei
-from nuclei import instances, splits
+from nuclei.data.fields import field_numbers
+from nuclei.evaluation import tuning
+from nuclei.segmentation.scale import SIZING, median_diameter
+from nuclei.segmentation.watershed import labels_from_maps
+from nuclei.training.targets import interior_target
 
 GRID = {
     "foreground_threshold": [0.4, 0.5, 0.6],
@@ -37,27 +41,25 @@ def look(segmenter: nuclei.Segmenter, samples: list, scale: float) -> list[np.nd
 
 def compare(once: list, twice: list, samples: list) -> dict[str, float]:
     """Return the scores: `once` and `twice` are the maps of both looks."""
-    truth, fields = [s.labels for s in samples], splits.fields(samples)
+    truth, fields = [s.labels for s in samples], field_numbers(samples)
 
     def tuned(inputs):
-        return instances.tune(tqdm(inputs), truth, GRID)[1]
+        return tuning.tune(tqdm(inputs), truth, GRID)[1]
 
     def score(scores):
-        return round(float(instances.cross_tune(scores, fields).scores.mean()), 4)
+        return round(float(tuning.cross_tune(scores, fields).scores.mean()), 4)
 
     both = [(a.astype(np.float32) + b) / 2 for a, b in zip(once, twice, strict=True)]
     first, second, mean = tuned(once), tuned(twice), tuned(both)
     found = {"one look": score(first), "one look, at twice the scale": score(second)}
     found["mean of both"] = score(mean)
-    sizes = np.array(
-        [instances.median_diameter(instances.labels_from_maps(m, **instances.SIZING)) for m in once]
-    )
+    sizes = np.array([median_diameter(labels_from_maps(m, **SIZING)) for m in once])
     seen = {(2,): second, (1, 2): mean}
     for diameter in DIAMETERS:
         rule = nuclei.Segmenter(None, {"working_diameter": diameter})
         columns = [seen.get(tuple(rule.scales_for(size)), first)[k] for k, size in enumerate(sizes)]
         found[f"scales by a working diameter of {diameter} pixels"] = score(pd.concat(columns, axis=1))
-    targets = [instances.interior_target(labels) for labels in truth]
+    targets = [interior_target(labels) for labels in truth]
     channels = list(zip(once, targets, strict=True))
     found["one look, first map alone"] = score(tuned([m[..., :1] for m in once]))
     found["one look, with true markers"] = score(

@@ -15,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 import nuclei
-from nuclei import metrics, pipeline
+from nuclei.evaluation import metrics
+from nuclei.images.resizing import resize_image, resize_labels
 
 MAGNIFICATIONS = [0.35, 0.5, 1, 2, 3]
 IMAGES, LARGEST, SEED = 36, 400 * 400, 0  # so many images, of up to so many pixels
@@ -25,8 +26,8 @@ WAYS = {"one look": 1, "scales as the model chooses": "auto"}
 def magnify(sample: nuclei.Sample, factor: float) -> nuclei.Sample:
     """Return an image and its labels, resized."""
     shape = tuple(round(side * factor) for side in sample.labels.shape)
-    image = pipeline.resize_image(sample.image, shape)
-    return nuclei.Sample(sample.id, image, pipeline.resize_labels(sample.labels, shape))
+    image = resize_image(sample.image, shape)
+    return nuclei.Sample(sample.id, image, resize_labels(sample.labels, shape))
 
 
 def main(folder: str = "saved_model/dsb2018") -> None:

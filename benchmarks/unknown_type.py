@@ -20,8 +20,11 @@ import yaml
 from tqdm import tqdm
 
 import nuclei
-from nuclei import instances, scoring, splits
-from nuclei.image_types import image_type
+from nuclei.data import splits
+from nuclei.data.fields import field_numbers
+from nuclei.data.image_types import image_type
+from nuclei.evaluation import tuning
+from nuclei.evaluation.report import compare, measures_with_interval
 
 TYPE, IMAGES, SEED = "purple tissue", 10, 0
 SHORT = {"epochs": 6, "warmup_epochs": 1, "monitor": "val_accuracy", "figure_epochs": []}
@@ -45,21 +48,21 @@ def train(stage: str, recipe: str, train: list, validation: list, **changed) -> 
 
 def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
     """Score a model that learned from none of the samples, and thresholds in place of its candidates."""
-    fields, truth = splits.fields(samples), [s.labels for s in samples]
+    fields, truth = field_numbers(samples), [s.labels for s in samples]
     maps = [segmenter.maps(s.image) for s in tqdm(samples, desc="maps", unit="image")]
     guesses = [segmenter.unbiased_labels(*each) for each in zip(maps, samples, strict=True)]
-    results = [scoring.compare(*each) for each in zip(samples, guesses, fields, strict=True)]
-    _, scores = instances.tune(tqdm(maps, desc="thresholds"), truth, instances.GRID | {"smoothing": [1.0]})
-    by_thresholds = instances.cross_tune(scores, fields).scores.mean()
+    results = [compare(*each) for each in zip(samples, guesses, fields, strict=True)]
+    _, scores = tuning.tune(tqdm(maps, desc="thresholds"), truth, tuning.GRID | {"smoothing": [1.0]})
+    by_thresholds = tuning.cross_tune(scores, fields).scores.mean()
     validation = segmenter.settings["val_score"]
-    return scoring.measures_with_interval(results) | {"thresholds": by_thresholds, "validation": validation}
+    return measures_with_interval(results) | {"thresholds": by_thresholds, "validation": validation}
 
 
 if __name__ == "__main__":
     samples = nuclei.load_samples("dsb2018")
     known, judges = splits.split(samples, 0.2, seed=SEED)
     of_type = [s for s in samples if image_type(s.image) == TYPE]
-    fields = splits.fields(of_type)
+    fields = field_numbers(of_type)
     order = np.random.default_rng(SEED).permutation(fields.max() + 1)
     few = []
     for field in order:  # whole fields, until there are enough

@@ -17,8 +17,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 from PIL import Image
-
-from nuclei.synthetic import draw
+from synthetic import draw
 
 SAMPLE = Path(__file__).resolve().parent / "sample"
 # the stage1_train image that the field is cut from

@@ -5,20 +5,21 @@ and nuclear sizes were measured on the data set; how nuclei lie (scattered, in c
 fibres) was copied by eye. A larger image shows more nuclei, not larger ones.
 """
 
-from typing import NamedTuple
-
-import numpy as np
+from dataclasses import field
+from nuclei.data.image_types import IMAGE_TYPES
 from scipy import ndimage as ndi
-
-from nuclei.image_types import IMAGE_TYPES
+from typing import NamedTuple
+import numpy as np
 
 SMALLEST_SIZE = 64  # pixels; below this, an image may have no room for a nucleus
+
 SMALLEST_AREA = 12  # pixels; less than this of a nucleus at the image's edge is not drawn
 
 # RGB from the clear background (density 0) in equal steps to the darkest nucleus (density 1)
 PURPLE = np.array(
     [(190, 172, 214), (174, 153, 206), (143, 106, 199), (113, 57, 194), (92, 29, 188), (66, 10, 165)]
 )
+
 MAGENTA = np.array(
     [(211, 216, 216), (188, 158, 205), (158, 105, 191), (130, 66, 170), (104, 36, 145), (60, 14, 92)]
 )
@@ -38,7 +39,7 @@ def draw(image_type: str, seed: int, size: int = 256) -> tuple[np.ndarray, np.nd
     Parameters
     ----------
     image_type : str
-        One of `nuclei.image_types.IMAGE_TYPES`.
+        One of `nuclei.data.image_types.IMAGE_TYPES`.
     seed : int
         Not negative. Each image type has its own sequence of drawings.
     size : int

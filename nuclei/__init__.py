@@ -3,21 +3,21 @@
 from importlib import import_module
 
 _MODULES = {
-    "ROOT": "data",
-    "Sample": "data",
-    "Segmenter": "segmenter",
-    "as_rgb8": "data",
+    "ROOT": "common",
+    "Sample": "data.samples",
+    "Segmenter": "segmentation.segmenter",
+    "as_rgb8": "images.intensity",
     "check_parameters": "notebook",
-    "check_start": "notebook",
-    "check_training": "notebook",
-    "describe": "data",
-    "fingerprint": "data",
-    "load_samples": "data",
+    "check_start": "training.parameters",
+    "check_training": "training.parameters",
+    "describe": "data.samples",
+    "fingerprint": "data.samples",
+    "load_samples": "data.samples",
     "parameter_values": "notebook",
-    "quiet": "notebook",
-    "survey": "data",
-    "versions": "segmenter",
-    "write_json": "files",
+    "quiet": "common",
+    "survey": "data.samples",
+    "versions": "common",
+    "write_json": "common",
 }
 __all__ = list(_MODULES)
 

@@ -6,8 +6,6 @@ import os
 import sys
 import warnings
 
-# Only light modules are imported here: --help should not wait for TensorFlow.
-
 MODEL = "saved_model/dsb2018"
 
 ROWS = {
@@ -128,7 +126,7 @@ def scale(text: str) -> float | str:
 
 
 def _segment(arguments: argparse.Namespace) -> int:
-    from nuclei.segment import segment
+    from nuclei.workflows.segment import segment
 
     options = {key: value for key, value in vars(arguments).items() if key != "run"}
     report = segment(**options)
@@ -156,10 +154,10 @@ def _add_export(commands) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from nuclei.notebook import quiet
+    from nuclei.common import quiet
 
     with quiet():
-        from nuclei.export import export
+        from nuclei.workflows.export import export
 
     difference = export(arguments.model, arguments.out, arguments.format)
     print(
@@ -168,7 +166,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from nuclei.scoring import score
+    from nuclei.workflows.score import score
 
     report = score(arguments.images, arguments.truth, arguments.model, arguments.out)
     print(_table(report))

@@ -6,13 +6,12 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from nuclei import data
-from nuclei.data import Sample
+from nuclei.data.samples import Sample, load_samples
 
 
 @pytest.fixture(scope="session")
 def sample():
-    return data.load_samples("sample")
+    return load_samples("sample")
 
 
 @pytest.fixture
@@ -31,7 +30,8 @@ def squares():
 @pytest.fixture
 def folder(tmp_path, squares, monkeypatch):
     """The squares on disk in the official layout; the cache goes to a temporary place too."""
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr("nuclei.common.ROOT", tmp_path)
+    monkeypatch.setattr("nuclei.data.samples.ROOT", tmp_path)
     for s in squares:
         write_sample(tmp_path / "squares", s)
     return tmp_path / "squares"

@@ -12,10 +12,10 @@ import tifffile
 from conftest import write_sample
 
 from nuclei.cli import main
-from nuclei.data import Sample
-from nuclei.rle import write_rle_csv
-from nuclei.scoring import write_labels
-from nuclei.segmenter import Segmenter
+from nuclei.data.run_lengths import write_rle_csv
+from nuclei.data.samples import Sample
+from nuclei.output.formats import write_labels
+from nuclei.segmentation.segmenter import Segmenter
 
 
 def perfect(image):

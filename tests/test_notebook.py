@@ -2,7 +2,9 @@ import os
 
 import pytest
 
-from nuclei.notebook import check_parameters, check_start, check_training, parameter_values, quiet
+from nuclei.common import quiet
+from nuclei.notebook import check_parameters, parameter_values
+from nuclei.training.parameters import check_start, check_training
 
 
 def notebook(injected, **changed):

@@ -1,18 +1,31 @@
 """What must agree across files: dependencies, the README's numbers, the recipes' words."""
 
+import doctest
 import json
+import pkgutil
 import re
 import runpy
 import tomllib
+from importlib import import_module
 
+import numpy as np
 import pytest
 import yaml
 
+import nuclei
 from nuclei import ROOT, cli
-from nuclei.splits import HELD_OUT
+from nuclei.data.fields import HELD_OUT
 
 README = (ROOT / "README.md").read_text()
 CARD = (ROOT / "saved_model" / "dsb2018" / "README.md").read_text()
+
+
+MODULES = [m.name for m in pkgutil.walk_packages(nuclei.__path__, "nuclei.") if "__main__" not in m.name]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(import_module(module), extraglobs={"np": np}).failed == 0
 
 
 def names(requirements):

@@ -5,9 +5,9 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
+from synthetic import draw
 
-from nuclei.image_types import IMAGE_TYPES, image_type
-from nuclei.synthetic import draw
+from nuclei.data.image_types import IMAGE_TYPES, image_type
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 MAKE_SAMPLE = runpy.run_path(str(DATA / "make_sample.py"))  # its functions and tables; makes nothing

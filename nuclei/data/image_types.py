@@ -13,8 +13,11 @@ IMAGE_TYPES = (
 )
 
 STAINED = 5  # grey levels between an image's strongest and weakest channel, on average; 0 in grey images
+
 PINK = 0.005  # share of pixels with more red than blue; 0 where only the purple stain was used
+
 LARGE = 31  # pixels; the fluorescent images of the data set have nuclei of about 14, 28 or 46 pixels
+
 HAZE = 87  # pixels, a square's side: what is smoother, such as the glow of an embryo, is no nucleus
 
 

@@ -14,12 +14,8 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-from skimage.measure import label
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-ENDINGS = ("_cp_masks", "_masks", "_labels")  # the longest first, as one ends like another
-BY_PRODUCTS = ("_overlay", "_flows", "_cp_outlines")  # pictures that programs write beside their labels
+from nuclei.common import some
+from nuclei.images.finding import BY_PRODUCTS, ENDINGS, is_picture
 
 EXPECTED = (
     "Expected, for each image, <id>/images/<id>.png and its nuclei as <id>/masks/*.png; or images/x.tif and "
@@ -73,73 +69,9 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     return samples
 
 
-def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
-    """Return the nuclei of a label image as its file has them, or say why it is none.
-
-    Parameters
-    ----------
-    picture : (H, W) array of integers, or of floats that are whole numbers
-        0 = background, any other number = one nucleus. Grey may also be stored as (H, W, 1 to 4): equal
-        colours, perhaps with alpha.
-    name : str
-        What errors call the file.
-
-    Returns
-    -------
-    (H, W) int32
-        0 = background, 1..N = the nuclei in the order of their numbers.
-
-    Raises
-    ------
-    ValueError
-        The file is a JPEG, whose numbers are not those that were saved; the picture has colours or is a
-        stack; a number is negative or not whole; or the mask is binary: one number for several pieces.
-    """
-    if name.lower().endswith((".jpg", ".jpeg")):
-        raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it anew as PNG or TIFF.")
-    labels = picture
-    if labels.ndim == 3 and labels.shape[2] <= 4:
-        colours = labels[..., : 1 if labels.shape[2] == 2 else 3]  # all but alpha
-        if (colours != colours[..., :1]).any():
-            raise ValueError(
-                f"{name}: a picture in colours, expected a label image with one number per nucleus. Save the "
-                "labels themselves, not the way they are shown."
-            )
-        labels = colours[..., 0]
-    if labels.ndim != 2:
-        raise ValueError(f"{name}: an array of shape {picture.shape}, expected a label image (H, W)")
-    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.round(labels))).all():
-        raise ValueError(
-            f"{name}: {labels.dtype} numbers that are not whole, expected a label image with 0 as background "
-            "and one whole number per nucleus. Threshold and label a map of probabilities first."
-        )
-    if labels.min() < 0:
-        raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
-    numbers, index = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)  # 0 stays 0
-    labels = index[:-1].reshape(labels.shape).astype(np.int32)
-    if len(numbers) == 2 and (pieces := label(labels).max()) > 1:
-        raise ValueError(
-            f"{name}: a binary mask, its {pieces} separate pieces are all {numbers[1]}; expected one number "
-            "per nucleus. If nuclei do not touch, skimage.measure.label(mask) numbers them."
-        )
-    return labels
-
-
-def is_picture(path: PurePosixPath) -> bool:
-    """Return whether a file is a picture by its name, and not hidden."""
-    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
-    return path.suffix.lower() in SUFFIXES and not hidden
-
-
 def without_ending(stem: str) -> str:
     """Return the stem of a label image without its ending, where it has one of `ENDINGS`."""
     return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
-
-
-def some(things: Iterable) -> str:
-    """Name the first few."""
-    first, rest = (things := list(map(str, things)))[:3], len(things) - 3
-    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:

@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from nuclei.files import replacing
-from nuclei.metrics import check_labels
+from nuclei.common import replacing
+from nuclei.data.labels import check_labels
 
 
 def encode_nuclei(labels):
@@ -66,7 +66,7 @@ def write_rle_csv(path, labels_by_id, sizes=False):
     Raises
     ------
     TypeError, ValueError
-        See `nuclei.metrics.check_labels`; names the image.
+        See `nuclei.data.labels.check_labels`; names the image.
     """
     rows = []
     for image_id, labels in labels_by_id.items():
@@ -101,7 +101,7 @@ def read_rle_csv(path, shapes=None):
     Warns
     -----
     UserWarning
-        Where nuclei of one image overlap. As in `nuclei.data.merge_masks` the smaller one is drawn over the
+        Where nuclei of one image overlap. As in `data.labels.merge_masks` the smaller one is drawn over the
         larger, and the numbers close up if that hides one altogether.
 
     Notes

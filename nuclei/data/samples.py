@@ -1,34 +1,28 @@
 """Images and their labelled nuclei, from any folder or zip into a list of samples.
 
-`nuclei.layouts` says which files belong together. Where there is a picture per nucleus, as in the 2018
+`nuclei.data.layouts` says which files belong together. Where there is a picture per nucleus, as in the 2018
 Data Science Bowl, these masks are merged into one label image per sample, so that every nucleus keeps a
 number of its own.
 """
 
 import hashlib
-import io
 import os
 import warnings
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagecodecs
-import imageio.v3 as iio
 import numpy as np
 import pandas as pd
-import tifffile
-from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from nuclei.files import replacing
-from nuclei.layouts import Files, as_labels, find_samples
-
-ROOT = Path(__file__).resolve().parents[1]
-"""The repository's root; the paths in notebook parameters and recipes are relative to it."""
+from nuclei.common import ROOT, replacing
+from nuclei.data.labels import as_labels, merge_masks
+from nuclei.data.layouts import Files, find_samples
+from nuclei.images.intensity import as_rgb8
+from nuclei.images.reading import decode
 
 MIN_SIDE = 32
 """Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
@@ -36,10 +30,12 @@ MIN_SIDE = 32
 CACHE_FORMAT = 2  # to be raised when what is cached, or how, changes
 
 CORRECTED_FINGERPRINT = "38808d4a472021af"
+
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
     "b89357fcf2d552a0": "embedded sample (16 images)",
 }
+
 OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 
 
@@ -93,7 +89,7 @@ def load_samples(source: str | Path = "sample") -> list[Sample]:
         ``"dsb2018"``: the Data Science Bowl 2018 training set as found in ``data/stage1_train/`` or
         ``data/stage1_train.zip``; where there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
-        Anything else: the path of a folder or zip in one of the layouts of `nuclei.layouts`, relative to
+        Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
         the repository's root or absolute.
 
     Returns
@@ -157,10 +153,10 @@ def describe(samples: list[Sample], source: str = "") -> dict:
 def survey(samples: list[Sample]) -> pd.DataFrame:
     """Return one row an image.
 
-    Its columns: ``id``, ``type`` (see `nuclei.image_types`), ``height`` and ``width`` in pixels, ``nuclei``
+    Its columns: ``id``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels, ``nuclei``
     (their count) and ``areas`` (int array, the area of each nucleus in pixels).
     """
-    from nuclei.image_types import image_type
+    from nuclei.data.image_types import image_type
 
     rows = []
     for sample in samples:
@@ -169,70 +165,6 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
         kind = image_type(sample.image)
         rows.append((sample.id, kind, *sample.labels.shape, len(areas), areas))
     return pd.DataFrame(rows, columns=["id", "type", "height", "width", "nuclei", "areas"])
-
-
-def as_rgb8(image: np.ndarray) -> np.ndarray:
-    """Bring any image to the one form that the model knows: (H, W, 3) uint8.
-
-    Parameters
-    ----------
-    image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array of bool, integers or floats
-        Grey, grey + alpha, RGB or RGB + alpha. Alpha is dropped.
-
-    Returns
-    -------
-    (H, W, 3) uint8
-        8-bit values as they are; any other type is stretched so that the 0.1 and 99.9 percentiles
-        of the whole image become 0 and 255. A constant image becomes 0.
-
-    Raises
-    ------
-    ValueError
-        The array has another shape, or no pixels, or values that are NaN, infinite or beyond float32.
-    """
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4) or image.size == 0:
-        raise ValueError(
-            f"an image of shape {image.shape} was found, expected (H, W) or (H, W, 1 to 4); "
-            "save one plane of a stack"
-        )
-    image = image[..., :1] if image.shape[2] < 3 else image[..., :3]
-    if image.dtype != np.uint8:
-        with np.errstate(over="ignore"):
-            image = image.astype(np.float32)
-        if bad := np.count_nonzero(~np.isfinite(image)):
-            raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
-        low, high = np.percentile(image, (0.1, 99.9))
-        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-        image = np.round(image * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-
-
-def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
-    """Merge one mask per nucleus into a label image.
-
-    Parameters
-    ----------
-    masks : list of (H, W) arrays, nonzero = this nucleus
-
-    Returns
-    -------
-    (H, W) int32
-        0 = background; nucleus k of the list is k + 1. Where masks overlap, the smaller nucleus is
-        painted over the larger, so that none disappears behind another. An empty mask, or one that
-        smaller nuclei cover whole, leaves no pixel; the labels are then renumbered without gaps.
-    """
-    labels = np.zeros(masks[0].shape, np.int32)
-    for k in sorted(range(len(masks)), key=lambda k: -np.count_nonzero(masks[k])):
-        labels[masks[k] > 0] = k + 1
-    present = np.unique(labels[labels > 0])
-    if len(present) < len(masks):
-        numbers = np.zeros(len(masks) + 1, np.int32)
-        numbers[present] = np.arange(1, len(present) + 1)
-        labels = numbers[labels]
-    return labels
 
 
 def _locate(source: str | Path) -> Path:
@@ -352,28 +284,6 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
             "Delete it and download it again."
         ) from error
     return archive.namelist(), archive.read
-
-
-def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
-    """Return the picture in the file `name`, as its file has it; ValueError where it is none."""
-    if name.lower().endswith((".tif", ".tiff")):
-        with suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says what is wrong
-            if (picture := tifffile.imread(io.BytesIO(read(name)))).size:
-                return picture
-    try:
-        content = read(name)
-        if content[1:4] == b"PNG" and content[24:25] == b"\x10":  # Pillow would cut 16-bit colours to 8
-            return imagecodecs.png_decode(content)
-        with Image.open(io.BytesIO(content)) as picture:
-            mode = "RGB" if picture.mode == "CMYK" else None
-        return iio.imread(io.BytesIO(content), plugin="pillow", mode=mode)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
-    except Exception as error:  # a broken file raises nearly anything, by its format and damage
-        what = "no format that is known" if isinstance(error, UnidentifiedImageError) else error
-        raise ValueError(
-            f"{name}: cannot be read as an image ({what}). Replace or remove the file."
-        ) from error
 
 
 def _read_cached(path: Path) -> list[Sample]:

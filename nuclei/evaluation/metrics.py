@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from nuclei.data.labels import check_labels, smallest_area
+
 # Quotients of whole numbers, as an IoU is one: IEEE division rounds both to the same nearest double when they
 # are equal as fractions, so that "above" is strict at 0.6 and 0.7 too. Sums of 0.05 lack that (0.5 + 2 * 0.05
 # is 0.6, but np.arange(0.5, 1, 0.05) holds 0.6000000000000001).
@@ -27,45 +29,6 @@ THRESHOLDS = np.arange(10, 20) / 20
 
 # Square pixels. Factors of two: from specks to the large nuclei of tissue seen at high magnification.
 AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
-
-SPECK = 10  # pixels; what is smaller does not tell how large nuclei are
-
-
-def check_labels(labels, name="labels", shape=None):
-    """Return `labels` as an array, or say why it is no label image.
-
-    Parameters
-    ----------
-    labels : (H, W) array_like of int
-        0 is background.
-    name : str
-        What the error calls them.
-    shape : tuple of int, optional
-        The shape they must have.
-
-    Raises
-    ------
-    TypeError
-        If the type is not an integer one (a probability map or a boolean mask is no label image).
-    ValueError
-        If the shape is another, there are no pixels, or a label is negative.
-    """
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{name} are {labels.dtype}, expected integers with 0 as background and one number a nucleus; "
-            "threshold and label a map first, or cast the array if it holds whole numbers"
-        )
-    if shape is not None and labels.shape != tuple(shape):
-        raise ValueError(f"{name} have shape {labels.shape}, expected {tuple(shape)}; sizes must be equal")
-    if labels.ndim != 2 or labels.size == 0:
-        raise ValueError(f"{name} have shape {labels.shape}, expected (H, W) with at least one pixel")
-    if labels.dtype.kind == "i" and labels.min() < 0:
-        raise ValueError(f"{name} hold the negative number {labels.min()}, expected 0 for background and up")
-    return labels
-
-
-# --- pixels ---------------------------------------------------------------------------------------------
 
 
 class PixelCounts(NamedTuple):
@@ -150,9 +113,6 @@ def pixel_scores(counts):
     }
 
 
-# --- nuclei: counting -----------------------------------------------------------------------------------
-
-
 class Match(NamedTuple):
     """What two label images share; nuclei are numbered from 0 by ascending label.
 
@@ -217,18 +177,6 @@ def match(truth, predicted):
     )
 
 
-def smallest_area(areas, min_area):
-    """Return the pixels under which a nucleus is dropped, among nuclei of these (N,) `areas` in pixels.
-
-    It is `min_area` itself, or where that is below 1, this share of the median area, specks of fewer than 10
-    pixels aside. Where there are only specks, a share above 0 drops them all.
-    """
-    if not 0 < min_area < 1:
-        return min_area
-    areas = areas[areas >= SPECK]
-    return min_area * np.median(areas) if areas.size else SPECK
-
-
 def drop_small(found, min_area):
     """The same match, as if small predicted nuclei had never been drawn; `min_area` as in `smallest_area`."""
     large = found.predicted_areas >= smallest_area(found.predicted_areas, min_area)
@@ -286,9 +234,6 @@ def merges_and_splits(found):
     merges = np.count_nonzero(np.bincount(predicted[swallowed]) > 1)
     splits = np.count_nonzero(np.bincount(true[inside]) > 1)
     return int(merges), int(splits)
-
-
-# --- nuclei: scoring ------------------------------------------------------------------------------------
 
 
 def _divide(part, whole, empty):

@@ -1,6 +1,6 @@
 """Charts of numbers: functions that take tables and return a matplotlib Figure.
 
-The colours are those of `nuclei.plot`; training is grey and validation blue.
+The colours are those of `nuclei.figures.pictures`; training is grey and validation blue.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from nuclei.plot import INK, PREDICTION, STYLE, TRUTH, WIDTH
+from nuclei.figures.pictures import INK, PREDICTION, STYLE, TRUTH, WIDTH
 
 TRAINING, VALIDATION = "#8C8C8C", "#0072B2"
 
@@ -114,7 +114,7 @@ def architecture(model, size: int = 128) -> Figure:
 
     Parameters
     ----------
-    model : keras.Model made by `nuclei.model.unet`; channels and sides are read from it
+    model : keras.Model made by `nuclei.training.unet.unet`; channels and sides are read from it
     size : int, multiple of 32
         Side of the input in pixels for which the sides of the feature maps are given.
 
@@ -279,7 +279,7 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def recall_by_size(table: pd.DataFrame) -> Figure:
-    """Show which share of the true nuclei of each size was found: see `nuclei.metrics.recall_by_area`."""
+    """Show which share of the true nuclei of each size was found: see `evaluation.metrics.recall_by_area`."""
     table = table[table["nuclei"] > 0]
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -306,7 +306,8 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
 def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Show how many nuclei each image has, and how large and how bright they are.
 
-    measurements, summary : the tables that `nuclei.segment.segment` writes; micrometres where they have them
+    measurements, summary : the tables that `workflows.segment.segment` writes; micrometres where they
+    have them
     """
     figure = Figure(figsize=(WIDTH, 3), layout="constrained")
     counts, sizes, levels = figure.subplots(1, 3)

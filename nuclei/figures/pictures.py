@@ -15,10 +15,12 @@ from matplotlib.patches import ConnectionPatch, Patch
 from scipy.ndimage import binary_dilation, uniform_filter
 from skimage.segmentation import find_boundaries
 
-from nuclei.files import replacing
+from nuclei.common import replacing
 
 TRUTH, PREDICTION, BOTH = "#E69F00", "#0090E0", "#FFFFFF"
+
 INK = "#333333"
+
 DARK = "#101018"
 
 WIDTH = 9.0

@@ -8,8 +8,47 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nuclei.data import as_rgb8
-from nuclei.tiles import windows
+from nuclei.images.tiles import windows
+
+
+def as_rgb8(image: np.ndarray) -> np.ndarray:
+    """Bring any image to the one form that the model knows: (H, W, 3) uint8.
+
+    Parameters
+    ----------
+    image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array of bool, integers or floats
+        Grey, grey + alpha, RGB or RGB + alpha. Alpha is dropped.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        8-bit values as they are; any other type is stretched so that the 0.1 and 99.9 percentiles
+        of the whole image become 0 and 255. A constant image becomes 0.
+
+    Raises
+    ------
+    ValueError
+        The array has another shape, or no pixels, or values that are NaN, infinite or beyond float32.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4) or image.size == 0:
+        raise ValueError(
+            f"an image of shape {image.shape} was found, expected (H, W) or (H, W, 1 to 4); "
+            "save one plane of a stack"
+        )
+    image = image[..., :1] if image.shape[2] < 3 else image[..., :3]
+    if image.dtype != np.uint8:
+        with np.errstate(over="ignore"):
+            image = image.astype(np.float32)
+        if bad := np.count_nonzero(~np.isfinite(image)):
+            raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
+        low, high = np.percentile(image, (0.1, 99.9))
+        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+        image = np.round(image * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
 
 SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
 
@@ -20,9 +59,10 @@ def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.
     Parameters
     ----------
     image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array_like
-        As `nuclei.data.as_rgb8` takes, or a `nuclei.large.LargeTiff`; without NaN and infinite values.
+        As `images.intensity.as_rgb8` takes, or a `nuclei.images.large.LargeTiff`; without NaN and
+        infinite values.
     normalize : bool
-        Whether to stretch as `nuclei.pipeline.normalize` does, afterwards.
+        Whether to stretch as `nuclei.images.intensity.normalize` does, afterwards.
 
     Returns
     -------
@@ -78,3 +118,21 @@ def _percentiles(values: np.ndarray, counts: np.ndarray, percentages: tuple[floa
     place = np.asarray(percentages) / 100 * (ends[-1] - 1)
     below, above = (values[np.searchsorted(ends, n, side="right")] for n in (np.floor(place), np.ceil(place)))
     return tuple((below + (above - below) * (place % 1)).tolist())
+
+
+def normalize(image: np.ndarray) -> np.ndarray:
+    """Stretch the grey values of a whole image, so that a dim one looks like a bright one.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        The 1 and 99.8 percentiles over all pixels and colours together, so that colours keep their tone, have
+        become 0 and 255; what lies beyond is cut off. A constant image becomes 0.
+    """
+    low, high = np.percentile(image, (1, 99.8))
+    table = np.clip((np.arange(256) - low) / max(high - low, 1e-6), 0, 1)
+    return np.round(table * 255).astype(np.uint8)[image]

@@ -1,16 +1,14 @@
 """Images too large for memory: TIFF files read and written window by window."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from nuclei.files import replacing
-from nuclei.tiles import Window
+from nuclei.images.reading import check_values, choose_channels
+from nuclei.images.tiff import find_plane, naming
+from nuclei.images.tiles import Window
 
 CACHE = 2**28  # bytes of decoded strips or tiles, which neighbouring windows share
 
@@ -116,36 +114,6 @@ class LargeTiff:
         return (np.zeros(shape, self.dtype) if segment is None else segment)[0], sample, top, left
 
 
-@contextmanager
-def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Iterator["_Mapped"]:
-    """Write a label image window by window.
-
-    Parameters
-    ----------
-    path : str or Path
-        Written under a temporary name beside it; what was there stays until all is written.
-    shape : (H, W), pixels
-    **options
-        For `tifffile.imwrite`, such as ``resolution`` and ``resolutionunit``; uncompressed.
-
-    Yields
-    ------
-    (H, W) uint32 array_like, all 0
-        To be read and filled through ``labels[rows, columns]``.
-
-    Raises
-    ------
-    OSError
-        If the disk has no room for the whole image: at once, where the system can reserve it.
-    """
-    with replacing(path) as temporary:
-        offset = tifffile.memmap(temporary, shape=shape, dtype=np.uint32, **options).offset
-        if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process by a signal
-            with open(temporary, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.path.getsize(temporary))
-        yield _Mapped(temporary, np.uint32, offset, shape, mode="r+")
-
-
 class _Mapped:
     """An array in a file, mapped anew at each access, so that what was touched does not stay in memory."""
 
@@ -158,3 +126,66 @@ class _Mapped:
 
     def __setitem__(self, window, values):
         self._map()[window] = values
+
+
+LARGEST = 2**25
+"""Pixels of an image that is read whole. The nuclei of one as large take some GB to find."""
+
+
+class Slide:
+    """One page of a stack in a TIFF file, of which ``slide[rows, columns]`` reads a window, (h, w, C).
+
+    shape : (H, W, C), pixels and channels
+    dtype : numpy.dtype of the values
+    pixel_size : float or None, micrometres
+    measured, seen : slice, of the channels: those to measure, and those that a model looks at
+    image : (H, W, 1 to 4) array_like, the channels that are seen
+
+    To be used in a ``with`` statement. Parameters and errors are those of `images.reading.read_picture`.
+    """
+
+    def __init__(self, path: str | Path, channel: int | None = None, page: int | None = None):
+        self._path = str(path)
+        with open(path, "rb") as file, naming(self._path):
+            plane = find_plane(file, channel, page)
+        self._pages = [LargeTiff(path, number, CACHE // len(plane.pages)) for number in plane.pages]
+        self.shape = *self._pages[0].shape[:2], sum(each.shape[2] for each in self._pages)
+        self.dtype, self.pixel_size = self._pages[0].dtype, plane.pixel_size
+        self.measured, self.seen = choose_channels(self.shape[2], plane.colours, channel, self._path)
+        self.image = _Channels(self, self.seen)
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        pixels = np.concatenate([page[window] for page in self._pages], axis=2)
+        check_values(pixels, self._path)
+        return pixels
+
+    def __enter__(self) -> "Slide":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for page in self._pages:
+            page.close()
+
+
+class _Channels:
+    """Some channels of an array_like."""
+
+    def __init__(self, image, chosen: slice):
+        self._image, self._chosen = image, chosen
+        self.shape = *image.shape[:2], len(range(image.shape[2])[chosen])
+        self.dtype = image.dtype
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        return self._image[window][..., self._chosen]
+
+
+def is_slide(path: str | Path, page: int | None = None) -> bool:
+    """Return whether a file is a TIFF that can be read in windows and is too large to be read whole.
+
+    Only its header is read. Not so are files that are broken, or of which a page would have to be chosen.
+    """
+    try:
+        with Slide(path, channel=0, page=page) as slide:
+            return slide.shape[0] * slide.shape[1] > LARGEST
+    except Exception:  # a broken file raises nearly anything
+        return False

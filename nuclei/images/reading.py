@@ -4,21 +4,42 @@ A file may hold more than a picture: pages (planes of a stack, time points), cha
 is. Pages and channels are counted from 0.
 """
 
-import os
-from collections import Counter
-from collections.abc import Iterable
-from glob import glob
+import io
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import imagecodecs
+import imageio.v3 as iio
 import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
 
-from nuclei import data
-from nuclei.layouts import BY_PRODUCTS, ENDINGS, SUFFIXES
-from nuclei.tiffs import naming, read_tiff
+from nuclei.images.tiff import naming, read_tiff
 
-RESULTS = (*ENDINGS, *BY_PRODUCTS)
-"""Endings of names, before the suffix, of pictures that this and other programs write beside an image."""
+
+def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
+    """Return the picture in the file `name`, as its file has it; ValueError where it is none."""
+    if name.lower().endswith((".tif", ".tiff")):
+        with suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says what is wrong
+            if (picture := tifffile.imread(io.BytesIO(read(name)))).size:
+                return picture
+    try:
+        content = read(name)
+        if content[1:4] == b"PNG" and content[24:25] == b"\x10":  # Pillow would cut 16-bit colours to 8
+            return imagecodecs.png_decode(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            mode = "RGB" if picture.mode == "CMYK" else None
+        return iio.imread(io.BytesIO(content), plugin="pillow", mode=mode)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
+    except Exception as error:  # a broken file raises nearly anything, by its format and damage
+        what = "no format that is known" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(
+            f"{name}: cannot be read as an image ({what}). Replace or remove the file."
+        ) from error
+
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How a TIFF file begins, by byte order; with + for more than 4 GB."""
@@ -38,56 +59,6 @@ class Picture(NamedTuple):
     image: np.ndarray
     channels: np.ndarray
     pixel_size: float | None = None
-
-
-def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
-    """Find image files, and name them by where they lie.
-
-    Parameters
-    ----------
-    places : iterable of str or Path
-        Files, folders (searched with all below them), or patterns such as ``plates/*/dapi_*.tif``.
-
-    Returns
-    -------
-    Path
-        The folder that all have in common, absolute.
-    dict of str to Path
-        Names are paths from that folder, with ``/`` and without the suffix, which stays only where two files
-        would have one name. An image that lies in ``<id>/images/<id>.png`` is named as its folder, ``<id>``.
-
-    Raises
-    ------
-    FileNotFoundError
-        A place is not there, or there is no image in any.
-
-    Notes
-    -----
-    Not taken for images are hidden files, files in ``masks/`` and ``labels/`` beside a folder ``images/``,
-    and names that end in one of `RESULTS`.
-    """
-    folders, files = [], {}
-    for place in map(str, places):
-        named = os.path.exists(place)
-        matches = [place] if named else sorted(glob(place, recursive=True))
-        if not matches:
-            raise FileNotFoundError(f"IMAGES {place}: no such file or folder; check the path")
-        for match in map(Path, matches):
-            inside = sorted(match.rglob("*")) if match.is_dir() else [match]
-            chosen = named and match.is_file()  # by name, so that its suffix does not matter
-            folders.append(match if match.is_dir() else match.parent)
-            files |= {_absolute(path): path for path in inside if _is_image(path, match, chosen)}
-    if not files:
-        raise FileNotFoundError(
-            f"{', '.join(map(str, places))}: no images found, expected files that end in "
-            f"{', '.join(SUFFIXES)}. Those in masks/ or labels/, and names that end in "
-            f"{', '.join(RESULTS)}, are taken for results."
-        )
-    root = Path(os.path.commonpath([_absolute(folder) for folder in folders]))
-    names = {path: _name(path, root) for path in files}
-    full = {path: path.relative_to(root).as_posix() for path in files}
-    taken = Counter(names.values()) + Counter(full.values())
-    return root, {full[p] if taken[name] > 1 else name: files[p] for p, name in names.items()}
 
 
 def read_picture(
@@ -131,7 +102,7 @@ def read_picture(
             pixels, colours, pixel_size = read_tiff(file, channel, page)
     else:
         content = file.read()
-        pixels, colours, pixel_size = np.atleast_3d(data.decode(lambda _: content, name)), True, None
+        pixels, colours, pixel_size = np.atleast_3d(decode(lambda _: content, name)), True, None
         if page or pixels.ndim > 3:
             raise ValueError(f"{name}: a file of one page was expected; save one page of it, or give no page")
     check_values(pixels, name)
@@ -174,22 +145,3 @@ def choose_channels(count: int, colours: bool, channel: int | None, name: str) -
     if not 0 <= channel < measured:
         raise ValueError(f"{name}: channel {channel} was asked for, there are {measured} from 0")
     return slice(measured), slice(channel, channel + 1)
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))
-
-
-def _is_image(path: Path, place: Path, chosen: bool) -> bool:
-    below = path.relative_to(place).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in below)
-    labels = path.parent.name in ("masks", "labels") and (path.parent.parent / "images").is_dir()
-    fits = chosen or (path.suffix.lower() in SUFFIXES and path.is_file())
-    return fits and not hidden and not labels and not path.stem.endswith(RESULTS)
-
-
-def _name(path: Path, root: Path) -> str:
-    below = path.relative_to(root)
-    if path.parts[-3:-1] == (path.stem, "images"):
-        return (below.parents[1] if len(below.parts) > 2 else Path(path.stem)).as_posix()
-    return below.with_suffix("").as_posix()

@@ -5,15 +5,14 @@ and the cores are put together. Tiles begin at multiples of the network's stride
 network would give a slightly different answer.
 """
 
-import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
+
 TILE, HALO = (
     1024,
     128,
@@ -112,89 +111,6 @@ def tiled_maps(
             maps = np.empty((*image.shape[:2], part.shape[-1]), part.dtype)
         maps[window.core] = part[window.inner]
     return maps
-
-
-def label_large(
-    image,
-    segment: Callable[[np.ndarray], np.ndarray],
-    labels,
-    tile: int = 1024,
-    halo: int = 128,
-    on_tile: Callable[[Tile, np.ndarray, np.ndarray], None] | None = None,
-) -> int:
-    """Label an image tile by tile, so that memory is bounded by the tile's size and no seam is seen.
-
-    Parameters
-    ----------
-    image : (H, W, ...) array_like
-        Only ``image.shape`` and ``image[rows, columns]`` are used, so it may lie on disk: see
-        `nuclei.large.LargeTiff`.
-    segment : function
-        Part of the image, (h, w, ...) -> its labels, (h, w) integer, 0 = background.
-    labels : (H, W) uint32 array_like, all 0
-        Filled in place through ``labels[rows, columns]``: 0 stays background, nuclei get the numbers from 1,
-        without gaps. May lie on disk: see `nuclei.large.new_label_tiff`.
-    tile, halo : int, pixels, see `windows`
-        The halo should be wider than a nucleus, by what the network has to see around it.
-    on_tile : function, optional
-        Called after each tile with the Tile, its part of the image, and (h, w) uint32 labels of the nuclei
-        that this tile has added, final and whole: each nucleus is seen once, to be measured for example.
-
-    Returns
-    -------
-    int
-        The number of nuclei.
-
-    Warns
-    -----
-    UserWarning
-        If nuclei reach from a core to the edge of their tile, and so may have been cut.
-
-    Notes
-    -----
-    A nucleus near a seam is found by two tiles. The one whose core has the centroid writes it whole, into the
-    halo too. Where the two disagree, what is written stays: a later nucleus gets the pixels that are left, or
-    is dropped when more than half of it is taken. A tile leaves nuclei to those after it only; one whose
-    centroid it sees in an earlier core, but not taken, is its own, so that none is lost between the two.
-    """
-    height, width = image.shape[:2]
-    count = cut = 0
-    bar = {"unit": "px", "unit_scale": True, "leave": False, "disable": None}
-    with tqdm(desc="labelling", total=height * width, **bar) as progress:
-        for window in windows((height, width), tile, halo):
-            part = image[window.outer]
-            taken = labels[window.outer]
-            added = _added(segment(part), taken, window.inner, count)
-            labels[window.outer] = taken + added
-            count = max(count, int(added.max()))
-            cut += len(edge_labels(added, window.outer, (height, width), border=False))
-            if on_tile:
-                on_tile(window, part, added)
-            rows, columns = window.core
-            progress.update((rows.stop - rows.start) * (columns.stop - columns.start))
-    if cut:
-        warnings.warn(
-            f"{cut} nuclei reach beyond the halo of {halo} pixels around a tile and may have been cut; "
-            "use a larger halo, or a scale below 1, which widens it",
-            stacklevel=2,
-        )
-    return count
-
-
-def _added(found: np.ndarray, taken: np.ndarray, core: Window, count: int) -> np.ndarray:
-    """Return the nuclei that a tile adds to those `taken`: (h, w) uint32 labels from count + 1."""
-    row, column = np.nonzero(found)
-    numbers = found[row, column]
-    size = int(found.max()) + 1
-    area = np.bincount(numbers, minlength=size)
-    row, column = (np.bincount(numbers, x, size) / np.maximum(area, 1) for x in (row, column))  # centroids
-    below, beside = row >= core[0].stop, (row >= core[0].start) & (column >= core[1].stop)
-    in_core = np.bincount(found[core].ravel(), minlength=size) > 0
-    covered = np.bincount(found[taken > 0], minlength=size)
-    added = in_core & ~(below | beside) & (2 * covered <= area)  # the tiles below and beside come later
-    added[0] = False
-    numbers = (added * (count + np.cumsum(added))).astype(np.uint32)
-    return np.where(taken == 0, numbers[found], np.uint32(0))
 
 
 def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], border: bool) -> np.ndarray:

@@ -12,15 +12,11 @@ import pandas as pd
 import shapely
 import tifffile
 from PIL import Image
-from roifile import ROI_TYPE, ImagejRoi, roiwrite
+from roifile import roiwrite
 
-from nuclei.data import as_rgb8
-from nuclei.files import replacing
-from nuclei.rle import find_runs
-
-Outline = shapely.Polygon | shapely.MultiPolygon
-
-MOVE, LINE, CLOSE = 0, 1, 4  # how ImageJ writes a path
+from nuclei.common import replacing
+from nuclei.images.intensity import as_rgb8
+from nuclei.output.outlines import Outline, _roi
 
 
 def write_labels(path: str | Path, labels: np.ndarray, pixel_size: float | None = None) -> None:
@@ -47,10 +43,10 @@ def resolution(pixel_size: float | None) -> dict:
 def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
     """Write the image, brightened, with the outlines of its nuclei as PNG; small ones are magnified.
 
-    image : any image that `nuclei.data.as_rgb8` takes
+    image : any image that `nuclei.images.intensity.as_rgb8` takes
     labels : (H, W) integer array, 0 = background
     """
-    from nuclei.plot import PREDICTION, brightened, outlined  # matplotlib is slow to import
+    from nuclei.figures.pictures import PREDICTION, brightened, outlined  # matplotlib is slow to import
 
     picture = outlined(brightened(as_rgb8(image)), {PREDICTION: labels})
     with replacing(path) as temporary:
@@ -61,7 +57,7 @@ def write_geojson(path: str | Path, outlines: dict[int, Outline], table: pd.Data
     """Write the outlines of nuclei as GeoJSON, each a detection for QuPath, named by its number.
 
     outlines : dict of int to Polygon or MultiPolygon, see `polygons`
-    table : DataFrame, optional; what `nuclei.measurements.measure` found, to go along with each nucleus
+    table : DataFrame, optional; what `output.measurements.measure` found, to go along with each nucleus
     """
     rows = [{"label": n} for n in outlines] if table is None else table.astype(float).to_dict("records")
     features = [
@@ -84,48 +80,3 @@ def write_rois(path: str | Path, outlines: dict[int, Outline]) -> None:
     rois = [_roi(outline, str(number)) for number, outline in outlines.items()]
     with replacing(path) as temporary:
         roiwrite(temporary, rois, mode="w")
-
-
-def polygons(labels: np.ndarray) -> dict[int, Outline]:
-    """Return the outline of every nucleus, along the edges of its pixels.
-
-    Parameters
-    ----------
-    labels : (H, W) integer array, 0 = background
-
-    Returns
-    -------
-    dict of int to Polygon or MultiPolygon
-        By ascending label, in pixels. Holes are left out of the area; pixels that meet at a corner only are
-        parts of a MultiPolygon. Outer rings run one way round and holes the other.
-    """
-    height = labels.shape[0] + 1  # one row of background below, so that no run goes on in the next column
-    numbers, starts, lengths = find_runs(np.pad(labels, ((0, 1), (0, 0))))
-    if not len(numbers):
-        return {}
-    x, y = np.divmod(starts, height)
-    strips = np.split(shapely.box(x, y, x + 1, y + lengths), np.flatnonzero(np.diff(numbers)) + 1)
-    outlines = shapely.simplify([shapely.union_all(strip) for strip in strips], 0)
-    return dict(zip(np.unique(numbers).tolist(), shapely.orient_polygons(outlines), strict=True))
-
-
-def _roi(outline: Outline, name: str) -> ImagejRoi:
-    rings = [shapely.get_coordinates(ring)[:-1].astype(int) for ring in _rings(outline)]
-    roi = ImagejRoi.frompoints(np.concatenate(rings), name=name)
-    roi.right, roi.bottom = roi.right - 1, roi.bottom - 1  # these points are corners of pixels, not pixels
-    roi.roitype = ROI_TYPE.TRACED
-    if len(rings) > 1:
-        path = [v for ring in rings for v in (MOVE, *ring[0], *_lines(ring[1:]), CLOSE)]
-        roi.roitype, roi.shape_roi_size = ROI_TYPE.RECT, len(path)
-        roi.multi_coordinates = np.array(path, np.float32)
-        roi.integer_coordinates, roi.n_coordinates = None, 0
-    return roi
-
-
-def _lines(points: np.ndarray) -> list[int]:
-    return np.insert(points, 0, LINE, axis=1).ravel().tolist()
-
-
-def _rings(outline: Outline) -> list[shapely.LinearRing]:
-    parts = shapely.get_parts(outline)
-    return [ring for part in parts for ring in (part.exterior, *part.interiors)]

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from skimage.measure import regionprops_table
 
-from nuclei.instances import confidence
+from nuclei.segmentation.watershed import confidence
 
 SHAPE = ("label", "centroid", "area", "perimeter", "eccentricity", "orientation", "solidity")
+
 INTENSITY = ("intensity_mean", "intensity_min", "intensity_max")
 
 

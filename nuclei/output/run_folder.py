@@ -17,7 +17,7 @@ from typing import IO
 
 import pandas as pd
 
-from nuclei.files import replacing, write_json
+from nuclei.common import replacing, write_json
 
 FILES = {"labels": "_labels.tif", "overlay": "_overlay.png", "geojson": ".geojson", "roi": "_rois.zip"}
 """What may be saved for each image, and what follows NAME in the file's name."""
@@ -64,7 +64,7 @@ def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False)
                 + ". Choose another --out, or --overwrite to delete them and start over."
             )
         for left in out.rglob(".*.tmp"):
-            process = left.suffixes[-2:][0].removeprefix(".")  # see `nuclei.files.replacing`
+            process = left.suffixes[-2:][0].removeprefix(".")  # see `nuclei.common.replacing`
             if process.isdecimal() and not _is_running(int(process)):  # by a run that was killed
                 left.unlink(missing_ok=True)
         return
@@ -117,9 +117,9 @@ def complete(
 
     stamp : dict; tells the image's file from a changed one
     kinds : list of str; what was saved
-    summary : dict; see `nuclei.measurements.summarise`
-    nuclei : DataFrame, one row a nucleus; see `nuclei.measurements.measure`
-    runs : list of str, one a nucleus, see `nuclei.rle.encode_nuclei`; None leaves it out of ``rle.csv``
+    summary : dict; see `nuclei.output.measurements.summarise`
+    nuclei : DataFrame, one row a nucleus; see `nuclei.output.measurements.measure`
+    runs : list of str, one a nucleus, see `data.run_lengths.encode_nuclei`; None leaves it out of ``rle.csv``
     """
     path, table = _record(out, name)
     with replacing(table) as temporary:

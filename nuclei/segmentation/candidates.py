@@ -2,7 +2,8 @@
 
 No threshold suits all nuclei of an image: a dim one shrinks where the next is drawn too large, and a marker
 level that parts two nuclei cuts a third one in half. So each level of both maps proposes its own outlines,
-and a small network, `nuclei.model.iou_network`, learns from measurements of a candidate how well it will
+and a small network, `training.iou_network.iou_network`, learns from measurements of a candidate how well it
+will
 match a true nucleus.
 
 Candidates were ranked so by Arteta et al., "Learning to Detect Cells Using Non-overlapping Extremal Regions",
@@ -10,7 +11,6 @@ MICCAI 2012; a network that predicts IoUs is in Huang et al., "Mask Scoring R-CN
 """
 
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -20,19 +20,17 @@ from skimage.color import rgb2gray
 from skimage.measure import label
 from skimage.segmentation import watershed
 from skimage.util import img_as_float32
-from tqdm.auto import tqdm
 
-from nuclei import metrics
-from nuclei.pipeline import resize_image, resize_labels
+from nuclei.data.labels import SPECK
 
 FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
 MARKER_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
 SMOOTHING = 1.0  # pixels; a ripple in the second map would cut a nucleus in two
 
-PIECE = 256  # pixels, the side of what the IoU network learns from beside whole images
-MAGNIFICATIONS = (1 / 3, 3)  # of such pieces, least and largest
-
 PLANES = ("foreground", "inner", "grey")
+
 FEATURES = (
     *(f"{plane}_{what}" for plane in PLANES for what in ("mean", "std", "edge", "outside")),
     "log_area",
@@ -77,7 +75,7 @@ def propose(maps, image):
     Parameters
     ----------
     maps : (H, W, 2) array, in 0..1
-        The foreground, and the second map of `nuclei.instances.interior_target`.
+        The foreground, and the second map of `nuclei.training.targets.interior_target`.
     image : (H, W, 3) uint8
         With the grey values that the network saw.
 
@@ -124,7 +122,7 @@ def _measured(marker_level, regions, heights, planes, margin):
     pixels = ((rows - 1) * (margin.shape[1] - 2) + columns - 1).astype(np.int32)
     ends = np.cumsum(np.bincount(place, minlength=rank.size))
     starts = ends[rank[1:] - 1]
-    large = parts.areas >= metrics.SPECK
+    large = parts.areas >= SPECK
     return pixels, starts[large], (starts + parts.areas)[large], features[large]
 
 
@@ -258,80 +256,6 @@ def _describe(parts, regions, heights, planes, margin):
     around = lengths + borders
     shape = [np.log(areas), np.log(around**2 / areas), np.log(areas / ellipse), np.sqrt(minor / major)]
     return np.column_stack([*features, *shape, borders / around])
-
-
-def true_ious(found, labels):
-    """Return each candidate's IoU with the true nucleus that it overlaps most.
-
-    Parameters
-    ----------
-    found : Candidates
-    labels : (H, W) integer array
-        The truth, 0 is background.
-
-    Returns
-    -------
-    (N,) float64, in 0..1
-
-    Raises
-    ------
-    TypeError, ValueError
-        See `nuclei.metrics.check_labels`.
-    """
-    labels = metrics.check_labels(labels, "true labels", shape=found.shape).ravel().astype(np.int64)
-    numbers = labels.max() + 1
-    areas = found.stops - found.starts
-    candidate = np.repeat(np.arange(areas.size), areas)
-    steps = np.arange(candidate.size) - (np.cumsum(areas) - areas)[candidate]
-    truth = labels[found.pixels[found.starts[candidate] + steps]]
-    inside = truth > 0
-    pairs, shared = np.unique(candidate[inside] * numbers + truth[inside], return_counts=True)
-    candidate, truth = np.divmod(pairs, numbers)
-    ious = np.zeros(areas.size)
-    np.maximum.at(ious, candidate, shared / (areas[candidate] + np.bincount(labels)[truth] - shared))
-    return ious
-
-
-def lessons(segmenter, samples, change=None, seed=0):
-    """Return what an IoU network learns from.
-
-    Parameters
-    ----------
-    segmenter : nuclei.segmenter.Segmenter
-        Of its methods, `maps` and `prepare` are used.
-    samples : list of Sample
-    change : function (image, labels, rng) -> (image, labels), optional
-        One of `nuclei.pipeline.AUGMENTS`.
-    seed : int
-
-    Returns
-    -------
-    features : list of (N, len(FEATURES)) float32
-        Two of each sample: of all of it, and of a random piece of it, magnified by 1/3 to 3 and changed, as
-        other microscopes give other sizes, and other edges.
-    ious : list of (N,) float64, 0-1
-    """
-    features, ious = [], []
-    for k, s in enumerate(tqdm(samples, desc="candidates", unit="image")):
-        rng = np.random.default_rng((seed, k))
-        piece = _magnified(s.image, s.labels, rng)
-        for image, labels in ((s.image, s.labels), change(*piece, rng) if change else piece):
-            with warnings.catch_warnings():  # of sizes that the model does not know: they are meant here
-                warnings.simplefilter("ignore")
-                maps = segmenter.maps(image)
-            found = propose(maps, segmenter.prepare(image))
-            features.append(found.features)
-            ious.append(true_ious(found, labels))
-    return features, ious
-
-
-def _magnified(image, labels, rng):
-    """Cut a random square of both and magnify it to 256 pixels a side, or fewer in a small image."""
-    factor = np.exp(rng.uniform(*np.log(MAGNIFICATIONS)))
-    side = min(round(PIECE / factor), *labels.shape)
-    top, left = (rng.integers(length - side + 1) for length in labels.shape)
-    window, shape = np.s_[top : top + side, left : left + side], 2 * (max(round(side * factor), 1),)
-    return resize_image(image[window], shape), resize_labels(labels[window], shape)
 
 
 def choose(found, ious, min_iou):

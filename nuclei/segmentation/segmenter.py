@@ -2,12 +2,10 @@
 
 import json
 import os
-import platform
 import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +14,17 @@ import numpy as np
 import pandas as pd
 from skimage.transform import resize
 
-from nuclei.candidates import Candidates, choose, propose
-from nuclei.data import Sample, as_rgb8
-from nuclei.files import write_json
-from nuclei.instances import SIZING, labels_from_maps, median_diameter
-from nuclei.pipeline import normalize, resize_image
-from nuclei.tiles import STRIDE, TILE, tiled_maps
+from nuclei.common import write_json
+from nuclei.data.samples import Sample
+from nuclei.images.intensity import as_rgb8, normalize
+from nuclei.images.resizing import resize_image
+from nuclei.images.tiles import STRIDE, TILE, tiled_maps
+from nuclei.segmentation.candidates import Candidates, choose, propose
+from nuclei.segmentation.scale import SIZING, median_diameter
+from nuclei.segmentation.watershed import labels_from_maps
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
+
 IOU_FILE = "iou.keras"  # of models that choose among candidates
 
 
@@ -34,18 +35,19 @@ class Segmenter:
     model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
         ``resize``: side in pixels that images are squeezed to, or None for native scale;
-        ``normalize``: whether grey values are stretched first, see `nuclei.pipeline.normalize`;
+        ``normalize``: whether grey values are stretched first, see `nuclei.images.intensity.normalize`;
         ``working_diameter``: in pixels, the size that nuclei are brought near, see `scales_for`; 0 or absent
         where images are always looked at as they are;
         ``diameters``: those of the smallest and largest nuclei it has learned from, in pixels;
-        ``thresholds``: ``min_iou`` of `nuclei.candidates.choose`, or for a model without an IoU network the
-        arguments of `nuclei.instances.labels_from_maps`; tuned on validation data;
+        ``thresholds``: ``min_iou`` of `segmentation.candidates.choose`, or for a model without an IoU
+        network the
+        arguments of `nuclei.segmentation.watershed.labels_from_maps`; tuned on validation data;
         ``cross_tuned``: the same for each half of the validation ``images``, chosen by the other half;
         and all that tells where the model came from: parameters, data, versions.
     split : dict
         ``train`` and ``validation``: ids of the images that it has learned from, and of those that judged it.
     history : DataFrame, one row an epoch
-    iou_network : keras.Model or None, (N, F) float32 `nuclei.candidates.FEATURES` -> (N, 1) float32 0-1
+    iou_network : keras.Model or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
         What chooses the nuclei among candidates; without it, thresholds find them.
     """
 
@@ -134,7 +136,7 @@ class Segmenter:
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Return an image in the grey levels that the model knows: (H, W, 3) uint8.
 
-        `image` is any that `nuclei.data.as_rgb8` takes, and raises what that raises.
+        `image` is any that `nuclei.images.intensity.as_rgb8` takes, and raises what that raises.
         """
         image = as_rgb8(image)
         return normalize(image) if self.settings.get("normalize") else image
@@ -146,7 +148,7 @@ class Segmenter:
 
         Parameters
         ----------
-        image : any image that `nuclei.data.as_rgb8` takes, of any size
+        image : any image that `nuclei.images.intensity.as_rgb8` takes, of any size
         scale : float or "auto"
             How many times the image is magnified before the model looks at it. "auto" looks at it as it is,
             and where the nuclei found are small or large, again at other scales: see `scales_for`.
@@ -157,7 +159,7 @@ class Segmenter:
         -------
         (H, W, C) float32, 0-1
             Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, that
-            it lies inside of one, away from its edge: see `nuclei.instances.interior_target`.
+            it lies inside of one, away from its edge: see `nuclei.training.targets.interior_target`.
 
         Raises
         ------
@@ -288,9 +290,3 @@ class Segmenter:
                 f"{np.sqrt(low * high) / diameter:.2g} may do better.",
                 stacklevel=3,
             )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    names = ("tensorflow", "keras", "numpy", "scikit-image")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from nuclei import instances, pipeline, plot
-from nuclei.data import Sample
-from nuclei.files import write_json
+from nuclei.common import write_json
+from nuclei.data.samples import Sample
+from nuclei.evaluation import tuning
+from nuclei.figures import pictures
+from nuclei.training.batches import draw_batch
 
 
 def training_callbacks(
@@ -142,7 +144,7 @@ class InstanceScore(keras.callbacks.Callback):
     def __init__(self, samples: list[Sample], size: int):
         super().__init__()
         keep = {"augment": None, "shuffle": False, "target": lambda labels: labels}
-        self.images, self.labels = pipeline.draw_batch(samples, 0, size=size, batch_size=len(samples), **keep)
+        self.images, self.labels = draw_batch(samples, 0, size=size, batch_size=len(samples), **keep)
 
     def on_epoch_end(self, epoch, logs=None):
         maps = self.model.predict(self.images, batch_size=16, verbose=0)
@@ -152,7 +154,7 @@ class InstanceScore(keras.callbacks.Callback):
             "min_area": [0.1],
             "smoothing": [1.0],
         }
-        _, scores = instances.tune(maps, self.labels, grid)
+        _, scores = tuning.tune(maps, self.labels, grid)
         logs["val_score"] = float(scores.mean(axis=1).max())
 
 
@@ -201,12 +203,12 @@ class PredictionPlot(keras.callbacks.Callback):
     def draw(self, name: str, when: str) -> None:
         """Draw the samples with the model's present weights and save the figure as `name`."""
         maps = np.asarray(self.model(self.images, training=False))
-        figure = plot.predictions(
+        figure = pictures.predictions(
             list(self.images.astype(np.uint8)),
             [target[..., 0] > 0.5 for target in self.targets],
             list(maps[..., 0]),
             title=f"Predictions {when}",
         )
-        plot.save(figure, self.folder / name)
+        pictures.save(figure, self.folder / name)
         if self.show:
             self.show(figure)

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import keras
-import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 # Where the encoder's feature maps branch off to the decoder, from fine to coarse; at an input of
 # 128 x 128 pixels they have sides of 64, 32, 16, 8, and 4 at the bottom.
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu")
-BOTTOM = "block_16_project"
 
-IOU_EPOCHS, IOU_BATCH = 10, 256  # of the IoU network, which has ten thousand weights
+BOTTOM = "block_16_project"
 
 
 def unet(
@@ -225,7 +224,6 @@ def use_bfloat16() -> None:
 
     Weights stay float32. With AMX instructions a training step takes half the time.
     """
-    import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
 
@@ -237,78 +235,3 @@ def seed_everything(seed: int) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-
-
-def iou_network(features, width: int = 64) -> keras.Model:
-    """Build the network that tells how well a candidate for a nucleus will match a true one.
-
-    Parameters
-    ----------
-    features : (N, F) float array
-        Candidates to learn from; the network brings each feature to their mean 0 and variance 1, and cuts it
-        off at 5, so that what is far from all it knows does not lead it further astray.
-    width : int
-        Neurons of each of its three hidden layers.
-
-    Returns
-    -------
-    keras.Model
-        (B, F) float32 -> (B, 1) float32 0-1.
-    """
-    inputs = keras.Input((features.shape[1],), name="features")
-    normalization = layers.Normalization()
-    normalization.adapt(features)
-    x = ops.clip(normalization(inputs), -5, 5)
-    for _ in range(3):
-        x = layers.Dropout(0.1)(layers.Dense(width, activation="gelu")(x))
-    return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="iou")(x), name="iou_network")
-
-
-def fit_iou_network(
-    features: list, ious: list, *, network: keras.Model | None = None, seed: int = 0
-) -> keras.Model:
-    """Train an IoU network on the candidates of some images.
-
-    Parameters
-    ----------
-    features : list of (N, F) float arrays, one an image
-    ious : list of (N,) float arrays
-        Their true IoUs, 0-1.
-    network : keras.Model, optional
-        One to go on from; by default a new one.
-    seed : int
-        Of the network's first weights, and of the order in which it sees the candidates.
-
-    Returns
-    -------
-    keras.Model
-        See `iou_network`.
-
-    Raises
-    ------
-    ValueError
-        There are no candidates.
-
-    Notes
-    -----
-    An image of N candidates weighs as the root of N: neither does a crowded one drown the others, nor do a
-    few candidates count as much as thousands. The loss is the binary cross-entropy with the IoU as a target.
-    """
-    keras.utils.set_random_seed(seed)
-    counts = np.array([len(each) for each in ious])
-    features, ious = np.concatenate(features).astype(np.float32), np.concatenate(ious).astype(np.float32)
-    if not ious.size:
-        raise ValueError("no candidates to learn from: the model sees no nuclei in any of the images")
-    weights = 1 / np.sqrt(np.repeat(counts, counts))
-    network = network or iou_network(features)
-    decay = keras.optimizers.schedules.CosineDecay(0.002, IOU_EPOCHS * -(-ious.size // IOU_BATCH))
-    network.compile(keras.optimizers.AdamW(decay, weight_decay=0.001), "binary_crossentropy")
-    network.fit(
-        features,
-        ious,
-        sample_weight=(weights / weights.mean()).astype(np.float32),
-        batch_size=IOU_BATCH,
-        epochs=IOU_EPOCHS,
-        verbose=0,
-    )
-    return network

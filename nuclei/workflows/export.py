@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nuclei.data import load_samples
-from nuclei.notebook import quiet
-from nuclei.paths import model_folder
-from nuclei.segmenter import STRIDE, Segmenter
+from nuclei.common import model_folder, quiet
+from nuclei.data.samples import load_samples
+from nuclei.images.tiles import STRIDE
+from nuclei.segmentation.segmenter import Segmenter
 
 FORMATS = {"onnx": ("tf2onnx", "onnxruntime"), "savedmodel": ()}
 """The formats, and the packages that each needs beyond those of the project."""
@@ -127,7 +127,7 @@ class Graph(keras.Model):
 
 
 def normalized(image):
-    """(B, H, W, 3) uint8 -> the same, each image stretched as `nuclei.pipeline.normalize` does."""
+    """(B, H, W, 3) uint8 -> the same, each image stretched as `nuclei.images.intensity.normalize` does."""
     values = tf.sort(tf.reshape(tf.cast(image, tf.float32), (tf.shape(image)[0], -1)), axis=1)
 
     def percentile(q):  # (B, 1, 1, 1), linear between neighbours in the order of size

@@ -8,94 +8,33 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nuclei.instances import SIZING, circle_diameter, confidence, labels_from_maps, surest_confidence
-from nuclei.large import CACHE, LargeTiff, new_label_tiff
-from nuclei.levels import rgb8_converter
-from nuclei.measurements import measure
-from nuclei.metrics import smallest_area
-from nuclei.readers import check_values, choose_channels
-from nuclei.tiffs import find_plane, naming
-from nuclei.tiles import HALO, TILE, Tile, Window, edge_labels, label_large
-from nuclei.writers import resolution
-
-LARGEST = 2**25
-"""Pixels of an image that is read whole. The nuclei of one as large take some GB to find."""
+from nuclei.data.labels import smallest_area
+from nuclei.images.intensity import rgb8_converter
+from nuclei.images.large import LARGEST, LargeTiff, Slide
+from nuclei.images.tiles import HALO, TILE, Tile, Window, edge_labels
+from nuclei.output.formats import resolution
+from nuclei.output.label_tiff import new_label_tiff
+from nuclei.output.measurements import measure
+from nuclei.segmentation.scale import SIZING, circle_diameter
+from nuclei.segmentation.stitching import label_large
+from nuclei.segmentation.watershed import confidence, labels_from_maps, surest_confidence
 
 PREVIEW = 2000  # pixels, the longer side
 
 LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
 
 
-class Slide:
-    """One page of a stack in a TIFF file, of which ``slide[rows, columns]`` reads a window, (h, w, C).
-
-    shape : (H, W, C), pixels and channels
-    dtype : numpy.dtype of the values
-    pixel_size : float or None, micrometres
-    measured, seen : slice, of the channels: those to measure, and those that a model looks at
-    image : (H, W, 1 to 4) array_like, the channels that are seen
-
-    To be used in a ``with`` statement. Parameters and errors are those of `nuclei.readers.read_picture`.
-    """
-
-    def __init__(self, path: str | Path, channel: int | None = None, page: int | None = None):
-        self._path = str(path)
-        with open(path, "rb") as file, naming(self._path):
-            plane = find_plane(file, channel, page)
-        self._pages = [LargeTiff(path, number, CACHE // len(plane.pages)) for number in plane.pages]
-        self.shape = *self._pages[0].shape[:2], sum(each.shape[2] for each in self._pages)
-        self.dtype, self.pixel_size = self._pages[0].dtype, plane.pixel_size
-        self.measured, self.seen = choose_channels(self.shape[2], plane.colours, channel, self._path)
-        self.image = _Channels(self, self.seen)
-
-    def __getitem__(self, window: Window) -> np.ndarray:
-        pixels = np.concatenate([page[window] for page in self._pages], axis=2)
-        check_values(pixels, self._path)
-        return pixels
-
-    def __enter__(self) -> "Slide":
-        return self
-
-    def __exit__(self, *_) -> None:
-        for page in self._pages:
-            page.close()
-
-
-class _Channels:
-    """Some channels of an array_like."""
-
-    def __init__(self, image, chosen: slice):
-        self._image, self._chosen = image, chosen
-        self.shape = *image.shape[:2], len(range(image.shape[2])[chosen])
-        self.dtype = image.dtype
-
-    def __getitem__(self, window: Window) -> np.ndarray:
-        return self._image[window][..., self._chosen]
-
-
 class Found(NamedTuple):
     """The nuclei of a slide.
 
     shape : (H, W), pixels
-    table : DataFrame, what `nuclei.measurements.measure` says of each nucleus of the whole image
+    table : DataFrame, what `nuclei.output.measurements.measure` says of each nucleus of the whole image
     pixel_size : float or None, micrometres
     """
 
     shape: tuple[int, int]
     table: pd.DataFrame
     pixel_size: float | None
-
-
-def is_slide(path: str | Path, page: int | None = None) -> bool:
-    """Return whether a file is a TIFF that can be read in windows and is too large to be read whole.
-
-    Only its header is read. Not so are files that are broken, or of which a page would have to be chosen.
-    """
-    try:
-        with Slide(path, channel=0, page=page) as slide:
-            return slide.shape[0] * slide.shape[1] > LARGEST
-    except Exception:  # a broken file raises nearly anything
-        return False
 
 
 def segment_slide(
@@ -116,12 +55,12 @@ def segment_slide(
     Parameters
     ----------
     path : str or Path
-    segmenter : nuclei.segmenter.Segmenter
+    segmenter : nuclei.segmentation.segmenter.Segmenter
         Of its methods, `look`, `labels_from_maps`, `scales_for` and `check_size` are used.
     labels_path : str or Path
         Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
     channel, page : int, optional
-        See `nuclei.readers.read_picture`.
+        See `nuclei.images.reading.read_picture`.
     pixel_size : float, optional
         Micrometres, in place of what the file tells.
     scale : float or "auto"
@@ -130,7 +69,7 @@ def segment_slide(
         where the model's limits are shares; where the windows hold no nuclei, each tile decides for itself.
     augment : bool
         See `nuclei.segmenter.Segmenter.maps`.
-    tile, halo : int, pixels, see `nuclei.tiles.windows`
+    tile, halo : int, pixels, see `nuclei.images.tiles.windows`
         For a scale below 1 both are made larger, so that the model sees as much as ever.
 
     Returns

@@ -4,34 +4,21 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from nuclei import data, metrics
-from nuclei.data import Sample
-from nuclei.files import write_json
-from nuclei.image_types import IMAGE_TYPES, image_type
-from nuclei.layouts import ENDINGS, SUFFIXES, as_labels, is_picture, some, without_ending
-from nuclei.notebook import quiet
-from nuclei.paths import model_folder, output_folder
-from nuclei.readers import RESULTS, read_picture
-from nuclei.rle import read_rle_csv, read_table
-from nuclei.splits import fields
-from nuclei.writers import write_labels
-
-RATES = ("ap", "f1", "precision", "recall", "panoptic_quality")
-
-
-class Result(NamedTuple):
-    """What is counted in one image; `field` is the number of its field of view."""
-
-    id: str
-    type: str
-    field: int
-    match: metrics.Match
-    pixels: metrics.PixelCounts
+from nuclei.common import model_folder, output_folder, quiet, some, write_json
+from nuclei.data.fields import field_numbers
+from nuclei.data.labels import as_labels, check_labels
+from nuclei.data.layouts import without_ending
+from nuclei.data.run_lengths import read_rle_csv, read_table
+from nuclei.data.samples import Sample, load_samples, open_files
+from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
+from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture
+from nuclei.images.intensity import as_rgb8
+from nuclei.images.reading import read_picture
+from nuclei.output.formats import write_labels
 
 
 def score(images: str | Path, truth: str | Path, model: str | Path, out: str | Path) -> dict:
@@ -41,12 +28,13 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     ----------
     images : str or Path
         A folder or zip in the official layout (``<id>/images/<id>.png``), or a folder of image files, each of
-        which is named by its stem. Files whose stems end in `nuclei.readers.RESULTS` are no images.
+        which is named by its stem. Files whose stems end in `nuclei.images.finding.RESULTS` are no images.
     truth : str or Path
-        `images` once more, where they lie beside their nuclei in a layout of `nuclei.layouts`; or a solution
-        CSV, see `nuclei.rle.read_rle_csv`; or another folder or zip in the official layout, with images and
-        ``<id>/masks/*.png``; or a folder of label images (see `nuclei.layouts.as_labels`) that are named as
-        the images are, perhaps with one of `nuclei.layouts.ENDINGS`.
+        `images` once more, where they lie beside their nuclei in a layout of `data.layouts`; or a solution
+        CSV, see `data.run_lengths.read_rle_csv`; or another folder or zip in the official layout,
+        with images and
+        ``<id>/masks/*.png``; or a folder of label images (see `data.labels.as_labels`) that are named as
+        the images are, perhaps with one of `nuclei.images.finding.ENDINGS`.
     model : str or Path
         A model's folder; a relative one may also start from the repository's root.
     out : str or Path
@@ -77,12 +65,13 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     folder, out = model_folder(model), output_folder(out)
     samples, ignored = read_samples(images, truth)
     with quiet():
-        from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
+        from nuclei.common import versions  # slow to import: wrong input should be told before
+        from nuclei.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter.load(folder)
     if taught := sorted({s.id for s in samples}.intersection(segmenter.split.get("train", ()))):
         warnings.warn(f"{model} has learned from {some(taught)}: the score is too good", stacklevel=2)
-    numbers = fields(samples)
+    numbers = field_numbers(samples)
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores.json").unlink(missing_ok=True)  # or a stopped run leaves old scores beside new labels
     results = []
@@ -106,67 +95,16 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     return report
 
 
-def compare(sample: Sample, labels: np.ndarray, field: int) -> Result:
-    """Count what (H, W) predicted `labels` got right in a sample of the field of view `field`."""
-    match = metrics.match(sample.labels, labels)
-    pixels = metrics.pixel_counts(sample.labels, labels)
-    return Result(sample.id, image_type(sample.image), int(field), match, pixels)
-
-
-def measures(results: list[Result]) -> dict:
-    """Return every score of `nuclei.metrics`, with ``_50`` and ``_75`` for IoU above 0.5 and 0.75."""
-    matches = [r.match for r in results]
-    merges, splits = np.sum([metrics.merges_and_splits(match) for match in matches], axis=0)
-    pixels = metrics.pixel_scores(sum(r.pixels for r in results))
-    rates = metrics.score_table(matches, (0.5, 0.75))
-    return {
-        "images": len(matches),
-        "nuclei": sum(match.true_areas.size for match in matches),
-        "predicted_nuclei": sum(match.predicted_areas.size for match in matches),
-        "score": metrics.competition_score(matches),
-        **{f"{name}_{round(100 * t)}": float(rates.loc[t, name]) for t in rates.index for name in RATES},
-        "merges": int(merges),
-        "splits": int(splits),
-        "pixel_accuracy": pixels["accuracy"],
-        "dice": pixels["dice"],
-        "iou": pixels["iou"],
-    }
-
-
-def measures_with_interval(results: list[Result]) -> dict:
-    """Return `measures`, the number of ``fields`` of view, and the 95% ``interval`` of the score over them.
-
-    With a handful of fields the interval tells little.
-    """
-    scores, fields = [metrics.image_score(r.match) for r in results], [r.field for r in results]
-    interval = metrics.bootstrap_interval(scores, groups=fields)
-    return measures(results) | {"fields": len(set(fields)), "interval": list(interval)}
-
-
-def measures_by_type(results: list[Result]) -> dict[str, dict]:
-    """Return `measures_with_interval` of each image type that there is, in the order of `IMAGE_TYPES`.
-
-    After them come all that are fluorescent, and all that are tissue, where two types or more of these occur.
-    """
-    groups = {kind: [r for r in results if r.type == kind] for kind in IMAGE_TYPES}
-    groups = {kind: group for kind, group in groups.items() if group}
-    for word in ("fluorescent", "tissue"):
-        kinds = [kind for kind in groups if kind.endswith(word)]
-        if len(kinds) > 1:
-            groups[f"all {word}"] = [r for kind in kinds for r in groups[kind]]
-    return {kind: measures_with_interval(group) for kind, group in groups.items()}
-
-
 def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
     """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
     if images.resolve() == truth.resolve():
-        return data.load_samples(images.resolve()), []
+        return load_samples(images.resolve()), []
     files, read = picture_files(images)
 
     def image(id: str) -> np.ndarray:
         picture = read(files[id])
         try:
-            return data.as_rgb8(picture)
+            return as_rgb8(picture)
         except ValueError as error:
             raise ValueError(f"{images}/{files[id]}: {error}") from error
 
@@ -182,7 +120,7 @@ def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
     if not labels:
         raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
     for id in labels:
-        metrics.check_labels(labels[id], f"{truth}: the labels of {id}", shapes[id])
+        check_labels(labels[id], f"{truth}: the labels of {id}", shapes[id])
     return [Sample(id, image(id), labels[id]) for id in sorted(labels)], ignored
 
 
@@ -194,9 +132,9 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     if truth.is_file() and truth.suffix.lower() != ".zip":
         labels = read_rle_csv(truth, shapes)
         return labels, set(read_table(truth)["ImageId"]) - set(labels)
-    names, _ = data.open_files(truth)
+    names, _ = open_files(truth)
     if any(PurePosixPath(name).parent.name == "images" for name in names):
-        return {s.id: s.labels for s in data.load_samples(truth.resolve())}, set()
+        return {s.id: s.labels for s in load_samples(truth.resolve())}, set()
     files, read = picture_files(truth, labels=True)
     return {id: as_labels(read(name), f"{truth}/{name}") for id, name in files.items()}, set()
 
@@ -208,7 +146,7 @@ def picture_files(source: Path, labels: bool = False) -> tuple[dict[str, str], C
     """
     if source.is_file() and source.suffix.lower() != ".zip":
         raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
-    names, read = data.open_files(source)
+    names, read = open_files(source)
     pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
     flat = [path for path in pictures if len(path.parts) == 1]
     if labels:

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from nuclei import results, writers
-from nuclei.measurements import measure, summarise
-from nuclei.notebook import quiet
-from nuclei.paths import model_folder, output_folder
-from nuclei.readers import Picture, find_images, read_picture
-from nuclei.rle import encode_nuclei
-from nuclei.slides import Found, is_slide, preview, segment_slide
+from nuclei.common import model_folder, output_folder, quiet
+from nuclei.data.run_lengths import encode_nuclei
+from nuclei.images.finding import find_images
+from nuclei.images.large import is_slide
+from nuclei.images.reading import Picture, read_picture
+from nuclei.output import formats, run_folder
+from nuclei.output.measurements import measure, summarise
+from nuclei.output.outlines import polygons
+from nuclei.workflows.large_images import Found, preview, segment_slide
 
 KINDS = ("labels", "measurements", "overlay", "geojson", "roi", "rle")
 
@@ -64,7 +66,7 @@ def segment(
     Parameters
     ----------
     images : str, Path or several
-        Files, folders or patterns; see `nuclei.readers.find_images`, which also says how images are named.
+        Files, folders or patterns; see `images.finding.find_images`, which also says how images are named.
     out : str or Path
         Files of an image are called by its name, ``NAME_labels.tif`` for example. Tables hold all images.
     model : str or Path
@@ -100,8 +102,8 @@ def segment(
 
     Notes
     -----
-    A TIFF image of more than `nuclei.slides.LARGEST` pixels is looked at tile by tile, so that its size does
-    not matter: see `nuclei.slides.segment_slide`. Its overlay is reduced.
+    A TIFF image of more than `images.large.LARGEST` pixels is looked at tile by tile, so that its size does
+    not matter: see `nuclei.workflows.large_images.segment_slide`. Its overlay is reduced.
     """
     kinds = _kinds(save)
     for name, value in {"--pixel-size": pixel_size, "--scale": None if scale == "auto" else scale}.items():
@@ -113,7 +115,8 @@ def segment(
     folder, out = model_folder(model), output_folder(out)
     root, found = find_images([images] if isinstance(images, (str, Path)) else list(images))
     with quiet():
-        from nuclei.segmenter import Segmenter, versions  # slow to import: wrong input should be told before
+        from nuclei.common import versions  # slow to import: wrong input should be told before
+        from nuclei.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter.load(folder)
     segmenter.check_scale(scale)
@@ -132,15 +135,15 @@ def segment(
     }
     stamps = {name: _stamp(path, root) for name, path in found.items()}
     with _told(out):
-        results.begin(out, about, found, overwrite)
-        results.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
-        for name, source in results.sources(out).items():
+        run_folder.begin(out, about, found, overwrite)
+        run_folder.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
+        for name, source in run_folder.sources(out).items():
             if name in stamps and source != stamps[name]["file"] and (root / source).exists():
                 raise ValueError(
                     f"{out} holds results of {source} under the name {name}, as {stamps[name]['file']} would "
                     "have. Segment both in one call, or choose another --out."
                 )
-        earlier = [name for name in found if results.is_complete(out, name, stamps[name])]
+        earlier = [name for name in found if run_folder.is_complete(out, name, stamps[name])]
     left = [name for name in found if name not in set(earlier)]
     look = {"scale": scale, "augment": augment}
 
@@ -165,30 +168,30 @@ def segment(
         return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
 
     def labels_file(name: str) -> Path:
-        return results.files(out, name, ["labels"])["labels"]
+        return run_folder.files(out, name, ["labels"])["labels"]
 
     def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> int:
         size = pixel_size or picture.pixel_size
         table = measure(labels, picture.channels, foreground, size)
-        _write_files(results.files(out, name, kinds), picture.image, labels, table, size)
+        _write_files(run_folder.files(out, name, kinds), picture.image, labels, table, size)
         summary = summarise(table, labels.shape, size)
         runs = encode_nuclei(labels) if "rle" in kinds else None
-        results.complete(out, name, stamps[name], kinds, summary, table, runs)
+        run_folder.complete(out, name, stamps[name], kinds, summary, table, runs)
         return len(table)
 
     def write_slide(name: str, slide: Found) -> int:
         saved = [kind for kind in kinds if kind in SLIDE_KINDS]
-        if path := results.files(out, name, saved).get("overlay"):
-            writers.write_overlay(path, *preview(found[name], labels_file(name), channel, page))
+        if path := run_folder.files(out, name, saved).get("overlay"):
+            formats.write_overlay(path, *preview(found[name], labels_file(name), channel, page))
         if "labels" not in saved:
             labels_file(name).unlink()
         summary = summarise(slide.table, slide.shape, slide.pixel_size)
-        results.complete(out, name, stamps[name], saved, summary, slide.table, None)
+        run_folder.complete(out, name, stamps[name], saved, summary, slide.table, None)
         return len(slide.table)
 
     def skip(name: str, error: Exception) -> None:
         skipped[name] = str(error).removeprefix(f"{found[name]}: ") or "not enough memory"
-        results.drop(out, name, kinds)  # of what the file was before
+        run_folder.drop(out, name, kinds)  # of what the file was before
         warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=3)
 
     def finish(name: str, written: Future) -> None:
@@ -216,7 +219,7 @@ def segment(
             bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
         for each in writing:
             finish(*each)
-        results.write_tables(out, kinds)
+        run_folder.write_tables(out, kinds)
     return Report(segmented, earlier, skipped)
 
 
@@ -228,14 +231,14 @@ def _write_files(
     pixel_size: float | None,
 ) -> None:
     if path := files.get("labels"):
-        writers.write_labels(path, labels, pixel_size)
+        formats.write_labels(path, labels, pixel_size)
     if path := files.get("overlay"):
-        writers.write_overlay(path, image, labels)
-    outlines = writers.polygons(labels) if {"geojson", "roi"} & files.keys() else {}
+        formats.write_overlay(path, image, labels)
+    outlines = polygons(labels) if {"geojson", "roi"} & files.keys() else {}
     if path := files.get("geojson"):
-        writers.write_geojson(path, outlines, table)
+        formats.write_geojson(path, outlines, table)
     if path := files.get("roi"):
-        writers.write_rois(path, outlines)
+        formats.write_rois(path, outlines)
 
 
 def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[object, Future]]:

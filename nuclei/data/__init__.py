@@ -1,0 +1,1 @@
+"""A data set: images and their labelled nuclei, and how they are split."""

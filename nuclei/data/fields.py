@@ -1,0 +1,139 @@
+"""Which images are neighbouring tiles of one field of view."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from nuclei.data.samples import Sample
+
+# The embedded sample is cut from the first of these images; the others are tiles of the same field of view.
+# They judge in every split of the real data, so that a model can be shown on the sample honestly.
+HELD_OUT = frozenset(
+    {
+        "4dbbb275960ab9e4ec2c66c8d3000f7c70c8dce5112df591b95db84e25efa6e9",
+        "07fb37aafa6626608af90c1e18f6a743f29b6b233d2e427dcd1102df6a916cf5",
+        "0ea221716cf13710214dcd331a61cea48308c3940df1d28cfc7fd817c83714e1",
+        "7f2b154541166210f468d89bb0a7184f10e51168a181dbb8b686c14654ffa317",
+    }
+)
+
+STEP = 2.7  # grey levels change at most this much faster across a seam than inside the tiles (squared)
+
+MARGIN = 2  # the second best partner's edge, and a stranger's, is at least this much further away (squared)
+
+WINDOW = 5  # pixels; edges are smoothed along their length, so that noise does not drown faint structure
+
+
+class Join(NamedTuple):
+    """Sample `second` continues sample `first` to the "right" or "below"; `concordance` is at most 1."""
+
+    first: int
+    second: int
+    side: str
+    concordance: float
+
+
+def joins(samples: list[Sample]) -> list[Join]:
+    """Find the pairs of images that are neighbouring tiles of one field of view.
+
+    Only images of one size are compared. The last column (row) of one must continue in the first column
+    (row) of the other: both prefer each other to all other images, by a clear margin; the step across the
+    seam is about as small as steps inside the tiles; and the edges are closer than strangers with as much
+    structure would be, which edges without structure cannot be. Square roots of grey levels are compared:
+    they even out photon noise, and let faint background count beside bright nuclei (Anscombe, Biometrika
+    35, 1948). The constants were chosen by looking at the joins near them in the 664 images of the data set.
+
+    The concordance 1 - |a - b|^2 / (|a - mean(a)|^2 + |b - mean(b)|^2) is 1 for equal edges and about 0 for
+    unrelated ones (after Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics
+    45, 1989).
+    """
+    found = []
+    sizes: dict[tuple, list[int]] = {}
+    for index, sample in enumerate(samples):
+        sizes.setdefault(sample.image.shape, []).append(index)
+    for (height, width, _), members in sizes.items():
+        if min(height, width) < 2:  # no step inside to compare a seam with
+            continue
+        images = [samples[index].image for index in members]
+        for side, axis in (("right", 1), ("below", 0)):
+            before, last, first, after = (
+                np.stack([_smoothed(image.take(k, axis)) for image in images]) for k in (-2, -1, 0, 1)
+            )
+            seam = _distances(last, first)
+            itself = seam.diagonal().copy()  # no partner but a rival: shared shading continues in itself
+            np.fill_diagonal(seam, np.inf)
+            inside = _halves(np.mean((last - before) ** 2, axis=1), np.mean((after - first) ** 2, axis=1))
+            stranger = 2 * _halves(last.var(axis=1), first.var(axis=1))
+            for i, j in enumerate(seam.argmin(axis=1)):
+                rivals = np.concatenate([np.delete(seam[i], j), np.delete(seam[:, j], i), itself[[i, j]]])
+                nearest_rival = min(stranger[i, j], rivals.min())
+                if seam[i, j] < STEP * inside[i, j] and MARGIN * seam[i, j] < nearest_rival:
+                    found.append(Join(members[i], members[j], side, float(1 - seam[i, j] / stranger[i, j])))
+    return found
+
+
+def _smoothed(edge: np.ndarray) -> np.ndarray:
+    """Return an edge, (L, 3) uint8, as running means of its square roots: (3 (L - WINDOW + 1),) float64."""
+    roots = np.sqrt(edge.astype(float))
+    windows = np.lib.stride_tricks.sliding_window_view(roots, min(WINDOW, len(roots)), axis=0)
+    return windows.mean(axis=-1).ravel()
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the (N, N) mean squared differences of all rows of `a` (N, L) and all rows of `b` (N, L)."""
+    squares = np.mean(a**2, axis=1)[:, None] + np.mean(b**2, axis=1) - 2 * a @ b.T / a.shape[1]
+    return np.maximum(squares, 0)
+
+
+def _halves(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the (N, N) means of all elements of `a` with all elements of `b`."""
+    return (a[:, None] + b) / 2
+
+
+def field_numbers(samples: list[Sample]) -> np.ndarray:
+    """Return for each sample the number of its field of view: (N,) int, equal for tiles of one field.
+
+    Tiles of the embedded sample, named after the image of `HELD_OUT` they are cut from, are one field too.
+    """
+    pairs = [(join.first, join.second) for join in joins(samples)]
+    first: dict[str, int] = {}
+    for index, sample in enumerate(samples):
+        if (source := sample.id.split("-")[0]) in HELD_OUT:
+            pairs.append((index, first.setdefault(source, index)))
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(samples),) * 2)
+    return connected_components(graph, directed=False)[1]
+
+
+def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.ndarray:
+    """Put the tiles of one field back together.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    members : list of int, the indices of the field's tiles, all of one size
+    joined : list of Join, see `joins`
+
+    Returns
+    -------
+    (H, W, 4) uint8, transparent where no tile lies
+    """
+    height, width = samples[members[0]].image.shape[:2]
+    places = {members[0]: (0, 0)}
+    for _ in members:
+        for join in joined:
+            step = (0, width) if join.side == "right" else (height, 0)
+            if join.first in places:
+                places.setdefault(join.second, tuple(np.add(places[join.first], step)))
+            elif join.second in places:
+                places.setdefault(join.first, tuple(np.subtract(places[join.second], step)))
+    corner = np.min(list(places.values()), axis=0)
+    size = np.max(list(places.values()), axis=0) - corner + (height, width)
+    canvas = np.zeros((*size, 4), np.uint8)
+    for index, place in places.items():
+        top, left = place - corner
+        window = np.s_[top : top + height, left : left + width]
+        canvas[window] = np.dstack([samples[index].image, np.full((height, width), 255, np.uint8)])
+    return canvas

@@ -1,0 +1,126 @@
+"""Parameters chosen on validation images: a grid search, and the same in two halves."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nuclei.evaluation import metrics
+from nuclei.segmentation.watershed import labels_from_maps
+
+GRID = {
+    "foreground_threshold": [0.4, 0.5, 0.6],
+    "marker_threshold": [0.5, 0.6, 0.7, 0.8],
+    "min_confidence": [0.0, 0.8, 0.9],  # mean foreground in a nucleus, of that in the surest ones
+    "min_area": [0, 0.1, 0.2],  # of the median nucleus
+}
+"""Arguments of `labels_from_maps`, each with the values among which validation images choose: see `tune`."""
+
+
+def tune(inputs, labels_list, grid, segment=labels_from_maps):
+    """Search a grid of parameters for the best mean competition score.
+
+    Parameters
+    ----------
+    inputs : iterable of arrays
+        What `segment` takes, one an image: maps, or images for `classical_labels`. May be a generator; they
+        are looked at one after the other.
+    labels_list : iterable of (H, W) integer arrays
+        The truth, 0 is background.
+    grid : dict of str to list
+        Parameters of `segment`, each with the values to try.
+    segment : function
+        `segment(input, **parameters)` returns labels. If `min_area` is one of the parameters, nuclei under it
+        are dropped as its last step.
+
+    Returns
+    -------
+    best : dict
+        The parameters with the highest mean score; the first in the grid's order among equals.
+    scores : pandas.DataFrame
+        One row for each combination (a MultiIndex with the parameters' names), one column an image.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or a parameter has no values.
+
+    Notes
+    -----
+    Images are segmented and matched once for all values of `min_area`, which only decides which nuclei count.
+    """
+    min_areas = grid.get("min_area", [0])
+    names = [name for name in grid if name != "min_area"]
+    combinations = list(itertools.product(*(grid[name] for name in names)))
+    all_sizes = {"min_area": 0} if "min_area" in grid else {}
+    columns = []
+    for one, labels in zip(inputs, labels_list, strict=True):
+        column = []
+        for values in combinations:
+            found = metrics.match(labels, segment(one, **dict(zip(names, values, strict=True)), **all_sizes))
+            column += [metrics.image_score(metrics.drop_small(found, area)) for area in min_areas]
+        columns.append(column)
+    if not columns or not columns[0]:
+        raise ValueError(f"{len(columns)} images and the grid {grid}, expected one or more of each")
+    rows = [(*values, area)[: len(grid)] for values in combinations for area in min_areas]
+    index = pd.MultiIndex.from_tuples(rows, names=[*names, *all_sizes])
+    scores = pd.DataFrame(np.transpose(columns), index=index)
+    return _parameters(scores, _best_row(scores)), scores
+
+
+def _best_row(scores):
+    return int(scores.to_numpy().mean(axis=1).argmax())
+
+
+def _parameters(scores, row):
+    """A row's parameters as plain Python values, ready for JSON."""
+    values = scores.index[row]
+    return {name: np.asarray(value).item() for name, value in zip(scores.index.names, values, strict=True)}
+
+
+class CrossTuned(NamedTuple):
+    """Scores under parameters that the image's own half did not choose.
+
+    scores : (N,) float64, one an image
+    half : (N,) int64, 0 or 1: which half of the fields the image is in
+    best : the two dicts of parameters with which the images of half 0 and of half 1 were scored
+    """
+
+    scores: np.ndarray
+    half: np.ndarray
+    best: tuple
+
+
+def cross_tune(scores, groups, seed=0):
+    """Tune on one half of the fields, score the other; swap.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        From `tune`: combinations by images.
+    groups : (N,) array
+        The field of view of each image; images of one field stay in one half.
+    seed : int
+        Which fields fall into which half.
+
+    Returns
+    -------
+    CrossTuned
+        `scores.mean()` is the score to report.
+
+    Raises
+    ------
+    ValueError
+        If `groups` does not have one entry an image, or names fewer than two fields.
+    """
+    fields, field = np.unique(groups, return_inverse=True)
+    if field.shape != (scores.shape[1],) or fields.size < 2:
+        raise ValueError(
+            f"groups name {fields.size} fields for {field.size} images, expected two fields or more for "
+            f"{scores.shape[1]} images; to tune on one half there must be another"
+        )
+    half = np.random.default_rng(seed).permutation(fields.size)[field] % 2
+    rows = [_best_row(scores.loc[:, half != side]) for side in (0, 1)]
+    held_out = scores.to_numpy()[np.take(rows, half), np.arange(half.size)]
+    return CrossTuned(held_out, half, tuple(_parameters(scores, row) for row in rows))

@@ -1,0 +1,1 @@
+"""Pictures and charts: arrays and tables in, matplotlib figures out."""

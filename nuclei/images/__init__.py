@@ -1,0 +1,1 @@
+"""One picture: files, grey values, sizes, windows."""

@@ -1,0 +1,1 @@
+"""What is written: labels, outlines, measurements, tables."""

@@ -1,0 +1,86 @@
+"""What the network learns to predict from labels.
+
+A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
+between nuclei that touch.
+"""
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from nuclei.data.labels import check_labels
+
+
+def foreground_target(labels):
+    """(H, W) integer labels, 0 = background -> (H, W, 1) float32, 1 in nuclei, 0 in background."""
+    labels = check_labels(labels)
+    return (labels > 0).astype(np.float32)[..., np.newaxis]
+
+
+def distance_target(labels):
+    """Foreground, and distance to each nucleus's own edge.
+
+    Parameters
+    ----------
+    labels : (H, W) integer array
+        0 is background, every other number one nucleus; gaps in the numbers do no harm.
+
+    Returns
+    -------
+    (H, W, 2) float32, in 0..1
+        Channel 0 is 1 in nuclei, 0 in background. Channel 1 is the Euclidean distance from a pixel to the
+        nearest one that is not of its nucleus, divided by the largest in that nucleus; 0 in background.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `nuclei.data.labels.check_labels`.
+
+    Notes
+    -----
+    The border of the array is no edge: what lies outside is unknown. A nucleus cut by it keeps rising towards
+    the border, and its visible part has a maximum of 1 there. One that fills the array is 1 everywhere.
+
+    Examples
+    --------
+    >>> distance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 0.0]
+    """
+    distance, largest = _distance_to_edge(labels)
+    return np.stack([labels > 0, distance / largest], axis=-1, dtype=np.float32)
+
+
+def _distance_to_edge(labels):
+    """Return the distance to the nucleus's own edge, in pixels, and its largest value in the nucleus.
+
+    Both are (H, W) float64; in background they are 0 and 1.
+    """
+    labels = check_labels(labels)
+    distance, largest = np.zeros(labels.shape), np.ones(labels.shape)
+    height, width = labels.shape
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        if box is None:
+            continue
+        # One pixel wider than the nucleus: the nearest foreign pixel always touches it.
+        rows, columns = box
+        box = (
+            slice(max(rows.start - 1, 0), min(rows.stop + 1, height)),
+            slice(max(columns.start - 1, 0), min(columns.stop + 1, width)),
+        )
+        own = labels[box] == number
+        away = ndi.distance_transform_edt(own) if not own.all() else np.ones(own.shape)
+        distance[box][own], largest[box][own] = away[own], away.max()
+    return distance, largest
+
+
+def interior_target(labels):
+    """Foreground, and the inner part of each nucleus: (H, W) integer labels -> (H, W, 2) float32, 0 or 1.
+
+    Channel 1 is 1 where the distance to the nucleus's own edge, see `distance_target`, is above 2 pixels, or
+    at least 0.7 of the nucleus's largest, so that small ones have an inside too.
+    """
+    distance, largest = _distance_to_edge(labels)
+    interior = (distance > 2) | (distance >= 0.7 * largest)
+    return np.stack([labels > 0, interior], axis=-1, dtype=np.float32)
+
+
+TARGETS = {"foreground": foreground_target, "distance": distance_target, "interior": interior_target}

@@ -1,0 +1,189 @@
+"""The same four samples in every layout that people have, and what is said where one is broken."""
+
+import re
+import shutil
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+
+from nuclei.data.labels import as_labels
+from nuclei.data.layouts import Files, find_samples
+from nuclei.data.samples import load_samples
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    """The cache goes to a temporary place."""
+    monkeypatch.setattr("nuclei.data.samples.ROOT", tmp_path)
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (tifffile if path.suffix == ".tif" else iio).imwrite(path, pixels)
+
+
+def own_data(folder, squares, image, labels, dtype=np.uint16):
+    """Write the squares; the file names are patterns with a * for the id."""
+    for s in squares:
+        write(folder / image.replace("*", s.id), s.image)
+        write(folder / labels.replace("*", s.id), s.labels.astype(dtype))
+    return folder
+
+
+LAYOUTS = [
+    ("images/*.tif", "masks/*.tif", np.uint16),
+    ("images/*.png", "labels/*.png", np.uint8),
+    ("train/images/*.tif", "train/masks/*.png", np.uint16),
+    ("*.tif", "*_masks.tif", np.uint32),
+    ("*.png", "*_cp_masks.png", np.uint16),
+    ("*.tif", "*_cp_masks.tif", np.float32),
+    ("*_img.png", "*_masks.png", np.uint8),
+    ("week 1/*.png", "week 1/*_labels.tif", np.int32),
+    ("*.png", "*_labels.tif", np.float64),
+]
+
+
+@pytest.mark.parametrize("image, labels, dtype", LAYOUTS)
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_every_layout_gives_the_same_samples(tmp_path, squares, image, labels, dtype, kind):
+    source = own_data(tmp_path / "own", squares, image, labels, dtype)
+    if kind == "zip":
+        source = shutil.make_archive(str(source), "zip", source)
+    for _ in range(2):  # the second time from the cache
+        found = load_samples(source)
+        assert [s.id for s in found] == [s.id for s in squares]
+        for a, b in zip(found, squares, strict=True):
+            assert np.array_equal(a.image, b.image) and np.array_equal(a.labels, b.labels)
+            assert a.labels.dtype == np.int32
+
+
+def test_sixteen_bits_of_an_image_become_eight(tmp_path, squares):
+    write(tmp_path / "own" / "x.tif", squares[0].image[..., 0].astype(np.uint16) * 100)
+    write(tmp_path / "own" / "x_masks.tif", squares[0].labels.astype(np.uint8))
+    (sample,) = load_samples(tmp_path / "own")
+    assert sample.image.dtype == np.uint8 and sample.image.max() == 255
+
+
+def test_one_image_with_its_masks_needs_no_folder_around(folder, squares):
+    (sample,) = load_samples(folder / "square-2")
+    assert sample.id == "square-2" and np.array_equal(sample.labels, squares[2].labels)
+
+
+def test_pictures_beside_the_labels_are_no_images():
+    names = ["a/x.tif", "a/x_labels.tif", "a/x_overlay.png", "a/notes.txt", "a/.y.png", "__MACOSX/z.png"]
+    assert find_samples(names) == {"x": Files("a/x.tif", "a/x_labels.tif")}
+    assert list(find_samples(["an_overlay.png", "an_overlay_masks.png"])) == ["an_overlay"]
+
+
+def test_a_mask_with_the_name_of_its_image_is_one_of_many():
+    names = ["a/images/a.png", "a/masks/a.png", "a/masks/b.png"]
+    assert find_samples(names) == {"a": Files("a/images/a.png", masks=["a/masks/a.png", "a/masks/b.png"])}
+
+
+def test_numbers_are_made_consecutive_in_their_order():
+    labels = as_labels(np.array([[0, 70000, 70000], [9, 0, 5_000_000]], np.uint32), "x.tif")
+    assert labels.tolist() == [[0, 2, 2], [1, 0, 3]] and labels.dtype == np.int32
+    assert as_labels(np.array([[4, 4], [4, 2]]), "x.tif").tolist() == [[2, 2], [2, 1]], "no background"
+    assert as_labels(np.zeros((2, 3)), "x.tif").max() == 0, "no nuclei"
+
+
+def test_grey_that_was_saved_as_colours_is_a_label_image():
+    labels = np.array([[0, 1], [2, 3]], np.uint8)
+    for picture in (np.stack([labels] * 3, -1), np.stack([labels] * 3 + [labels * 0 + 255], -1)):
+        assert np.array_equal(as_labels(picture, "x.png"), labels)
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["images/a.tif", "images/b.tif", "masks/a.tif"], "no labels for images/b.tif. Add them"),
+        (["images/a.tif", "labels/a.tif", "labels/b.tif"], "no image for labels/b.tif. Add it"),
+        (["images/a.tif", "masks/a.tif", "masks/b.tif"], "no image for masks/b.tif"),
+        (["a.tif", "b.tif", "b_masks.tif"], "no labels for a.tif"),
+        (
+            ["a.png", "b.png", "c.png", "d.png"],
+            "no labels for a.png, b.png, c.png and 1 more.*x_cp_masks.png",
+        ),
+        (["b.tif", "a_masks.tif", "b_masks.tif"], "no image for a_masks.tif"),
+        (
+            ["a.tif", "a_masks.tif", "a_labels.tif"],
+            "a_labels.tif and a_masks.tif for one image, expected one",
+        ),
+        (["a.tif", "a.png", "a_masks.tif"], "a.png and a.tif for one image, expected one"),
+        (["images/a.png", "masks/a.png", "labels/a.png"], "labels/a.png and masks/a.png for one image"),
+        (
+            ["1/a.tif", "1/a_masks.tif", "2/a.tif", "2/a_masks.tif"],
+            "1/a.tif and 2/a.tif would both be called a",
+        ),
+        (["images/a.tif", "images/b.tif", "masks/c.tif"], "images/ holds 2 images, and none has the name of"),
+        (["images/a.tif"], "a has no masks"),
+        (["a.txt"], "no images found. Expected"),
+    ],
+)
+def test_what_does_not_fit_together(names, message):
+    with pytest.raises((FileNotFoundError, ValueError), match=f"own.zip: .*{message}"):
+        find_samples(names, "own.zip")
+
+
+RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    "name, picture, message",
+    [
+        (
+            "x.png",
+            np.array([[0, 1, 0, 1]], np.uint8),
+            "binary mask, its 2 separate pieces are all 1.*measure.label",
+        ),
+        ("x.png", np.array([[0, 255, 0, 255]], np.uint8), "binary mask, its 2 separate pieces are all 255"),
+        ("x.tif", np.array([[False, True, False, True]]), "binary mask, its 2 separate pieces are all True"),
+        ("x.png", np.stack([RAMP, RAMP, 0 * RAMP], -1), "a picture in colours, expected a label image"),
+        ("x.jpg", RAMP, "JPEG changes the numbers"),
+        ("x.tif", RAMP / 4, "float64 numbers that are not whole.*Threshold and label"),
+        ("x.tif", np.array([[0, np.nan]], np.float32), "float32 numbers that are not whole"),
+        ("x.tif", np.array([[0, np.inf]], np.float32), "float32 numbers that are not whole"),
+        ("x.tif", np.array([[0, -1]], np.int16), "the number -1, expected 0 for the background and up"),
+        ("x.tif", np.zeros((5, 8, 9), np.uint16), r"an array of shape \(5, 8, 9\)"),
+    ],
+)
+def test_what_is_no_label_image(name, picture, message):
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        as_labels(picture, name)
+
+
+def test_one_nucleus_alone_may_look_binary():
+    assert as_labels(np.array([[0, 255, 255]], np.uint8), "x.png").tolist() == [[0, 1, 1]]
+
+
+def broken(tmp_path, squares, name, content: np.ndarray | bytes):
+    """Load own data of which one file has another content."""
+    file = own_data(tmp_path / "own", squares, "*.tif", "*_masks.tif") / name
+    file.write_bytes(content) if isinstance(content, bytes) else write(file, content)
+    return load_samples(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        (
+            "square-1_masks.tif",
+            np.zeros((60, 64), np.uint16),
+            "is 60 x 64 pixels, expected 64 x 64 as its image",
+        ),
+        ("square-1_masks.tif", b"II*\0 no TIFF", "cannot be read as an image"),
+        ("square-1.tif", b"", "cannot be read as an image"),
+        ("square-1.tif", np.zeros((9, 64, 64), np.uint16), r"shape \(9, 64, 64\) was found"),
+        ("square-1.tif", np.zeros((20, 64), np.uint16), "20 x 64 pixels, expected at least 32"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, squares, name, content, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(name)}: .*{message}"):
+        broken(tmp_path, squares, name, content)
+    assert not list(Path(tmp_path).glob("data/cache/*"))

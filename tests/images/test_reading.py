@@ -1,0 +1,245 @@
+"""Which files are images, what they are called, and what is read from each kind of file."""
+
+import imagecodecs
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from nuclei.images.finding import find_images
+from nuclei.images.reading import read_picture
+
+GREY = np.arange(30, dtype=np.uint16).reshape(5, 6)
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_images_of_a_folder_and_nothing_else(tmp_path):
+    touch(tmp_path, "a.png", "b.JPG", "deep/a.tiff", "notes.txt", ".hidden.png", ".cache/c.png")
+    touch(tmp_path, "a_labels.tif", "a_overlay.png", "deep/a_masks.tif", "__MACOSX/a.png")
+    root, found = find_images([tmp_path])
+    assert root == tmp_path
+    assert found == {"a": tmp_path / "a.png", "b": tmp_path / "b.JPG", "deep/a": tmp_path / "deep" / "a.tiff"}
+
+
+def test_masks_of_the_official_layout_are_no_images(tmp_path):
+    touch(tmp_path, "x/images/x.png", "x/masks/1.png", "x/masks/2.png", "y/images/y.png", "set/images/z.tif")
+    touch(tmp_path, "set/labels/z.tif", "masks/w.png")
+    assert set(find_images([tmp_path])[1]) == {"x", "y", "set/images/z", "masks/w"}
+    assert set(find_images([tmp_path / "x"])[1]) == {"x"}
+    assert set(find_images([tmp_path / "x" / "images"])[1]) == {"x"}
+
+
+def test_two_files_of_one_name_stay_apart(tmp_path):
+    touch(tmp_path, "one/a.png", "two/a.png", "two/a.tif", "two/b.png", "two/b.png.tif")
+    assert set(find_images([tmp_path])[1]) == {"one/a", "two/a.png", "two/a.tif", "two/b", "two/b.png.tif"}
+    assert set(find_images([tmp_path / "one", tmp_path / "two" / "b.png"])[1]) == {"one/a", "two/b"}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(st.sets(st.from_regex(r"([ab]/){0,3}[ab](\.[ab])?\.(png|tif|jpg)", fullmatch=True), min_size=1))
+def test_every_file_has_a_name_of_its_own(tmp_path_factory, files):
+    folder = tmp_path_factory.mktemp("files")
+    touch(folder, *files)
+    _, found = find_images([folder])
+    assert {path.relative_to(folder).as_posix() for path in found.values()} == files
+
+
+def test_patterns_and_named_files(tmp_path, monkeypatch):
+    touch(tmp_path, "p1/dapi.tif", "p2/dapi.tif", "p2/gfp.tif", "p2/notes.txt", "scan.svs", "[x].png")
+    root, found = find_images([tmp_path / "p*" / "*"])
+    assert root == tmp_path and set(found) == {"p1/dapi", "p2/dapi", "p2/gfp"}
+    assert set(find_images([tmp_path / "scan.svs"])[1]) == {"scan"}, "whatever its suffix"
+    assert set(find_images([tmp_path / "[x].png"])[1]) == {"[x]"}, "a file's name is no pattern"
+    monkeypatch.chdir(tmp_path)
+    assert find_images(["./p1", "p1/dapi.tif"]) == (tmp_path / "p1", {"dapi": find_images(["p1"])[1]["dapi"]})
+
+
+def test_nothing_to_find(tmp_path):
+    touch(tmp_path, "a_labels.tif")
+    with pytest.raises(FileNotFoundError, match="no-such.*no such file or folder"):
+        find_images([tmp_path, tmp_path / "no-such"])
+    with pytest.raises(FileNotFoundError, match="no images found.*_labels"):
+        find_images([tmp_path])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(
+    "shape, channels", [((5, 6), 1), ((5, 6, 3), 3), ((5, 6, 4), 3)], ids=["grey", "rgb", "rgba"]
+)
+def test_eight_bits_come_as_they_are(tmp_path, suffix, shape, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    iio.imwrite(tmp_path / f"a.{suffix}", pixels)
+    picture = read_picture(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(picture.image, pixels)
+    np.testing.assert_array_equal(picture.channels, pixels.reshape(5, 6, -1)[..., :channels])
+    assert picture.pixel_size is None
+    red = read_picture(tmp_path / f"a.{suffix}", channel=0)
+    np.testing.assert_array_equal(red.image, pixels.reshape(5, 6, -1)[..., 0])
+    assert red.channels.shape == (5, 6, channels), "all are measured"
+
+
+def test_grey_with_alpha_has_one_channel(tmp_path):
+    pixels = np.stack([GREY, GREY + 100], axis=-1).astype(np.uint8)
+    iio.imwrite(tmp_path / "a.png", pixels)
+    picture = read_picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.image, pixels)
+    np.testing.assert_array_equal(picture.channels, pixels[..., :1])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "packbits"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32, np.uint32])
+def test_deep_images_keep_their_values(tmp_path, compression, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", GREY.astype(dtype), compression=compression)
+    image = read_picture(tmp_path / "a.tif").image
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(image, GREY)
+
+
+@pytest.mark.parametrize(
+    "axes, options",
+    [
+        ("CYX", {"imagej": True}),
+        ("CYX", {"ome": True}),
+        ("YXC", {}),  # what a Python user writes, without a word about the axes
+        ("YXS", {"planarconfig": "contig", "photometric": "minisblack"}),
+    ],
+)
+def test_channels_have_to_be_chosen(tmp_path, axes, options):
+    channels = GREY + 100 * np.arange(5, dtype=np.uint16)[:, None, None]
+    channels = np.tile(channels, (1, 4, 4))
+    if axes == "CYX":
+        options = options | {"metadata": {"axes": axes}}
+    tifffile.imwrite(
+        tmp_path / "a.tif", channels if axes == "CYX" else np.moveaxis(channels, 0, 2), **options
+    )
+    with pytest.raises(
+        ValueError, match=r"a.tif: 5 channels were found \(.*axes .* of shape .*--channel 0 to 4"
+    ):
+        read_picture(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="a.tif: channel 5 was asked for, there are 5"):
+        read_picture(tmp_path / "a.tif", channel=5)
+    picture = read_picture(tmp_path / "a.tif", channel=2)
+    np.testing.assert_array_equal(picture.image, channels[2])
+    np.testing.assert_array_equal(picture.channels, np.moveaxis(channels, 0, 2))
+
+
+def test_pages_have_to_be_chosen(tmp_path):
+    stack = GREY + 100 * np.arange(6, dtype=np.uint16)[:, None, None]
+    tifffile.imwrite(tmp_path / "z.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    with pytest.raises(ValueError, match=r"6 pages .*axes ZYX of shape \(6, 5, 6\)\); .*--page 0 to 5"):
+        read_picture(tmp_path / "z.tif")
+    with pytest.raises(ValueError, match="page 6 was asked for, a stack of 6 pages"):
+        read_picture(tmp_path / "z.tif", page=6)
+    np.testing.assert_array_equal(read_picture(tmp_path / "z.tif", page=4).image, stack[4])
+
+    tifffile.imwrite(tmp_path / "zc.tif", stack.reshape(3, 2, 5, 6), imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(ValueError, match="a stack of 3 pages"):
+        read_picture(tmp_path / "zc.tif", channel=1)
+    with pytest.raises(ValueError, match="2 channels"):
+        read_picture(tmp_path / "zc.tif", page=2)
+    np.testing.assert_array_equal(read_picture(tmp_path / "zc.tif", channel=1, page=2).image, stack[5])
+
+    with tifffile.TiffWriter(tmp_path / "sizes.tif") as tiff:
+        tiff.write(GREY)
+        tiff.write(GREY.T)
+    with pytest.raises(ValueError, match=r"\(5, 6\); axes YX of shape \(6, 5\)\)"):
+        read_picture(tmp_path / "sizes.tif")
+    np.testing.assert_array_equal(read_picture(tmp_path / "sizes.tif", page=1).image, GREY.T)
+
+
+@pytest.mark.parametrize(
+    "options, size",
+    [
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}, 0.25),
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "\\u00B5m"}}, 0.25),
+        ({"imagej": True, "resolution": (0.002, 0.002), "metadata": {"unit": "nm"}}, 0.5),
+        ({"imagej": True, "resolution": (72, 72)}, None),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3}}, 0.3),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 300, "PhysicalSizeXUnit": "nm"}
+          | {"PhysicalSizeY": 0.3}}, 0.3),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.6}}, None),  # no squares
+        ({"ome": True}, None),
+        ({"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}, 0.5),
+        ({"resolution": (50_800, 50_800), "resolutionunit": "INCH"}, 0.5),
+        ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),  # a printer's
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_pixel_sizes(tmp_path, options, size):
+    tifffile.imwrite(tmp_path / "a.tif", GREY, **options)
+    assert read_picture(tmp_path / "a.tif").pixel_size == (size and pytest.approx(size))
+
+
+@pytest.mark.parametrize("wrong", ['PhysicalSizeX=""', 'PhysicalSizeX="0,3"', "Name=a&b"])
+def test_a_pixel_size_that_cannot_be_read_is_none(tmp_path, wrong):
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", GREY, ome=True, metadata={"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3}
+    )
+    words = tifffile.tiffcomment(tmp_path / "a.ome.tif").replace('PhysicalSizeX="0.3"', wrong)
+    assert wrong in words
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", words.encode())
+    picture = read_picture(tmp_path / "a.ome.tif")
+    assert picture.pixel_size is None and np.array_equal(picture.image, GREY)
+
+
+@pytest.mark.parametrize(
+    "name", ["text.png", "text.tif", "empty.jpg", "half.png", "half.tif", "half-stack.tif"]
+)
+def test_broken_files(tmp_path, name):
+    path = tmp_path / name
+    noise = np.random.default_rng(0).integers(0, 99, (9, 50, 50)).astype(np.uint8)
+    if name.startswith("half"):
+        if "stack" in name:
+            tifffile.imwrite(path, noise, imagej=True)
+        else:
+            iio.imwrite(path, noise[0])
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path.write_text("no image" if "text" in name else "")
+    with pytest.raises(ValueError, match=f"{name}: cannot be read as "):
+        read_picture(path, channel=0, page=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers(tmp_path, value):
+    image = GREY.astype(np.float32)
+    image[2, 3] = value
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    with pytest.raises(ValueError, match="a.tif: 1 of 30 values are NaN or infinite"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_a_png_has_no_pages(tmp_path):
+    iio.imwrite(tmp_path / "a.png", GREY.astype(np.uint8))
+    assert read_picture(tmp_path / "a.png", page=0).image.shape == (5, 6)
+    with pytest.raises(ValueError, match="a.png: a file of one page"):
+        read_picture(tmp_path / "a.png", page=1)
+
+
+def test_deep_colours_in_a_png_keep_their_values(tmp_path):
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3) * 1000
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(pixels))
+    found = read_picture(tmp_path / "deep.png")
+    assert found.image.dtype == np.uint16 and np.array_equal(found.image, pixels)
+
+
+def test_printing_colours_become_red_green_and_blue(tmp_path):
+    Image.new("CMYK", (6, 4), (0, 0, 0, 255)).save(tmp_path / "black.jpg")  # black ink alone
+    image = read_picture(tmp_path / "black.jpg").image
+    assert image.shape == (4, 6, 3) and image.max() < 10
+
+
+def test_only_the_page_asked_for_is_read(tmp_path, monkeypatch):
+    stack = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
+    for page in range(3):
+        assert np.array_equal(read_picture(tmp_path / "stack.tif", page=page).image, stack[page])

@@ -1,0 +1,321 @@
+import re
+import warnings
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from nuclei.common import write_json
+from nuclei.data.samples import Sample
+from nuclei.segmentation import candidates
+from nuclei.segmentation.segmenter import FILES, IOU_FILE, Segmenter
+from nuclei.segmentation.watershed import labels_from_maps
+from nuclei.training.iou_network import iou_network
+from nuclei.training.unet import unet
+
+THRESHOLDS = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 5}
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    keras.utils.set_random_seed(0)
+    network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 8, 8))
+    history = pd.DataFrame({"epoch": [0, 1], "val_accuracy": [0.5, 0.75]})
+    split = {"train": ["a", "b"], "validation": ["c"]}
+    return Segmenter(network, {"resize": None, "thresholds": THRESHOLDS}, split, history)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 255, (45, 70, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("resize", [None, 64])
+def test_maps_have_the_size_of_any_image(segmenter, image, resize):
+    maps = Segmenter(segmenter.model, {"resize": resize, "thresholds": THRESHOLDS}).maps(image)
+    assert maps.shape == (45, 70, 1) and maps.dtype == np.float32
+    assert 0 <= maps.min() and maps.max() <= 1
+
+
+def test_grey_and_transparent_images_are_fine_too(segmenter, image):
+    grey = image[..., 0]
+    expected = segmenter.maps(grey[..., None].repeat(3, axis=-1))
+    assert np.array_equal(segmenter.maps(grey), expected)
+    opaque = np.full((45, 70, 1), 255, np.uint8)
+    assert np.array_equal(segmenter.maps(np.concatenate([image, opaque], axis=-1)), segmenter.maps(image))
+
+
+def test_an_image_of_the_right_size_goes_through_untouched(segmenter, image):
+    image = image[:32, :64]
+    expected = np.asarray(segmenter.model(image[None].astype(np.float32)))[0]
+    assert np.array_equal(segmenter.maps(image), expected)
+
+
+def test_labels_follow_the_thresholds(segmenter, image):
+    maps = segmenter.maps(image)
+    thresholds = THRESHOLDS | {"foreground_threshold": float(np.median(maps))}
+    labels = Segmenter(segmenter.model, {"resize": None, "thresholds": thresholds})(image)
+    assert np.array_equal(labels, labels_from_maps(maps, **thresholds))
+    assert labels.max() > 0 and np.bincount(labels.ravel())[1:].min() >= 5
+
+
+@pytest.fixture
+def chooser():
+    """A segmenter that takes the largest candidates, and sees nuclei where an image is bright."""
+    area = candidates.FEATURES.index("log_area")
+
+    def by_area(features, training):
+        return 1 - 1 / np.maximum(features[:, [area]], 1)
+
+    found = Segmenter(bright, {"resize": None, "thresholds": {"min_iou": 0.5}})
+    found.iou_network = by_area
+    return found
+
+
+def test_nuclei_are_chosen_among_candidates(chooser):
+    image = spots(64, 9, 16)
+    image[20:29, 20:60] //= 2  # dimmer ones, that the lower levels see alone
+    maps, seen = chooser.maps(image), chooser.prepare(image)
+    labels = chooser(image)
+    found, ious = chooser.candidates(maps, seen)
+    assert np.array_equal(labels, candidates.choose(found, ious, 0.5)[0]) and labels.max() >= 16
+    assert np.array_equal(chooser.labels_from_maps(maps, seen, min_iou=1.0), 0 * labels)
+    half = {"thresholds": {"min_iou": 1.0}, "images": ["a"]}
+    chooser.settings["cross_tuned"] = [half]
+    nuclei = [chooser.unbiased_labels(maps, Sample(id, image, labels)).max() for id in "ab"]
+    assert nuclei == [0, labels.max()]
+
+
+def test_grey_levels_are_those_that_the_model_knows(segmenter, image):
+    dim = image // 4
+    assert np.array_equal(segmenter.prepare(dim), dim)
+    stretched = Segmenter(segmenter.model, segmenter.settings | {"normalize": True}).prepare(dim)
+    assert stretched.max() == 255 and stretched.dtype == np.uint8 and stretched.shape == image.shape
+
+
+def brightness(batch, training=False):
+    """A stand-in for a network: nucleus is what is bright. It notes the sizes it is shown."""
+    brightness.seen.append(batch.shape[1:3])
+    return batch[..., :1] / 255
+
+
+@pytest.mark.parametrize(
+    "side, looks, scales",
+    [
+        (5, [1, 2], [2]),
+        (10, [1, 2], [1, 2]),
+        (20, [1], [1]),
+        (35, [1, 0.5], [0.5, 1]),
+        (70, [1, 0.25, 0.5], [0.25, 0.5]),
+    ],
+)
+def test_small_and_large_nuclei_are_looked_at_again_at_other_scales(side, looks, scales):
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[10 : 10 + side, 30 : 30 + side] = 255
+    brightness.seen = []
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
+    labels = found(image)
+    assert np.mean((labels > 0) != (image[..., 0] > 0)) < 0.01 and labels.max() == 1
+    assert brightness.seen == [(128 * scale,) * 2 for scale in looks]
+    assert np.allclose(found.maps(image), found.look(image, scales))
+
+
+@pytest.mark.parametrize(
+    "diameter, scales",
+    [
+        (0, [1]),
+        (9.9, [2]),
+        (10, [1, 2]),
+        (20, [1]),
+        (39, [1]),
+        (40, [0.5, 1]),
+        (80, [0.25, 0.5]),
+        (999, [0.25, 0.5]),
+    ],
+)
+def test_nuclei_are_brought_near_the_working_diameter(diameter, scales):
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 20, "thresholds": THRESHOLDS})
+    assert found.scales_for(diameter) == scales
+    for off in (0, None):
+        found.settings["working_diameter"] = off
+        assert found.scales_for(diameter) == [1]
+
+
+def test_the_two_looks_are_averaged():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[10:18, 30:38] = 255
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
+    once, twice = (found.maps(image, scale=scale) for scale in (1, 2))
+    assert not np.allclose(once, twice)
+    assert np.allclose(found.maps(image), (once + twice) / 2)
+
+
+def test_an_empty_image_is_looked_at_once():
+    brightness.seen = []
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
+    assert found(np.zeros((40, 40, 3), np.uint8)).max() == 0 and len(brightness.seen) == 1
+
+
+def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
+    folder = segmenter.save(tmp_path / "models" / "first")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    assert [p.name for p in folder.parent.iterdir()] == ["first"], "no temporary folder is left"
+    loaded = Segmenter.load(folder)
+    assert np.array_equal(loaded.maps(image), segmenter.maps(image))
+    assert loaded.settings == segmenter.settings and loaded.split == segmenter.split
+    pd.testing.assert_frame_equal(loaded.history, segmenter.history)
+
+
+def test_the_iou_network_is_saved_too(segmenter, tmp_path):
+    features = np.random.default_rng(0).random((50, len(candidates.FEATURES)), dtype=np.float32)
+    settings = {"resize": None, "thresholds": {"min_iou": 0.5}}
+    one = Segmenter(segmenter.model, settings, iou_network=iou_network(features))
+    one.iou_network.compile("adam", loss="binary_crossentropy")
+    folder = one.save(tmp_path / "model")
+    loaded = Segmenter.load(folder)
+    for network in (one.iou_network, loaded.iou_network):
+        expected = np.asarray(one.iou_network(features, training=False))
+        np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=1e-6)
+    for wrong in ({}, {"min_iou": "0.5"}):
+        write_json(folder / "settings.json", settings | {"thresholds": wrong})
+        with pytest.raises(ValueError, match="settings.json: 'min_iou' among the thresholds is"):
+            Segmenter.load(folder)
+    write_json(folder / "settings.json", settings)
+    (folder / IOU_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{IOU_FILE} missing, which chooses the nuclei"):
+        Segmenter.load(folder)
+    (folder / IOU_FILE).write_bytes(b"no model")
+    with pytest.raises(ValueError, match="model: the model cannot be read"):
+        Segmenter.load(folder)
+
+
+def test_a_model_without_a_history_can_be_saved(segmenter, tmp_path):
+    folder = Segmenter(segmenter.model, segmenter.settings).save(tmp_path / "bare")
+    assert Segmenter.load(folder).history.empty
+
+
+def test_the_optimizer_is_not_saved(segmenter, tmp_path):
+    without = (segmenter.save(tmp_path / "a") / "model.keras").stat().st_size
+    segmenter.model.compile("adam", loss="binary_crossentropy")
+    segmenter.model.train_on_batch(np.zeros((1, 32, 32, 3)), np.zeros((1, 32, 32, 1)))
+    assert (segmenter.save(tmp_path / "b") / "model.keras").stat().st_size < 1.1 * without
+
+
+def test_a_failed_save_leaves_the_old_model(segmenter, tmp_path, monkeypatch):
+    folder = segmenter.save(tmp_path / "model")
+    (folder / "README.md").write_text("a model card")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", full)
+        with pytest.raises(OSError, match="No space left"):
+            segmenter.save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    Segmenter.load(folder)
+    segmenter.save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    assert (folder / "README.md").read_text() == "a model card", "the card survives a new model"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_that_lacks_a_file(segmenter, tmp_path, name):
+    folder = segmenter.save(tmp_path / "model")
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"model: not a whole model folder, {name} missing"):
+        Segmenter.load(folder)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: not a whole model folder"):
+        Segmenter.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "settings.json", "split.json"])
+def test_a_broken_file(segmenter, tmp_path, name):
+    folder = segmenter.save(tmp_path / "model")
+    (folder / name).write_bytes((folder / name).read_bytes()[:20])
+    with pytest.raises(ValueError, match="model: the model cannot be read"):
+        Segmenter.load(folder)
+
+
+def test_a_folder_without_thresholds(segmenter, tmp_path):
+    folder = Segmenter(segmenter.model, {"resize": None}, history=segmenter.history).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="settings.json: no 'thresholds'"):
+        Segmenter.load(folder)
+    write_json(folder / "settings.json", {"resize": None, "thresholds": {"foreground_threshold": 0.5}})
+    with pytest.raises(ValueError, match="'marker_threshold' among the thresholds is None, expected a num"):
+        Segmenter.load(folder)
+
+
+def bright(batch, training=False):
+    """A stand-in for a network: both maps are the brightness."""
+    return np.repeat(np.asarray(batch)[..., :1] / 255, 2, axis=-1)
+
+
+def spots(side, size, step):
+    image = np.zeros((side, side, 3), np.uint8)
+    for top in range(step // 4, side - size, step):
+        for left in range(step // 4, side - size, step):
+            image[top : top + size, left : left + size] = 255
+    return image
+
+
+def test_a_scale_changes_what_the_model_sees_but_not_the_size_of_the_maps():
+    brightness.seen = []
+    image = spots(64, 8, 24)
+    found = Segmenter(brightness, {"resize": None, "working_diameter": 99, "thresholds": THRESHOLDS})
+    assert found.maps(image, scale=2).shape == found.maps(image, scale=0.5).shape == (64, 64, 1)
+    assert brightness.seen == [(128, 128), (32, 32)]
+    for wrong in (0, -1, "large", None):
+        with pytest.raises(ValueError, match="scale is .*, expected a number above 0"):
+            found.maps(image, scale=wrong)
+    found.settings["resize"] = 64
+    with pytest.raises(ValueError, match="scale is 2, but this model sees every image at 64 x 64 pixels"):
+        found.maps(image, scale=2)
+
+
+def test_mirror_images_are_averaged(segmenter, image):
+    image = image[:32, :64]
+    each = [segmenter.maps(image[::a, ::b])[::a, ::b] for a in (1, -1) for b in (1, -1)]
+    assert np.allclose(segmenter.maps(image, augment=True), np.mean(each, axis=0), atol=1e-6)
+    assert not np.allclose(segmenter.maps(image), np.mean(each, axis=0), atol=1e-6)
+
+
+def test_a_dim_image_is_as_good_as_a_bright_one_where_it_is_normalized():
+    image = spots(64, 8, 24)
+    settings = {"resize": None, "normalize": True, "thresholds": THRESHOLDS}
+    assert np.array_equal(Segmenter(bright, settings)(image // 16 + 3), Segmenter(bright, settings)(image))
+    assert Segmenter(bright, settings | {"normalize": False})(image // 16 + 3).max() == 0
+
+
+@pytest.mark.parametrize("size, scale, told", [(8, 1, "8|9"), (16, 1, None), (8, 2, None), (30, 1, "34")])
+def test_nuclei_of_a_size_it_does_not_know_are_told(size, scale, told):
+    settings = {"resize": None, "thresholds": THRESHOLDS, "diameters": [12, 25]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Segmenter(bright, settings).maps(spots(128, size, 48), scale=scale)
+    assert bool(caught) == bool(told)
+    if told:
+        assert re.search(f"({told}) pixels wide.*12 to 25 pixels.*scale of about", str(caught[0].message))
+
+
+def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
+    halves = [
+        {"thresholds": THRESHOLDS | {"foreground_threshold": value}, "images": [id]}
+        for value, id in ((0.2, "a"), (0.8, "b"))
+    ]
+    found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
+    maps = np.full((8, 8, 2), 0.6, np.float32)
+    samples = [Sample(id, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32)) for id in "abc"]
+    assert [found.unbiased_labels(maps, s).max() for s in samples] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])
+def test_a_size_is_known_that_was_learned_at_one_of_the_scales(recwarn, diameter, fits):
+    found = Segmenter(brightness, {"resize": None, "thresholds": THRESHOLDS, "diameters": [12, 25]})
+    found.check_size(diameter, [1, 2])
+    assert (not recwarn) is fits
+    assert fits or "at a scale of 1 and 2; the model has learned from 12 to 25" in str(recwarn[0].message)

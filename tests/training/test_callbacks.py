@@ -1,0 +1,142 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from nuclei.training import callbacks
+from nuclei.training.callbacks import EpochCounter, InstanceScore, PredictionPlot, training_callbacks
+
+TRAINING = Path(__file__).parent / "training_to_kill.py"
+
+
+def tiny_model():
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
+    return model
+
+
+def fit(model, folder, epochs, *more, **options):
+    x, y = np.zeros((4, 8, 8, 3)), np.zeros((4, 8, 8, 1))
+    listed = [*more, *training_callbacks(folder, **options)]
+    model.fit(x, y, validation_data=(x, y), epochs=epochs, callbacks=listed, verbose=0)
+
+
+def test_a_training_leaves_its_log_its_best_weights_and_no_backup(tmp_path):
+    fit(tiny_model(), tmp_path, 2)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "best.weights.h5",
+        "history.csv",
+        "logs",
+        "parameters.json",
+    }
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["epoch"].tolist() == [0, 1] and {"accuracy", "val_accuracy", "loss"} <= set(history)
+    assert list((tmp_path / "logs" / "validation").glob("events.out.tfevents.*")), "for TensorBoard"
+
+
+def test_a_finished_training_begins_anew(tmp_path):
+    fit(tiny_model(), tmp_path, 2)
+    fit(tiny_model(), tmp_path, 1)
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
+
+
+def test_an_interrupted_training_does_not_go_on_with_other_parameters(tmp_path):
+    training_callbacks(tmp_path, parameters={"epochs": 2, "size": [1, 2]})
+    (tmp_path / "backup").mkdir()
+    training_callbacks(tmp_path, parameters={"epochs": 2, "size": (1, 2)})
+    with pytest.raises(ValueError, match=r"interrupted training with other parameters \(epochs, seed\)"):
+        training_callbacks(tmp_path, parameters={"epochs": 3, "size": [1, 2], "seed": 0})
+
+
+def test_training_stops_when_patience_ends(tmp_path):
+    fit(
+        tiny_model(), tmp_path, 20, patience=3, monitor="val_accuracy"
+    )  # accuracy stays 1 from the start, or rises to it
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert len(history) == history["val_accuracy"].idxmax() + 1 + 3
+
+
+def test_early_stopping_counts_the_epochs_before_the_interruption():
+    stopping = callbacks.EarlyStopping(past=[0.5, 0.9, 0.8], monitor="val_accuracy", mode="max", patience=5)
+    stopping.set_model(tiny_model())
+    stopping.on_train_begin()
+    assert (stopping.best, stopping.wait) == (0.9, 1)
+
+
+def test_epoch_counter(tmp_path):
+    seen, counter = [], EpochCounter()
+    note = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: seen.append(counter()))
+    fit(tiny_model(), tmp_path, 3, counter, note)
+    assert seen == [0, 1, 2]
+
+
+def test_predictions_are_drawn_at_the_epochs_asked_for(tmp_path, capsys):
+    images, targets = np.zeros((2, 8, 8, 3), np.float32), np.zeros((2, 8, 8, 1), np.float32)
+    shown = []
+    drawing = PredictionPlot(images, targets, [1, 3, 10, 20], tmp_path / "plot", show=shown.append)
+    fit(tiny_model(), tmp_path, 4, drawing)
+    assert {p.name for p in (tmp_path / "plot").iterdir()} == {
+        "epoch1_predictions.png",
+        "epoch3_predictions.png",
+    }
+    assert len(shown) == 2
+    assert "ended after epoch 4: no predictions were drawn for epochs [10, 20]" in capsys.readouterr().out
+
+
+# --- a training that is killed --------------------------------------------------------------------------
+
+
+def start(folder):
+    return subprocess.Popen(
+        [sys.executable, TRAINING, folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+@pytest.mark.parametrize("kill_after", [1, 3])
+def test_a_killed_training_ends_with_the_weights_it_would_have_had(tmp_path, kill_after):
+    """Kill after so many epochs were logged, while the next one is on its way; then run the same again."""
+    assert start(tmp_path / "whole").wait() == 0
+
+    process = start(tmp_path / "killed")
+    log = tmp_path / "killed" / "history.csv"
+    while process.poll() is None and (not log.exists() or log.read_text().count("\n") < 1 + kill_after):
+        time.sleep(0.01)
+    assert process.poll() is None, process.stdout.read().decode()
+    process.kill()
+    process.wait()
+
+    output = subprocess.run([sys.executable, TRAINING, tmp_path / "killed"], capture_output=True, text=True)
+    assert output.returncode == 0, output.stderr
+    epochs_run = output.stdout.count("begins epoch")
+    assert 5 - kill_after <= epochs_run <= 5 - kill_after + 1, "at most one epoch is repeated"
+    whole, killed = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "killed"))
+    pd.testing.assert_frame_equal(whole, killed)
+    for name in ("last.npz", "best.npz"):
+        a, b = (np.load(tmp_path / run / name) for run in ("whole", "killed"))
+        assert all(np.array_equal(a[key], b[key]) for key in a.files)
+
+
+class Oracle:
+    """A stand-in for a network that answers with the truth, more or less sure of itself."""
+
+    def __init__(self, labels, sureness):
+        foreground = np.stack(labels)[..., None] > 0
+        self.maps = np.repeat(foreground * np.float32(sureness), 2, axis=-1)
+
+    def predict(self, images, **options):
+        assert images.shape == (len(self.maps), 64, 64, 3)
+        return self.maps
+
+
+@pytest.mark.parametrize("sureness, score", [(1, 1), (0.55, 1), (0.3, 0)])
+def test_the_instance_score_counts_nuclei_at_the_best_threshold(squares, sureness, score):
+    callback = InstanceScore(squares, 64)
+    callback.set_model(Oracle([s.labels for s in squares], sureness))
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert logs == {"val_score": score}

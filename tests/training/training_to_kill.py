@@ -1,0 +1,49 @@
+"""A small training of five epochs in the folder named on the command line; test_callbacks kills it."""
+
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from nuclei.data.samples import Sample
+from nuclei.training import callbacks
+from nuclei.training.batches import batches
+from nuclei.training.unet import seed_everything
+
+folder = Path(sys.argv[1])
+seed_everything(3)
+rng = np.random.default_rng(0)
+samples = [
+    Sample(str(k), rng.integers(0, 255, (40, 40, 3)).astype(np.uint8), rng.integers(0, 2, (40, 40)))
+    for k in range(6)
+]
+network = keras.Sequential(
+    [
+        keras.Input((None, None, 3)),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Conv2D(1, 1, activation="sigmoid"),
+    ]
+)
+network.compile("adam", "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
+epoch = callbacks.EpochCounter()
+network.fit(
+    batches(samples, size=32, batch_size=2, seed=3, epoch=epoch),
+    validation_data=batches(samples, size=32, batch_size=2, shuffle=False, augment=None),
+    epochs=5,
+    verbose=0,
+    callbacks=[
+        epoch,
+        keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: print("begins epoch", epoch),
+            on_train_batch_end=lambda batch, logs: time.sleep(0.1),  # time enough to be killed in
+        ),
+        *callbacks.training_callbacks(folder, monitor="val_loss", mode="min"),
+    ],
+)
+np.savez(folder / "last.npz", *network.get_weights())
+network.load_weights(folder / "best.weights.h5")
+np.savez(folder / "best.npz", *network.get_weights())

@@ -1,0 +1,387 @@
+"""Images too large for memory, with a segmenter that takes what is bright for nuclei."""
+
+import errno
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+from skimage.measure import label
+
+from nuclei.cli import main
+from nuclei.images.intensity import as_rgb8, normalize
+from nuclei.images.large import Slide, is_slide
+from nuclei.segmentation.segmenter import Segmenter
+from nuclei.workflows.large_images import _spread, preview, segment_slide
+
+SHAPE = (437, 611)
+
+
+class Thresholder:
+    """Bright pixels that touch are a nucleus; small ones ask for twice the scale."""
+
+    def __init__(self, **settings):
+        self.settings = {"thresholds": {}, "resize": None, "normalize": True} | settings
+        self.factors, self.sizes, self.limits, self.seen_whole = [], [], [], 0
+
+    def maps(self, image, **options):
+        self.seen_whole += 1
+        return self.look(self.prepare(image))
+
+    def prepare(self, image):
+        return normalize(as_rgb8(image))
+
+    def look(self, image, scales=(1,), augment=False):
+        self.factors.extend(scales)
+        return image[..., :1] / np.float32(255)
+
+    def labels_from_maps(self, maps, seen, **changed):
+        assert seen.shape[:2] == maps.shape[:2] and seen.dtype == np.uint8
+        self.limits.append(changed)
+        return label(maps[..., 0] > 0.3).astype(np.int32)
+
+    check_scale = Segmenter.check_scale
+
+    def check_size(self, diameter, scales):
+        self.sizes.append((diameter, scales))
+
+    def scales_for(self, diameter):
+        return [1, 2] if diameter < self.settings.get("working_diameter", 0) else [1]
+
+
+@pytest.fixture
+def segmenter(monkeypatch):
+    fake = Thresholder()
+    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    return fake
+
+
+@pytest.fixture
+def run(model, segmenter, tmp_path, capsys):
+    """Call `nuclei segment` on image.tif; return its exit code and what it printed."""
+
+    def call(*words, out=tmp_path / "out"):
+        words = ("segment", tmp_path / "image.tif", "--out", out, "--model", model, *words)
+        return main(list(map(str, words))), *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """All that is larger than a tile of 128 pixels is a slide."""
+    monkeypatch.setattr("nuclei.images.large.LARGEST", 128**2)
+    monkeypatch.setitem(segment_slide.__kwdefaults__, "tile", 128)
+    monkeypatch.setitem(segment_slide.__kwdefaults__, "halo", 32)
+
+
+def discs(dtype=np.uint8, channels=None, shape=SHAPE):
+    """Bright discs, 17 pixels apart and 5 to 13 wide, also at the border, on a dark ground."""
+    rng = np.random.default_rng(0)
+    y, x = np.indices(shape)
+    ground = rng.integers(0, 20, shape if channels is None else (*shape, channels))
+    centres = [(top, left) for top in range(0, shape[0], 17) for left in range(0, shape[1], 17)]
+    for (top, left), radius in zip(centres, rng.uniform(2.5, 6.5, len(centres)), strict=True):
+        ground[(y - top) ** 2 + (x - left) ** 2 < radius**2] += rng.integers(150, 220)
+    return (ground * (200 if np.dtype(dtype).itemsize > 1 else 1)).astype(dtype)
+
+
+FILES = {
+    "RGB": (discs(channels=3), {"photometric": "rgb"}, []),
+    "RGBA in compressed tiles": (
+        np.dstack([discs(channels=3), np.full(SHAPE, 255, np.uint8)]),
+        {"photometric": "rgb", "extrasamples": ["unassalpha"], "compression": "zlib", "tile": (64, 48)},
+        [],
+    ),
+    "one colour": (discs(channels=3), {"photometric": "rgb", "planarconfig": "contig"}, ["--channel", "1"]),
+    "16-bit grey with a pixel size": (
+        discs(np.uint16),
+        {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}},
+        [],
+    ),
+    "float": (discs(np.float32), {}, ["--pixel-size", "0.3", "--scale", "1"]),
+    "a channel of several": (
+        np.stack([discs(np.uint16) // 3, discs(np.uint16), np.zeros(SHAPE, np.uint16)]),
+        {"imagej": True, "metadata": {"axes": "CYX"}},
+        ["--channel", "1"],
+    ),
+    "a page of several with channels": (
+        np.stack([np.zeros((2, *SHAPE), np.uint16), np.stack([discs(np.uint16), discs(np.uint16) // 2])]),
+        {"imagej": True, "metadata": {"axes": "ZCYX"}},
+        ["--page", "1", "--channel", "0"],
+    ),
+}
+
+
+@pytest.mark.parametrize("image, options, words", FILES.values(), ids=FILES)
+def test_tile_by_tile_is_the_same_as_whole(run, tmp_path, request, segmenter, image, options, words):
+    tifffile.imwrite(tmp_path / "image.tif", image, **options)
+    code, _, err = run(*words, out=tmp_path / "whole")
+    assert (code, err, segmenter.seen_whole) == (0, "", 1)
+    request.getfixturevalue("small_tiles")
+    code, _, err = run(*words, out=tmp_path / "tiles")
+    assert (code, err, segmenter.seen_whole) == (0, "", 1)
+
+    whole, tiles = (tifffile.imread(tmp_path / k / "image_labels.tif") for k in ("whole", "tiles"))
+    assert tiles.dtype == np.uint32 and whole.shape == tiles.shape == SHAPE
+    pairs = np.unique(np.stack([whole.ravel(), tiles.ravel()]), axis=1)[:, 1:]
+    assert pairs.shape[1] == whole.max() == tiles.max() > 500
+    np.testing.assert_array_equal(whole > 0, tiles > 0)
+
+    tables = [pd.read_csv(tmp_path / k / "measurements.csv") for k in ("whole", "tiles")]
+    counts = np.bincount(tiles.ravel())[1:]
+    np.testing.assert_array_equal(tables[1]["area_px"], counts)
+    x, y = (tables[1][f"centroid_{side}_px"].round().astype(int) for side in "xy")
+    np.testing.assert_array_equal(tiles[y, x], tables[1]["label"])
+    places = ["centroid_y_px", "centroid_x_px"]
+    whole, tiles = (t.drop(columns="label").round(3).sort_values(places, ignore_index=True) for t in tables)
+    pd.testing.assert_frame_equal(whole, tiles, rtol=1e-6)
+    assert 0 < whole["touches_border"].sum() < len(whole)
+
+    summaries = [(tmp_path / k / "summary.csv").read_text().splitlines()[1] for k in ("whole", "tiles")]
+    *known, confidence = zip(*(line.split(",") for line in summaries), strict=True)
+    assert all(a == b for a, b in known)
+    assert float(confidence[0]) == pytest.approx(float(confidence[1]))
+
+
+def test_the_pixel_size_reaches_the_labels(run, tmp_path, small_tiles):
+    known = {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}
+    tifffile.imwrite(tmp_path / "image.tif", discs(np.uint16), **known)
+    assert run()[0] == 0
+    with tifffile.TiffFile(tmp_path / "out" / "image_labels.tif") as tiff:
+        assert tiff.pages[0].get_resolution("micrometer") == (4, 4)
+    assert pd.read_csv(tmp_path / "out" / "summary.csv")["pixel_size_um"].tolist() == [0.25]
+
+
+def test_what_is_a_slide(tmp_path, monkeypatch):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, np.zeros((3, 30, 40), np.uint8), imagej=True, metadata={"axes": "ZYX"})
+    monkeypatch.setattr("nuclei.images.large.LARGEST", 30 * 40)
+    assert not is_slide(path, page=0)
+    monkeypatch.setattr("nuclei.images.large.LARGEST", 30 * 40 - 1)
+    assert is_slide(path, page=2)
+    assert not is_slide(path) and not is_slide(path, page=3), "to be told by who reads it"
+    tifffile.imwrite(path, np.zeros((5, 30, 40), np.uint8), imagej=True, metadata={"axes": "CYX"})
+    assert is_slide(path)
+    tifffile.imwrite(path, np.zeros((30, 40, 5), np.uint8))  # as 30 pages of 40 x 5
+    assert not is_slide(path)
+    (tmp_path / "text.tif").write_text("no image")
+    Image.fromarray(np.zeros((99, 99), np.uint8)).save(tmp_path / "a.png")
+    assert not any(is_slide(tmp_path / name) for name in ("text.tif", "a.png", "nowhere.tif"))
+
+
+@pytest.mark.parametrize(
+    "image, axes, words, told",
+    [
+        (np.zeros((6, 150, 150), np.uint8), "ZYX", [], "a stack of 6 pages was found (axes ZYX"),
+        (np.zeros((6, 150, 150), np.uint8), "ZYX", ["--page", "6"], "page 6 was asked for, a stack of 6"),
+        (np.zeros((5, 150, 150), np.uint8), "CYX", [], "5 channels were found (axes CYX"),
+        (
+            np.zeros((5, 150, 150), np.uint8),
+            "CYX",
+            ["--channel", "5"],
+            "channel 5 was asked for, there are 5",
+        ),
+        (np.full((150, 150), np.nan, np.float32), "YX", [], "values are NaN or infinite"),
+    ],
+)
+def test_a_bad_slide_is_told_as_any_other_image_and_skipped(
+    run, tmp_path, small_tiles, image, axes, words, told
+):
+    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, metadata={"axes": axes})
+    code, _, err = run(*words)
+    assert code == 1 and told in err and f"skipped {tmp_path / 'image.tif'}: " in err
+    assert os.listdir(tmp_path / "out") == ["run.json"]
+
+
+def test_damage_is_found_on_the_way_and_nothing_stays(run, tmp_path, small_tiles):
+    tifffile.imwrite(tmp_path / "image.tif", discs(), compression="zlib", tile=(64, 64))
+    with Slide(tmp_path / "image.tif") as slide:
+        offset = slide._pages[0]._page.dataoffsets[-3]
+    with open(tmp_path / "image.tif", "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 50)
+    code, _, err = run()
+    assert code == 1 and "cannot be decoded" in err
+    assert os.listdir(tmp_path / "out") == ["run.json"]
+
+
+def test_a_model_that_sees_squeezed_images_is_refused(run, tmp_path, small_tiles, segmenter):
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+    segmenter.settings["resize"] = 128
+    code, _, err = run()
+    assert code == 1 and "squeezed to 128 pixels" in err and "cut the image into parts" in err
+    assert not segmenter.factors
+
+
+def test_the_scale_is_decided_once(tmp_path):
+    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    for scale, below, expected in [
+        ("auto", 0, {1}),
+        ("auto", 20, {1, 2}),
+        ("auto", 2, {1}),
+        (1.5, 20, {1.5}),
+    ]:
+        fake = Thresholder(working_diameter=below)
+        segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=128, halo=32)
+        looks = 1 if scale == "auto" else 0  # once as it is, in the one window that covers the image
+        assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
+        ((diameter, scales),) = fake.sizes
+        assert 6 < diameter < 12 and set(scales) == expected
+
+
+@pytest.mark.parametrize(
+    "thresholds, once",
+    [
+        ({"min_area": 0}, False),
+        ({"min_area": 30}, False),
+        ({"min_area": 0.5}, True),
+        ({"min_confidence": 0.9}, True),
+        ({"min_area": 0.5, "min_confidence": 0.9}, True),
+    ],
+)
+def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds, once):
+    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    fake = Thresholder(thresholds=thresholds)
+    table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
+    surest = np.percentile(table["confidence"], 90)
+    kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * surest]
+    area = max(1, thresholds.get("min_area", 0) * kept.median())
+    expected = {"min_area": pytest.approx(area), "surest": pytest.approx(surest, rel=1e-3)}
+    before = [{"min_area": 0, "min_confidence": 0}] if once else []
+    assert fake.limits[: len(before)] == before and len(fake.limits) > 4
+    assert fake.limits[len(before) :] == [expected if once else {}] * (len(fake.limits) - len(before))
+
+
+def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monkeypatch):
+    image = discs()
+    y, x = np.unravel_index(image.argmin(), image.shape)
+    monkeypatch.setattr("nuclei.workflows.large_images._spread", lambda _: [np.s_[y : y + 1, x : x + 1]])
+    tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
+    fake = Thresholder(thresholds={"min_area": 0.5})
+    assert len(segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table)
+    assert fake.limits[-1] == {}, "each tile tells the size itself"
+
+
+def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
+    monkeypatch.setattr("nuclei.workflows.large_images.TILE", 64)
+    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    fake = Thresholder(thresholds={"min_confidence": 0.9})
+    table = segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", tile=128, halo=32).table
+    assert fake.limits[:9] == [{"min_area": 0, "min_confidence": 0}] * 9
+    assert fake.limits[9]["surest"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
+
+
+def test_windows_that_tell_the_scale_are_spread(monkeypatch):
+    monkeypatch.setattr("nuclei.workflows.large_images.TILE", 64)
+    windows = _spread(SHAPE)
+    assert len(set(map(str, windows))) == 9 and _spread((50, 64)) == [np.s_[0:50, 0:64]]
+    covered = np.zeros(SHAPE, int)
+    for window in windows:
+        assert covered[window].shape == (64, 64)
+        covered[window] += 1
+    thirds = [third for row in np.array_split(covered, 3) for third in np.array_split(row, 3, axis=1)]
+    assert covered.max() == 1 and [third.sum() for third in thirds] == [64 * 64] * 9
+
+
+def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
+    fake, parts = Thresholder(), []
+    look = fake.look
+    monkeypatch.setattr(fake, "look", lambda image, *_: parts.append(image.shape[:2]) or look(image))
+    for scale, largest in [(3, 96), (0.5, 192), (0.1, 384)]:
+        parts.clear()
+        segment_slide(tmp_path / "image.tif", fake, tmp_path / "l.tif", scale=scale, tile=96, halo=32)
+        assert max(parts) == (largest, largest)
+
+
+def test_kinds_that_need_the_whole_image_are_left_out_by_name(run, tmp_path, small_tiles):
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+    code, printed, err = run("--save", "all")
+    assert code == 0 and err.splitlines() == [
+        f"nuclei: warning: {tmp_path / 'image.tif'}: too large for geojson, roi, rle"
+    ]
+    names = [
+        "image_labels.tif",
+        "image_overlay.png",
+        "measurements.csv",
+        "rle.csv",
+        "run.json",
+        "summary.csv",
+    ]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_file()) == names
+    assert (tmp_path / "out" / "rle.csv").read_text() == "ImageId,EncodedPixels\n"
+
+
+def test_tables_alone_leave_no_labels(run, tmp_path, small_tiles):
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+    assert run("--save", "measurements")[0] == 0
+    assert {p.name for p in (tmp_path / "out").iterdir() if p.is_file()} == {
+        "measurements.csv", "summary.csv", "run.json",
+    }  # fmt: skip
+
+
+def test_the_overlay_is_reduced(tmp_path, monkeypatch, run, small_tiles):
+    image = discs(channels=3)
+    tifffile.imwrite(tmp_path / "image.tif", image, photometric="rgb")
+    monkeypatch.setattr("nuclei.workflows.large_images.PREVIEW", 250)
+    assert run()[0] == 0
+    labels = tifffile.imread(tmp_path / "out" / "image_labels.tif")
+    small, small_labels = preview(tmp_path / "image.tif", tmp_path / "out" / "image_labels.tif")
+    np.testing.assert_array_equal(small, image[::3, ::3])
+    np.testing.assert_array_equal(small_labels, labels[::3, ::3])
+    overlay = np.asarray(Image.open(tmp_path / "out" / "image_overlay.png"))
+    assert overlay.shape[1] / overlay.shape[0] == pytest.approx(611 / 437, rel=0.01)
+
+
+def test_without_nuclei(run, tmp_path, small_tiles):
+    tifffile.imwrite(tmp_path / "image.tif", np.zeros((150, 160), np.uint8))
+    assert run()[0] == 0
+    table = pd.read_csv(tmp_path / "out" / "measurements.csv")
+    assert len(table) == 0 and {"image", "label", "area_px", "intensity_mean"} <= set(table)
+    assert not tifffile.imread(tmp_path / "out" / "image_labels.tif").any()
+
+
+def test_a_complete_slide_is_not_done_again(run, tmp_path, small_tiles, segmenter):
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+    assert run("--save", "all")[0] == 0
+    looks, tables = len(segmenter.factors), (tmp_path / "out" / "measurements.csv").read_text()
+    code, printed, err = run("--save", "all")
+    assert (code, err) == (0, "") and "0 images (1 more were complete before)" in printed
+    assert len(segmenter.factors) == looks
+    assert (tmp_path / "out" / "measurements.csv").read_text() == tables
+    (tmp_path / "out" / "image_overlay.png").unlink()
+    assert "1 images" in run("--save", "all")[1]
+
+
+def test_an_interrupted_slide_starts_anew(run, tmp_path, small_tiles, segmenter, monkeypatch):
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+    look = segmenter.look
+
+    def interrupted(*arguments):
+        if len(segmenter.factors) == 8:
+            raise KeyboardInterrupt
+        return look(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenter, "look", interrupted)
+        assert run()[0] == 130
+    assert os.listdir(tmp_path / "out") == ["run.json"]
+    code, printed, _ = run()
+    assert code == 0 and "1 images," in printed
+
+
+def test_a_full_disk_is_told_at_once(run, tmp_path, small_tiles, segmenter, monkeypatch):
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full, raising=False)
+        code, printed, err = run("--scale", "1")
+    assert (code, printed) == (2, "") and "cannot be written to (No space left on device)" in err
+    assert os.listdir(tmp_path / "out") == ["run.json"] and not segmenter.factors
+    assert run("--scale", "1")[0] == 0

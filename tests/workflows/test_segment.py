@@ -1,0 +1,573 @@
+"""`nuclei segment`, with a segmenter that takes what is bright for nuclei."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+import pytest
+import roifile
+import shapely
+import tifffile
+from skimage.measure import label
+
+from nuclei import ROOT
+from nuclei.cli import main
+from nuclei.data.run_lengths import read_rle_csv
+from nuclei.data.samples import load_samples
+from nuclei.images.finding import find_images
+from nuclei.images.intensity import as_rgb8
+from nuclei.output import run_folder
+from nuclei.segmentation.segmenter import Segmenter
+from nuclei.workflows.segment import KINDS, segment
+
+
+class Thresholder:
+    """Bright pixels that touch are a nucleus."""
+
+    settings = {"thresholds": {"foreground_threshold": 0.5}}
+
+    def __init__(self):
+        self.seen = []
+
+    def check_scale(self, scale):
+        if scale == 7:
+            raise ValueError("scale is 7, but this model sees every image at one size")
+
+    def maps(self, image, **options):
+        self.seen.append((image, options))
+        return as_rgb8(image)[..., :1] / np.float32(255)
+
+    def prepare(self, image):
+        return as_rgb8(image)
+
+    def labels_from_maps(self, maps, seen):
+        assert np.array_equal(seen[..., :1] / np.float32(255), maps)
+        return label(maps[..., 0] > 0.5).astype(np.int32)
+
+
+@pytest.fixture
+def segmenter(monkeypatch):
+    fake = Thresholder()
+    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    return fake
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Three images with 1, 2 and 3 nuclei, two of them of one name; the last is in a folder below."""
+    folder = tmp_path / "images"
+    (folder / "below").mkdir(parents=True)
+    for k, name in enumerate(("a.png", "b b.tif", "below/a.png"), start=1):
+        iio.imwrite(folder / name, picture(k))
+    return folder
+
+
+def picture(nuclei, dtype=np.uint8):
+    image = np.zeros((40, 50), dtype)
+    for k in range(nuclei):
+        image[5 + k : 15 + 2 * k, 4 + 15 * k : 12 + 15 * k] = 200
+    return image
+
+
+@pytest.fixture
+def run(images, model, segmenter, tmp_path, capsys):
+    """Call `nuclei segment`; return its exit code and what it printed."""
+
+    def call(*words, places=(images,), out=tmp_path / "out"):
+        code = main([str(w) for w in ("segment", *places, "--out", out, "--model", model, *words)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def visible(out):
+    return sorted(
+        p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and ".done" not in p.parts
+    )
+
+
+def leftovers(out):
+    return [path for path in out.rglob("*") if path.suffix == ".tmp"]
+
+
+def test_every_kind_of_file_has_the_same_nuclei(run, out, images):
+    code, printed, err = run("--save", "all")
+    assert (code, err) == (0, ""), err
+    assert printed == f"3 images, 6 nuclei found.\nResults are in {out}/.\n"
+    endings = ("_labels.tif", "_overlay.png", ".geojson", "_rois.zip")
+    per_image = [f"{name}{ending}" for name in ("a", "b b", "below/a") for ending in endings]
+    assert visible(out) == sorted([*per_image, "measurements.csv", "summary.csv", "rle.csv", "run.json"])
+
+    table = pd.read_csv(out / "measurements.csv")
+    summary = pd.read_csv(out / "summary.csv").set_index("image")
+    decoded = read_rle_csv(out / "rle.csv", {name: (40, 50) for name in summary.index})
+    assert summary["nuclei"].to_dict() == {"a": 1, "b b": 2, "below/a": 3}
+    assert summary["file"].tolist() == ["a.png", "b b.tif", "below/a.png"]
+    for name, rows in table.groupby("image"):
+        labels = tifffile.imread(out / f"{name}_labels.tif")
+        numbers = [str(number) for number in rows["label"]]
+        np.testing.assert_array_equal(rows["area_px"], np.bincount(labels.ravel())[1:])
+        np.testing.assert_array_equal(decoded[name], labels)
+        assert [roi.name for roi in roifile.roiread(out / f"{name}_rois.zip")] == numbers
+        features = json.loads((out / f"{name}.geojson").read_text())["features"]
+        assert [each["properties"]["name"] for each in features] == numbers
+        areas = [shapely.geometry.shape(each["geometry"]).area for each in features]
+        assert areas == rows["area_px"].tolist()
+        assert min(iio.imread(out / f"{name}_overlay.png").shape[:2]) >= 400
+
+
+def test_the_default_kinds(run, out):
+    assert run()[0] == 0
+    assert {path.split("_")[-1] for path in visible(out)} == {
+        "labels.tif", "overlay.png", "measurements.csv", "summary.csv", "run.json",
+    }  # fmt: skip
+
+
+def test_labels_come_back_as_training_data(run, images, monkeypatch):
+    """Also after another program has written them anew, with other numbers and another type."""
+    monkeypatch.setattr("nuclei.data.samples.ROOT", images)  # for the cache
+    assert run("--save", "labels,overlay", places=[images / "below"], out=images / "below")[0] == 0
+    path = images / "below" / "a_labels.tif"
+    tifffile.imwrite(path, tifffile.imread(path).astype(np.float32) * 7)
+    (sample,) = load_samples(images / "below")
+    np.testing.assert_array_equal(sample.labels > 0, sample.image[..., 0] > 0)
+    assert sample.labels.max() == 3
+
+
+def test_the_next_call_goes_on(run, out, images, segmenter):
+    iio.imwrite(images / "c.png", picture(1))
+    (images / "c.png").rename(images / "c.txt")
+    assert run("--save", "all")[0] == 0
+    before = {path: (out / path).stat().st_mtime_ns for path in visible(out)}
+    tables = (out / "measurements.csv").read_text()
+    assert len(segmenter.seen) == 3
+
+    code, printed, _ = run("--save", "all")
+    assert code == 0 and "0 images (3 more were complete before)" in printed
+    assert len(segmenter.seen) == 3 and (out / "measurements.csv").read_text() == tables
+
+    (images / "c.txt").rename(images / "c.png")  # a new image, a changed one, and a result that is gone
+    iio.imwrite(images / "a.png", picture(2))
+    (out / "below" / "a_rois.zip").unlink()
+    code, printed, _ = run("--save", "all")
+    assert "3 images (1 more were complete before), 6 nuclei" in printed
+    assert pd.read_csv(out / "measurements.csv").groupby("image").size().to_dict() == {
+        "a": 2, "b b": 2, "below/a": 3, "c": 1,
+    }  # fmt: skip
+    assert (out / "b b_labels.tif").stat().st_mtime_ns == before["b b_labels.tif"]
+
+
+def test_results_made_otherwise_are_not_mixed(run, out, images, model, segmenter):
+    assert run("--channel", "0")[0] == 0
+    before = visible(out)
+    for words, told in [
+        (["--channel", "0", "--scale", "2"], "scale was auto, now 2.0"),
+        (["--channel", "0", "--save", "labels"], "save was"),
+        ([], "channel was 0, now None"),
+    ]:
+        code, _, err = run(*words)
+        assert code == 2 and told in err and "--overwrite" in err
+    assert "images was" in run("--channel", "0", places=[images / "below"])[2]
+    (model / "model.keras").write_bytes(b"other weights")
+    assert "fingerprint was" in run("--channel", "0")[2]
+    assert visible(out) == before
+
+    (out / "mine.txt").touch()
+    code, printed, err = run("--save", "labels", "--overwrite")
+    assert (code, err) == (0, "")
+    assert visible(out) == ["a_labels.tif", "b b_labels.tif", "below/a_labels.tif", "mine.txt", "run.json"]
+    assert segmenter.seen[-1][1] == {"scale": "auto", "augment": False}
+
+
+def test_run_json_tells_how(run, out, images, model):
+    assert run("--pixel-size", "0.5", "--save", "rle, labels")[0] == 0
+    about = json.loads((out / "run.json").read_text())
+    assert about["model"] == str(model) and len(about["fingerprint"]) == 16
+    assert about["thresholds"] == Thresholder.settings["thresholds"]
+    assert (about["images"], about["save"]) == (str(images), ["labels", "rle"])
+    assert about["pixel_size"] == 0.5 and about["versions"]["tensorflow"]
+
+
+def test_files_of_others_are_not_replaced(run, images):
+    (images / "a_labels.tif").write_text("by hand")
+    code, _, err = run(out=images)
+    assert code == 2 and "a_labels.tif: is there already" in err and "--overwrite" in err
+    assert (images / "a_labels.tif").read_text() == "by hand" and not (images / "run.json").exists()
+
+
+def test_a_second_file_of_one_name(run, out, images):
+    assert run()[0] == 0
+    iio.imwrite(images / "a.tif", picture(3))
+    assert run()[0] == 0
+    counts = pd.read_csv(out / "summary.csv").set_index("image")["nuclei"].to_dict()
+    assert counts == {"a.png": 1, "a.tif": 3, "b b": 2, "below/a": 3}
+    assert {"a.png_labels.tif", "a.tif_labels.tif"} < set(visible(out))
+
+
+def test_pixel_sizes_reach_tables_and_labels(run, out, images):
+    known = {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}
+    tifffile.imwrite(images / "known.tif", picture(1, np.uint16), **known)
+    assert run()[0] == 0
+    table = pd.read_csv(out / "measurements.csv").set_index("image")
+    assert table.loc["known", "area_um2"] == table.loc["known", "area_px"] / 16
+    assert table.loc[["a", "below/a"], "area_um2"].isna().all()
+    with tifffile.TiffFile(out / "known_labels.tif") as tiff:
+        assert tiff.pages[0].get_resolution() == (4, 4)
+    assert run("--pixel-size", "2", "--overwrite")[0] == 0
+    table = pd.read_csv(out / "measurements.csv")
+    np.testing.assert_array_equal(table["area_um2"], 4 * table["area_px"])
+
+
+def test_the_chosen_channel_is_seen_and_all_are_measured(run, out, images, segmenter):
+    channels = np.stack([picture(k, np.uint16) for k in (1, 2, 3, 0, 0)]) * 50
+    tifffile.imwrite(images / "five.tif", channels, imagej=True, metadata={"axes": "CYX"})
+    code, _, err = run("--channel", "1", places=[images / "five.tif"])
+    assert code == 0, err
+    np.testing.assert_array_equal(segmenter.seen[0][0], channels[1])
+    table = pd.read_csv(out / "measurements.csv")
+    assert len(table) == 2 and table["intensity_max_ch1"].tolist() == [10_000, 10_000]
+    assert table["intensity_max_ch4"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "words, options",
+    [
+        (["--scale", "2"], {"scale": 2.0, "augment": False}),
+        (["--scale", "0.5", "--augment"], {"scale": 0.5, "augment": True}),
+        (["--scale", "auto"], {"scale": "auto", "augment": False}),
+    ],
+)
+def test_options_reach_the_segmenter(run, images, segmenter, words, options):
+    assert run(*words, places=[images / "a.png"])[0] == 0
+    assert segmenter.seen[0][1] == options
+
+
+def test_bad_images_are_named_and_skipped(run, out, images):
+    iio.imwrite(images / "zellkerne größe.png", picture(1))
+    (images / "no image.png").write_text("text")
+    whole = images / "cut.tif"
+    tifffile.imwrite(whole, picture(2))
+    whole.write_bytes(whole.read_bytes()[:-900])
+    tifffile.imwrite(
+        images / "stack.tif", np.zeros((6, 40, 50), np.uint8), imagej=True, metadata={"axes": "ZYX"}
+    )
+    tifffile.imwrite(
+        images / "five.tif", np.zeros((5, 40, 50), np.uint8), imagej=True, metadata={"axes": "CYX"}
+    )
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        tifffile.imwrite(images / f"{name}.tif", np.where(picture(1) > 0, value, 0).astype(np.float32))
+    code, printed, err = run("--save", "all")
+    assert code == 1 and printed.startswith("4 images, 7 nuclei found.")
+    for name, reason in {
+        "no image.png": "cannot be read as an image",
+        "cut.tif": "cannot be read as a TIFF image",
+        "stack.tif": "a stack of 6 pages was found (axes ZYX of shape (6, 40, 50))",
+        "five.tif": "5 channels were found (axes CYX of shape (5, 40, 50))",
+        "nan.tif": "80 of 2,000 values are NaN or infinite",
+        "inf.tif": "80 of 2,000 values are NaN or infinite",
+    }.items():
+        (line,) = [line for line in err.splitlines() if f"skipped {images / name}" in line]
+        assert line.startswith("nuclei: warning: ") and reason in line
+    assert "6 images skipped: cut, five, inf, nan, no image, stack" in err
+    assert sorted(pd.read_csv(out / "summary.csv")["image"]) == ["a", "b b", "below/a", "zellkerne größe"]
+    assert (out / "zellkerne größe_overlay.png").exists() and not list(out.glob("*cut*"))
+
+    code, printed, _ = run("--save", "all")
+    assert code == 1 and "(4 more were complete before)" in printed
+
+
+def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
+    maps = segmenter.maps
+
+    def refuse_one_nucleus(image, **_):
+        if label(image).max() == 1:
+            raise ValueError("of no use")
+        return maps(image)
+
+    segmenter.maps = refuse_one_nucleus
+    code, printed, err = run()
+    assert code == 1 and "a.png: of no use" in err and printed.startswith("2 images")
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (1, 1), (3, 2), (1, 60)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_black_and_tiny_images_give_an_empty_table_with_its_header(run, out, tmp_path, shape, dtype):
+    tifffile.imwrite(tmp_path / "black.tif", np.zeros(shape, dtype))
+    code, printed, err = run("--save", "all", places=[tmp_path / "black.tif"])
+    assert code == 0 and "1 images, 0 nuclei" in printed and not err
+    table = pd.read_csv(out / "measurements.csv")
+    assert len(table) == 0 and {"image", "label", "area_px", "intensity_mean"} <= set(table)
+    assert pd.read_csv(out / "summary.csv")["nuclei"].tolist() == [0]
+    assert (out / "rle.csv").read_text() == "ImageId,EncodedPixels\nblack,\n"
+    assert not tifffile.imread(out / "black_labels.tif").any()
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--save", "labels,paint"], "--save has paint, expected any of labels, measurements"),
+        (["--pixel-size", "0"], "--pixel-size is 0.0"),
+        (["--scale", "-1"], "--scale is -1.0"),
+        (["--scale", "big"], "--scale: invalid scale value: 'big'"),
+        (["--scale", "7"], "scale is 7, but this model sees every image at one size"),
+        (["--channel", "-1"], "--channel is -1"),
+        (["--model", "saved_model/none"], "--model saved_model/none: no such folder"),
+    ],
+)
+def test_bad_usage_is_told_before_any_work(run, out, segmenter, words, told):
+    code, printed, err = run(*words)
+    assert code == 2 and printed == ""
+    (line,) = err.splitlines()
+    assert line.startswith("nuclei: error: ") and told in line
+    assert not segmenter.seen and not out.exists()
+
+
+def test_paths_that_cannot_be(run, images, tmp_path):
+    assert "IMAGES" in run(places=[tmp_path / "nothing"])[2]
+    assert "no images found" in run(places=[tmp_path / "model"])[2]
+    for out in (images / "a.png", images / "a.png" / "new"):
+        code, _, err = run(out=out)
+        assert code == 2 and "a.png is a file, expected a folder" in err
+
+
+def test_a_model_folder_that_lacks_a_file(images, model, tmp_path, capsys):
+    (model / "model.keras").unlink()
+    assert main(["segment", str(images), "--out", str(tmp_path / "out"), "--model", str(model)]) == 2
+    assert "not a whole model folder" in (err := capsys.readouterr().err) and "model.keras" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "full", ["a_labels.tif", "below/a_overlay.png", "b b.geojson", "run.json", "rle.csv"]
+)
+def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(run, out, monkeypatch, full):
+    replace = Path.replace
+
+    def replace_where_there_is_room(self, target):
+        if target == out / full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_where_there_is_room)
+        code, printed, err = run("--save", "all")
+    assert (code, printed) == (2, "")
+    assert f"--out {out}: cannot be written to (No space left on device)" in err.splitlines()[-1]
+    assert not (out / full).exists() and not leftovers(out)
+    for record in (out / ".done").rglob("*.json"):
+        name = record.relative_to(out / ".done").as_posix().removesuffix(".json")
+        assert all(path.exists() for path in run_folder.files(out, name, KINDS).values())
+
+    code, printed, err = run("--save", "all")
+    assert (code, err) == (0, "")
+    assert pd.read_csv(out / "summary.csv")["nuclei"].tolist() == [1, 2, 3]
+
+
+def test_interrupted_and_gone_on(run, out, segmenter):
+    maps = segmenter.maps
+
+    def interrupted(image, **_):
+        if len(segmenter.seen) == 2:
+            raise KeyboardInterrupt
+        return maps(image)
+
+    segmenter.maps = interrupted
+    code, printed, err = run()
+    assert (code, printed, err) == (130, "", "nuclei: interrupted\n")
+    assert not leftovers(out) and not (out / "measurements.csv").exists()
+    segmenter.maps = maps
+    code, printed, _ = run()
+    assert code == 0 and "1 images (2 more were complete before)" in printed
+    assert pd.read_csv(out / "measurements.csv").groupby("image").size().tolist() == [1, 2, 3]
+
+
+def test_what_a_killed_run_left_is_cleared(run, out):
+    assert run()[0] == 0
+    (out / ".a_labels.tif.123.tmp").touch()
+    (out / ".mine.tmp").touch()
+    (out / ".mine.1a.tmp").touch()
+    assert run()[0] == 0
+    assert {path.name for path in leftovers(out)} == {".mine.tmp", ".mine.1a.tmp"}
+
+
+def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
+    """The third image has been read when the model sees the first; files are written by another thread."""
+    third_was_read = threading.Event()
+    threads = set()
+
+    def read(file, *rest, read=sys.modules["nuclei.workflows.segment"].read_picture):
+        picture = read(file, *rest)
+        if file == images / "below" / "a.png":
+            third_was_read.set()
+        return picture
+
+    def polygons(labels, polygons=sys.modules["nuclei.workflows.segment"].polygons):
+        threads.add(threading.current_thread())
+        return polygons(labels)
+
+    maps = segmenter.maps
+    segmenter.maps = lambda image, **_: third_was_read.wait(10) and maps(image)
+    monkeypatch.setattr("nuclei.workflows.segment.read_picture", read)
+    monkeypatch.setattr("nuclei.workflows.segment.polygons", polygons)
+    code, _, err = run("--save", "roi")
+    assert code == 0, err
+    assert threading.main_thread() not in threads
+
+
+def test_from_python(images, model, segmenter, tmp_path):
+    report = segment(images / "b b.tif", tmp_path / "out", model, save="labels")
+    assert report == ({"b b": 2}, [], {})
+    report = segment([images / "b b.tif", str(images / "a.png")], tmp_path / "out", model, save=["labels"])
+    assert report == ({"a": 1}, ["b b"], {})
+
+
+def test_help_fits_a_small_screen(capsys):
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 90
+    assert sum(line.startswith("  nuclei segment ") for line in lines) == 3
+
+
+def test_the_real_model_on_the_sample_killed_and_gone_on(tmp_path):
+    """A run is killed after its first image; the next call ends with whole files and complete tables."""
+    out = tmp_path / "out"
+    sample = ROOT / "data" / "sample"
+    names = sorted(find_images([sample])[1])
+    words = ["segment", sample, "--out", out, "--model", "saved_model/baseline", "--save", "all"]
+    command = [sys.executable, "-m", "nuclei", *map(str, words)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while first.poll() is None and not list((out / ".done").rglob("*.json")):
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "more were complete before" in done.stdout and not leftovers(out)
+    with open(out / "summary.csv", newline="") as file:
+        counts = {row["image"]: int(row["nuclei"]) for row in csv.DictReader(file)}
+    assert sorted(counts) == names and sum(counts.values()) > 200
+    for name, count in counts.items():
+        assert tifffile.imread(out / f"{name}_labels.tif").max() == count
+        assert len(roifile.roiread(out / f"{name}_rois.zip")) == count
+
+
+def test_records_without_the_run_that_made_them_do_not_count(run, out, images, model):
+    assert run("--save", "measurements")[0] == 0
+    for path in out.iterdir():
+        if path.is_file():
+            path.unlink()
+    (model / "model.keras").write_bytes(b"other weights")
+    assert run("--save", "measurements")[1].startswith("3 images, 6 nuclei")
+
+
+def test_another_file_of_the_same_name_is_refused(run, out, images):
+    iio.imwrite(images / "a.tif", picture(3))
+    assert run(places=[images / "a.png"])[0] == 0
+    code, _, err = run(places=[images / "a.tif"])
+    assert code == 2 and "holds results of a.png under the name a, as a.tif would" in err
+    assert label(tifffile.imread(out / "a_labels.tif")).max() == 1
+
+
+def test_files_of_mine_survive_overwriting(run, out):
+    assert run("--save", "labels")[0] == 0
+    (out / "a_rois.zip").write_text("by hand")
+    (out / "summary.csv").write_text("mine")
+    assert run("--save", "labels", "--overwrite")[0] == 0
+    assert (out / "a_rois.zip").read_text() == "by hand" and (out / "summary.csv").read_text() == "mine"
+
+
+def test_tables_of_mine_survive_overwriting_where_nothing_was_written_before(run, out):
+    out.mkdir()
+    for name in ("summary.csv", "rle.csv"):
+        (out / name).write_text("mine")
+    assert run("--save", "labels", "--overwrite")[0] == 0
+    assert (out / "summary.csv").read_text() == (out / "rle.csv").read_text() == "mine"
+
+
+def test_no_table_is_left_of_images_that_cannot_be_used_any_more(run, out, images):
+    assert run(places=[images / "a.png"])[0] == 0
+    (images / "a.png").write_text("broken")
+    assert run(places=[images / "a.png"])[0] == 1
+    assert visible(out) == ["run.json"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_no_unicode(run, out, images):
+    (images / "a.png").rename(os.fsdecode(os.fsencode(images) + b"/zell\xe9.png"))
+    assert run()[0] == 0
+    assert b"zell\xe9," in (out / "summary.csv").read_bytes()
+
+
+def test_what_is_skipped_now_is_in_no_table(run, out, images):
+    assert run()[0] == 0
+    (images / "a.png").write_text("broken")
+    assert run()[0] == 1
+    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["b b", "below/a"]
+    assert not (out / "a_labels.tif").exists()
+
+
+def test_a_record_that_was_cut_short_is_made_again(run, out):
+    assert run()[0] == 0
+    (out / ".done" / "a.json").write_text("")
+    assert run()[1].startswith("1 images (2 more were complete before)")
+
+
+def test_a_warning_names_its_image(run, images, segmenter):
+    maps = segmenter.maps
+
+    def odd(image, **options):
+        warnings.warn("odd sizes", stacklevel=2)
+        return maps(image, **options)
+
+    segmenter.maps = odd
+    lines = run()[2].splitlines()
+    for line, name in zip(lines, ("a.png", "b b.tif", "below/a.png"), strict=True):
+        assert line.endswith(f"{images / name}: odd sizes")
+
+
+def test_too_little_memory_to_write_one_image_skips_it(run, out, monkeypatch):
+    write = sys.modules["nuclei.output.formats"].write_overlay
+
+    def write_small(path, image, labels):
+        if labels.max() == 2:
+            raise MemoryError
+        write(path, image, labels)
+
+    monkeypatch.setattr("nuclei.output.formats.write_overlay", write_small)
+    code, printed, err = run()
+    assert (
+        code == 1 and printed.startswith("2 images, 4 nuclei found") and "b b.tif: not enough memory" in err
+    )
+    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]
+    assert not (out / "b b_labels.tif").exists()
+
+
+def test_too_little_memory_for_one_image_skips_it(run, out, segmenter):
+    maps = segmenter.maps
+
+    def large(image, **options):
+        if label(image).max() == 2:
+            raise MemoryError
+        return maps(image, **options)
+
+    segmenter.maps = large
+    code, _, err = run()
+    assert code == 1 and "b b.tif: not enough memory" in err
+    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]
