@@ -1,12 +1,12 @@
-"""What do candidates bring, and does the IoU network hold for images of a kind that it has not learned from?
+"""What do candidates contribute, and does the IoU network generalise to image types it was not trained on?
 
     python benchmarks/candidates.py [MODEL_FOLDER]
 
-looks at all training and validation images (twenty minutes on two cores), trains the IoU network anew, with
-all training images, without some of its features, and without one image type after the other, and writes
-candidates.json beside this file: the competition score on the validation images, or on those of the type that
-was left out; and beside each what thresholds reach, tuned on the validation images of the other types. The
-U-Net has learned from all types.
+Runs the U-Net on all training and validation images (twenty minutes on two cores), then trains the IoU
+network on all training images, without some of its features, and with one image type after the other left
+out. Writes candidates.json beside this file: the competition score on the validation images, or on those of
+the type that was left out, beside the score of thresholds tuned on the validation images of the other
+types. The U-Net itself was trained on all types.
 """
 
 import json
@@ -31,7 +31,7 @@ TYPES = [
     ("purple tissue", "pink-and-purple tissue"),
     ("grayscale tissue",),
 ]
-PLANES = {"grey values": "grey", "second map": "inner"}
+PLANES = {"grey-value features": "grey", "features of the second map": "inner"}
 
 
 def scores(features: list, ious: list, found: list, samples: list, used=slice(None)) -> np.ndarray:
@@ -46,30 +46,30 @@ def scores(features: list, ious: list, found: list, samples: list, used=slice(No
 
 
 def compare(train: list, features: list, ious: list, validation: list, maps: list, found: list) -> dict:
-    """Return the scores; `features` and `ious` are the lessons in `train`, the rest is of `validation`."""
-    types, judges = (np.array([image_type(s.image) for s in group]) for group in (train, validation))
+    """Return the scores; `features` and `ious` are the training examples from `train`."""
+    types, validation_types = (
+        np.array([image_type(s.image) for s in group]) for group in (train, validation)
+    )
     types = np.repeat(types, len(features) // len(train))
     _, table = tuning.tune(tqdm(maps, desc="thresholds"), [s.labels for s in validation], GRID)
     by_threshold = table.to_numpy()
     names = list(candidates.FEATURES)
     all_of_them = scores(features, ious, found, validation)
-    report = {"candidates": all_of_them.mean(), "best thresholds": by_threshold.mean(axis=1).max()}
+    report = {"candidates": all_of_them.mean(), "thresholds": by_threshold.mean(axis=1).max()}
     for what, plane in PLANES.items():
         used = [k for k, name in enumerate(names) if name.split("_")[0] != plane]
-        report[f"candidates, told nothing of the {what}"] = scores(
-            features, ious, found, validation, used
-        ).mean()
+        report[f"candidates, without {what}"] = scores(features, ious, found, validation, used).mean()
     report["types"] = {}
     for held_out in TYPES:
         known = np.flatnonzero(~np.isin(types, held_out))
         without = scores([features[k] for k in known], [ious[k] for k in known], found, validation)
-        judged = np.isin(judges, held_out)
+        judged = np.isin(validation_types, held_out)
         best = by_threshold[:, ~judged].mean(axis=1).argmax()
         report["types"][" and ".join(held_out)] = {
             "images": int(judged.sum()),
             "candidates": all_of_them[judged].mean(),
             "candidates, type left out": without[judged].mean(),
-            "thresholds of the other types": by_threshold[best, judged].mean(),
+            "thresholds tuned on the other types": by_threshold[best, judged].mean(),
         }
     return report
 

@@ -1,10 +1,10 @@
-"""How long does it take to tell 10,000 crowded nuclei apart, once the network has seen them?
+"""How long does it take to separate 10,000 crowded nuclei, given the network's maps?
 
     python benchmarks/crowded.py [MODEL_FOLDER]
 
-draws the maps of 10,000 touching nuclei in 2048 x 2048 pixels, finds the nuclei in them by thresholds and
-among candidates, and writes crowded.json beside this file: the best of three times of both ways, and how many
-times as long candidates take. Half a minute on two cores.
+Draws the maps of 10,000 touching nuclei in 2048 x 2048 pixels, labels them with thresholds and a watershed
+and with candidates, and writes crowded.json beside this file: the best of three times of each, and their
+ratio. Half a minute on two cores.
 """
 
 import os
@@ -22,12 +22,12 @@ from nuclei.segmentation import candidates
 from nuclei.segmentation.watershed import labels_from_maps
 from nuclei.training.targets import interior_target
 
-SIDE, ROWS, RADIUS, SEED = 2048, 100, 8, 0  # pixels; so many rows of as many nuclei
+SIDE, ROWS, RADIUS, SEED = 2048, 100, 8, 0  # pixels, rows (and nuclei in each), pixels
 NOISE = 0.02  # standard deviation, in maps of 0-1
 
 
 def crowd() -> np.ndarray:
-    """Return (SIDE, SIDE) int32 labels: nuclei that grew until they touched, or had the full radius."""
+    """Return (SIDE, SIDE) int32 labels: nuclei grown until they touch or reach RADIUS."""
     rng = np.random.default_rng(SEED)
     seeds = np.zeros((SIDE, SIDE), np.int32)
     grid = np.linspace(RADIUS, SIDE - RADIUS - 1, ROWS)

@@ -1,9 +1,11 @@
-"""Memory and time of labelling a large RGB TIFF tile by tile: python benchmarks/large_image.py MODEL_FOLDER
+"""How much time and memory does a large RGB TIFF take?
 
-Draws nuclei of all image types into an uncompressed TIFF (20,000 x 20,000 pixels are 1.2 GB), labels it in a
-process of its own, in the way of `nuclei segment`, so that only this is measured, and writes what was found
-beside this file. The model looks at the image in its own scale, whatever its settings say. Needs 3 GB in the
-folder for temporary files, which the variable TMPDIR names.
+    python benchmarks/large_image.py MODEL_FOLDER
+
+Draws nuclei of all image types into an uncompressed TIFF (20,000 x 20,000 pixels are 1.2 GB), segments it
+tile by tile as `nuclei segment` does, in a process of its own so that nothing else is measured, and writes
+large_image.json beside this file. The image is segmented at native scale. Needs 3 GB in the folder for
+temporary files (the environment variable TMPDIR).
 """
 
 import argparse
@@ -41,7 +43,7 @@ def write_image(path: Path, side: int) -> None:
 
 
 def label(path: Path, model: str, tile: int, halo: int) -> dict:
-    """Label the image at `path`, and return what it took."""
+    """Segment the image at `path`, and return time and memory."""
     from nuclei.common import versions
     from nuclei.segmentation.segmenter import Segmenter
 

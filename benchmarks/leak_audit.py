@@ -1,9 +1,9 @@
-"""How much does a random split flatter? The baseline's recipe under a random and under a grouped split.
+"""How much does a random split inflate the score? The baseline's recipe under a random and a grouped split.
 
     papermill notebooks/02_train.ipynb runs/leak_audit.ipynb -k python3 -f notebooks/recipes/leak_audit.yml
     python benchmarks/leak_audit.py saved_model/baseline runs/leak_audit/model
 
-reads the two models (the first is shipped, the recipe makes the second) and writes leak_audit.json beside
+Reads the two models (the first is shipped, the recipe trains the second) and writes leak_audit.json beside
 this file.
 """
 
@@ -19,17 +19,17 @@ MAY_DIFFER = {"split_by", "figure_epochs", "out", "model_folder", "plot_folder"}
 
 
 def check_recipes(random: dict, grouped: dict) -> None:
-    """Raise ValueError unless two models were trained with the same parameters, but for the split."""
+    """Raise ValueError unless the parameters of two models differ in nothing but the split."""
     names = (random.keys() | grouped.keys()) - MAY_DIFFER
     if different := sorted(name for name in names if random.get(name) != grouped.get(name)):
         raise ValueError(f"the models differ in more than their split: {', '.join(different)}")
 
 
 def audit(folder: str, samples: list, fields: dict[str, int]) -> dict:
-    """Return what a model's folder says of its split and its scores."""
+    """Return the split and the scores in a model's folder."""
     segmenter = nuclei.Segmenter.load(folder)
     settings, ids = segmenter.settings, segmenter.split
-    taught = {fields[i] for i in ids["train"]}
+    in_training = {fields[i] for i in ids["train"]}
     return {
         "split_by": settings["parameters"]["split_by"],
         "seed": settings["parameters"]["seed"],
@@ -37,7 +37,7 @@ def audit(folder: str, samples: list, fields: dict[str, int]) -> dict:
         "best_epoch": settings["best_epoch"],
         "validation_images": len(ids["validation"]),
         "with_sibling_in_training": round(
-            float(np.mean([fields[i] in taught for i in ids["validation"]])), 4
+            float(np.mean([fields[i] in in_training for i in ids["validation"]])), 4
         ),
         "val_accuracy": round(settings["val_accuracy"], 5),
         "val_score": round(settings["val_score"], 5),

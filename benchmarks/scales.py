@@ -1,12 +1,12 @@
-"""Where does the model lose, and what do looks at two scales bring?
+"""What does inference at two scales contribute, and which map loses most?
 
-    python benchmarks/looks.py [MODEL_FOLDER]
+    python benchmarks/scales.py [MODEL_FOLDER]
 
-looks at the validation images once as they are and once at twice their scale (six minutes on two cores), and
-writes looks.json beside this file: the competition score of each look, of their mean, and of what each image
-gets with different working diameters; and what it would be with true markers or with the true foreground.
-Each half of the fields is scored with thresholds that the other half chose. Half the scale, for nuclei of
-twice the working diameter or more, is left out here.
+Runs the model on the validation images at native scale and at twice that scale (six minutes on two cores)
+and writes scales.json beside this file: the competition score at each scale, of the mean of both, and with
+the scale chosen for different working diameters; and the score with the true markers or the true foreground
+in place of the predicted ones. Each half of the fields is scored with thresholds tuned on the other half.
+Half the scale, for nuclei of twice the working diameter or more, is left out.
 """
 
 import json
@@ -34,13 +34,13 @@ GRID = {
 DIAMETERS = [20, 25, 30]  # pixels
 
 
-def look(segmenter: nuclei.Segmenter, samples: list, scale: float) -> list[np.ndarray]:
+def predict(segmenter: nuclei.Segmenter, samples: list, scale: float) -> list[np.ndarray]:
     bar = tqdm(samples, desc=f"scale {scale}", unit="image")
     return [segmenter.maps(s.image, scale=scale).astype(np.float16) for s in bar]
 
 
 def compare(once: list, twice: list, samples: list) -> dict[str, float]:
-    """Return the scores: `once` and `twice` are the maps of both looks."""
+    """Return the scores; `once` and `twice` are the maps at native and at twice the scale."""
     truth, fields = [s.labels for s in samples], field_numbers(samples)
 
     def tuned(inputs):
@@ -51,23 +51,22 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
 
     both = [(a.astype(np.float32) + b) / 2 for a, b in zip(once, twice, strict=True)]
     first, second, mean = tuned(once), tuned(twice), tuned(both)
-    found = {"one look": score(first), "one look, at twice the scale": score(second)}
-    found["mean of both"] = score(mean)
+    found = {
+        "single-scale inference": score(first),
+        "single-scale inference at twice the scale": score(second),
+    }
+    found["mean of both scales"] = score(mean)
     sizes = np.array([median_diameter(labels_from_maps(m, **SIZING)) for m in once])
     seen = {(2,): second, (1, 2): mean}
     for diameter in DIAMETERS:
         rule = nuclei.Segmenter(None, {"working_diameter": diameter})
         columns = [seen.get(tuple(rule.scales_for(size)), first)[k] for k, size in enumerate(sizes)]
-        found[f"scales by a working diameter of {diameter} pixels"] = score(pd.concat(columns, axis=1))
+        found[f"scale chosen for a working diameter of {diameter} pixels"] = score(pd.concat(columns, axis=1))
     targets = [interior_target(labels) for labels in truth]
     channels = list(zip(once, targets, strict=True))
-    found["one look, first map alone"] = score(tuned([m[..., :1] for m in once]))
-    found["one look, with true markers"] = score(
-        tuned([np.dstack([m[..., 0], t[..., 1]]) for m, t in channels])
-    )
-    found["one look, with the true foreground"] = score(
-        tuned([np.dstack([t[..., 0], m[..., 1]]) for m, t in channels])
-    )
+    found["foreground map alone"] = score(tuned([m[..., :1] for m in once]))
+    found["with true markers"] = score(tuned([np.dstack([m[..., 0], t[..., 1]]) for m, t in channels]))
+    found["with the true foreground"] = score(tuned([np.dstack([t[..., 0], m[..., 1]]) for m, t in channels]))
     return found
 
 
@@ -76,7 +75,7 @@ def main(folder: str = "saved_model/dsb2018") -> None:
     ids = set(segmenter.split["validation"])
     data = nuclei.load_samples("dsb2018")
     samples = [s for s in data if s.id in ids]
-    found = compare(*(look(segmenter, samples, scale) for scale in (1, 2)), samples)
+    found = compare(*(predict(segmenter, samples, scale) for scale in (1, 2)), samples)
     about = {"model": folder, "images": len(samples), "data": nuclei.describe(data, "dsb2018")}
     file = Path(__file__).with_suffix(".json")
     nuclei.write_json(file, about | {"scores": found, "versions": nuclei.versions()})

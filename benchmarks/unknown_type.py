@@ -1,14 +1,14 @@
-"""What helps with images of a kind that the model has never seen: augmentation, or fine-tuning?
+"""What helps with an image type missing from the training images: augmentation, or fine-tuning?
 
     python benchmarks/unknown_type.py ENCODER_WEIGHTS
 
-trains recipes/dsb2018.yml for six epochs without one image type, once for each way to augment (a quarter of
-an hour each on two cores), lets recipes/fine_tune.yml go on from the recipe's own with twelve images of
-that type, and writes unknown_type.json beside this file: the scores on the type's other fields of view,
-those of "thresholds" in place of candidates, each half of the fields with those that the other half chose,
-and those on the model's own "validation" images. The fields chose the epoch of the model that was
-fine-tuned, too. Runs that are there already, in runs/unknown_type/, are not repeated. One seed: differences
-of 0.01 mean little.
+Trains recipes/dsb2018.yml for six epochs without one image type, once with each augmentation (a quarter of
+an hour each on two cores), then fine-tunes the first of these models by recipes/fine_tune.yml on twelve
+images of that type. Writes unknown_type.json beside this file: the scores on the type's other fields of
+view; the score of "thresholds" in place of candidates, each half of the fields with thresholds tuned on the
+other half; and the score on the model's own "validation" images. The same fields also selected the epoch of
+the fine-tuned model. Runs found in runs/unknown_type/ are not repeated. One seed: differences of 0.01 mean
+little.
 """
 
 import sys
@@ -33,7 +33,7 @@ FOLDER = Path("runs/unknown_type")
 
 
 def train(stage: str, recipe: str, train: list, validation: list, **changed) -> nuclei.Segmenter:
-    """Run 02_train with a recipe on samples that are named one by one, or find that it was done."""
+    """Run 02_train with a recipe and a given split, unless a run is there already."""
     folder = FOLDER / stage
     nuclei.write_json(folder / "split.json", splits.split_ids(train, validation))
     if not (folder / "model").exists():
@@ -47,7 +47,7 @@ def train(stage: str, recipe: str, train: list, validation: list, **changed) -> 
 
 
 def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
-    """Score a model that learned from none of the samples, and thresholds in place of its candidates."""
+    """Score a model on samples outside its training images, and thresholds in place of its candidates."""
     fields, truth = field_numbers(samples), [s.labels for s in samples]
     maps = [segmenter.maps(s.image) for s in tqdm(samples, desc="maps", unit="image")]
     guesses = [segmenter.unbiased_labels(*each) for each in zip(maps, samples, strict=True)]
@@ -60,7 +60,7 @@ def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
 
 if __name__ == "__main__":
     samples = nuclei.load_samples("dsb2018")
-    known, judges = splits.split(samples, 0.2, seed=SEED)
+    training, validation = splits.split(samples, 0.2, seed=SEED)
     of_type = [s for s in samples if image_type(s.image) == TYPE]
     fields = field_numbers(of_type)
     order = np.random.default_rng(SEED).permutation(fields.max() + 1)
@@ -68,15 +68,15 @@ if __name__ == "__main__":
     for field in order:  # whole fields, until there are enough
         if len(few) < IMAGES:
             few += [s for s, f in zip(of_type, fields, strict=True) if f == field]
-    taught = {s.id for s in few}
-    rest = [s for s in of_type if s.id not in taught]
+    chosen = {s.id for s in few}
+    rest = [s for s in of_type if s.id not in chosen]
     ids = {s.id for s in of_type}
     stages = {
         augment: train(
             augment,
             "dsb2018",
-            [s for s in known if s.id not in ids],
-            [s for s in judges if s.id not in ids],
+            [s for s in training if s.id not in ids],
+            [s for s in validation if s.id not in ids],
             encoder_weights=sys.argv[1],
             augment=augment,
             **SHORT,
