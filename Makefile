@@ -8,7 +8,7 @@ ENCODER_WEIGHTS ?= imagenet
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help run test lab reproduce notebooks clean
+.PHONY: help run test check lab reproduce notebooks readme clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,9 +21,13 @@ run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs
 	$(PAPERMILL) notebooks/04_segment.ipynb $(RUN)/04_segment.ipynb -y "overwrite: true"
 	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
 
-test: $(BIN)/.installed  ## check code, notebooks and style
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+test: $(BIN)/.installed  ## run all checks and tests, notebooks included, and report coverage (ten minutes)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
+	$(BIN)/python -m pytest --cov
+
+check: $(BIN)/.installed  ## run the checks and the fast tests (one minute)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
+	$(BIN)/python -m pytest -m "not slow" --ignore=tests/test_notebooks.py
 
 lab: $(BIN)/.installed  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
@@ -48,6 +52,9 @@ endif
 notebooks: $(BIN)/.installed  ## run the notebooks in place and keep only the outputs that tests compare
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 	$(BIN)/nbstripout --keep-count notebooks/*.ipynb
+
+readme: $(BIN)/.installed  ## fill the numbers and tables of the Markdown pages from the result files
+	$(BIN)/python docs/make_tables.py
 
 clean:  ## delete what runs wrote, and the cache
 	rm -rf runs data/cache

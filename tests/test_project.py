@@ -79,9 +79,26 @@ def test_the_default_model_exists():
     assert (ROOT / cli.MODEL / "model.keras").exists()
 
 
-def test_the_readme_links_to_files_that_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+MAKE_TABLES = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))
+PAGES = [*MAKE_TABLES["pages"](), ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_numbers_and_tables_are_those_of_the_result_files(page):
+    assert MAKE_TABLES["filled"](page.read_text()) == page.read_text(), "run `make readme`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_to_files_that_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_a_number_and_a_table_are_filled_in():
+    text = "The score is <!--{metrics[all][images]}-->7<!---->.\n<!--table:ablations-->\n<!---->"
+    images = read("plot/metrics.json")["all"]["images"]
+    filled = MAKE_TABLES["filled"](text)
+    assert f"-->{images}<!---->.\n" in filled and "\n|variant|score|\n" in filled
 
 
 @pytest.mark.parametrize(

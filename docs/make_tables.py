@@ -1,0 +1,158 @@
+"""Fill the numbers and tables of the Markdown pages from the files that hold them: `make readme`.
+
+A page marks a number by a format string and a table by the name of a function below:
+
+    <!--{metrics[all][score]:.3f}-->0.623<!---->
+
+    <!--table:scores-->
+    | image type | images |
+    <!---->
+
+`metrics` is plot/metrics.json, `baseline` is plot/baseline/metrics.json, and every other name is that of a
+JSON file in benchmarks/.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+
+from nuclei import ROOT
+
+NUMBER = re.compile(r"(<!--(\{[^>]+\})-->).*?(<!---->)")
+TABLE = re.compile(r"(<!--table:(\w+)-->\n).*?(<!---->)", re.DOTALL)
+
+RESULTS = {
+    "metrics": json.loads((ROOT / "plot" / "metrics.json").read_text()),
+    "baseline": json.loads((ROOT / "plot" / "baseline" / "metrics.json").read_text()),
+    **{path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").glob("*.json"))},
+}
+
+
+def pages() -> list[Path]:
+    """Return the pages that may hold numbers and tables."""
+    return [
+        ROOT / "README.md",
+        ROOT / "benchmarks" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "saved_model").glob("*/README.md")),
+    ]
+
+
+def filled(text: str) -> str:
+    """Return a page's text with its numbers and tables as the result files have them."""
+    text = NUMBER.sub(lambda m: m[1] + m[2].format(**RESULTS) + m[3], text)
+    return TABLE.sub(lambda m: m[1] + globals()[m[2]]() + "\n" + m[3], text)
+
+
+def table(header: str | list[str], rows: list[list]) -> str:
+    """Return a Markdown table; floats get three decimals. `header` is a list, or names split by commas."""
+    names = header.split(", ") if isinstance(header, str) else header
+    lines = [names, ["---"] * len(names), *([cell(value) for value in row] for row in rows)]
+    return "\n".join(f"|{'|'.join(line)}|" for line in lines)
+
+
+def cell(value: str | int | float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+
+
+def formats() -> str:
+    """The files that `nuclei segment` writes."""
+    rows = [
+        ["`labels`", "`NAME_labels.tif`", "label image: every nucleus has its number, 0 is background"],
+        ["`measurements`", "`measurements.csv`, `summary.csv`", "one row per nucleus, one row per image"],
+        ["`overlay`", "`NAME_overlay.png`", "the image with outlines, to check by eye"],
+        ["`geojson`", "`NAME.geojson`", "outlines and measurements for QuPath"],
+        ["`roi`", "`NAME_rois.zip`", "outlines for Fiji's ROI Manager"],
+        ["`rle`", "`rle.csv`", "run lengths for Kaggle"],
+    ]
+    return table("`--save`, file, content", rows)
+
+
+def scores() -> str:
+    """The default model's scores by image type, then over all images."""
+    found = RESULTS["metrics"]["by_type"] | {"**all**": RESULTS["metrics"]["all"]}
+    header = "image type, images, fields, nuclei, score, 95 % interval, AP50, AP75"
+    rows = [
+        [kind, each["images"], each["fields"], each["nuclei"], each["score"]]
+        + ["{:.3f}–{:.3f}".format(*each["interval"]), each["ap_50"], each["ap_75"]]
+        for kind, each in found.items()
+    ]
+    return table(header, rows)
+
+
+def compared() -> str:
+    """Other methods on the same images."""
+    rows = [
+        [name, each["images"], each["score"], each["ap_50"], each["ap_75"]]
+        for name, each in RESULTS["metrics"]["compared"].items()
+    ]
+    return table("method, images, score, AP50, AP75", rows)
+
+
+def weaknesses() -> str:
+    """The image types, sizes and mistakes that cost the default model most."""
+    metrics, whole = RESULTS["metrics"], RESULTS["metrics"]["all"]
+    types = {kind: each["score"] for kind, each in metrics["by_type"].items() if not kind.startswith("all ")}
+    worst = " and ".join(f"{kind} ({types[kind]:.3f})" for kind in sorted(types, key=types.get)[:2])
+    smallest = metrics["by_size"][0]
+    diameter = 2 * math.sqrt(smallest["area_below"] / math.pi)  # of a circle
+    return (
+        f"* **Image types**: lowest scores for {worst}.\n"
+        f"* **Small nuclei**: {smallest['recall']:.0%} of those under {diameter:.0f} pixels wide are found.\n"
+        f"* **Touching nuclei**: {whole['merges']:,} of {whole['predicted_nuclei']:,} predicted nuclei cover "
+        "two or more true ones."
+    )
+
+
+def leak() -> str:
+    """The baseline's recipe under a random and a grouped split."""
+    names = {"random": "random images", "grouped": "whole fields of view"}
+    rows = [
+        [names[split], each["validation_images"], f"{each['with_sibling_in_training']:.0%}"]
+        + [f"{each['val_accuracy']:.5f}", each["val_score"]]
+        for split, each in RESULTS["leak_audit"].items()
+    ]
+    return table("split by, validation images, with a neighbour in training, pixel accuracy, score", rows)
+
+
+def ablations() -> str:
+    return table(
+        "variant, score", [[name, run["val_score"]] for name, run in RESULTS["ablations"]["runs"].items()]
+    )
+
+
+def scales() -> str:
+    return table("inference, score", [list(pair) for pair in RESULTS["scales"]["scores"].items()])
+
+
+def rescaling() -> str:
+    found = RESULTS["rescaling"]["scores"]
+    factors = next(iter(found.values()))
+    return table(["images rescaled by", *factors], [[way, *each.values()] for way, each in found.items()])
+
+
+def candidates() -> str:
+    found = RESULTS["candidates"]["types"]
+    columns = next(iter(found.values()))
+    return table(["image type", *columns], [[kind, *each.values()] for kind, each in found.items()])
+
+
+def unknown_type() -> str:
+    names = {
+        "flip": "no colour jitter",
+        "disturb_half": "colour jitter on half of the crops",
+        "disturb": "colour jitter on all crops",
+        "fine-tuned": "the same, fine-tuned on images of the type",
+    }
+    models = RESULTS["unknown_type"]["models"]
+    rows = [
+        [name, models[key]["validation"], models[key]["score"], models[key]["thresholds"]]
+        for key, name in names.items()
+    ]
+    return table("training, own validation images, the held-out type, the same with thresholds", rows)
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(filled(page.read_text()))
