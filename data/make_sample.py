@@ -1,11 +1,11 @@
-"""Make data/sample/: one real field of view in four tiles, and twelve drawn images, all with labels.
+"""Make data/sample/: one real field of view in four tiles and twelve synthetic images, all with labels.
 
 Usage, after `pip download stardist==0.9.2 --no-deps`:
 
     python data/make_sample.py stardist-0.9.2-*.whl
 
-The argument is the downloaded wheel, or a folder into which it was unpacked. Only two of its pictures are
-read; stardist need not be installed. What was in data/sample/, but for its README.md, is replaced.
+The argument is the downloaded wheel, or a folder with its content. Only two of its images are read; stardist
+need not be installed. All folders in data/sample/ are replaced.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from PIL import Image
 from synthetic import draw
 
 SAMPLE = Path(__file__).resolve().parent / "sample"
-# the stage1_train image that the field is cut from
+# the image of stage1_train from which the field was cropped
 FIELD = "4dbbb275960ab9e4ec2c66c8d3000f7c70c8dce5112df591b95db84e25efa6e9"
-PICTURES = "stardist/data/images"  # in the wheel
+IMAGES = "stardist/data/images"  # in the wheel
 TILE = 256  # pixels
-SLIVER = 4  # pixels; what a tile's edge leaves of a nucleus is dropped where it is smaller
+SLIVER = 4  # pixels; smaller remains of a nucleus at a tile's edge are dropped
 
-DRAWN = (  # image type, seed, size in pixels
+SYNTHETIC = (  # image type, seed, size in pixels
     ("small fluorescent", 1, 256),
     ("small fluorescent", 3, 256),
     ("small fluorescent", 2, 320),
@@ -43,10 +43,8 @@ DRAWN = (  # image type, seed, size in pixels
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make data/sample/ anew.")
-    parser.add_argument(
-        "stardist", type=Path, help="the wheel of stardist 0.9.2, or a folder with its content"
-    )
+    parser = argparse.ArgumentParser(description="Make data/sample/ again.")
+    parser.add_argument("stardist", type=Path, help="wheel of stardist 0.9.2, or folder with its content")
     field, labels = read_field(parser.parse_args().stardist)
     for old in SAMPLE.glob("*/"):
         shutil.rmtree(old)
@@ -54,7 +52,7 @@ def main() -> None:
         for column in range(0, len(field), TILE):
             tile = np.s_[row : row + TILE, column : column + TILE]
             write(f"{FIELD}-r{row // TILE}c{column // TILE}", field[tile], labels[tile])
-    for image_type, seed, size in DRAWN:
+    for image_type, seed, size in SYNTHETIC:
         image, labels = draw(image_type, seed, size)
         grey = np.ptp(image, axis=-1).max() == 0
         write(f"synthetic-{image_type.replace(' ', '-')}-{seed}", image[..., 0] if grey else image, labels)
@@ -64,8 +62,8 @@ def main() -> None:
 
 def read_field(stardist: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the field (512, 512) uint8 and its labels (512, 512) from the wheel or its unpacked folder."""
-    pictures = []
-    for name in (f"{PICTURES}/img2d.tif", f"{PICTURES}/mask2d.tif"):
+    arrays = []
+    for name in (f"{IMAGES}/img2d.tif", f"{IMAGES}/mask2d.tif"):
         try:
             if stardist.is_dir():
                 content = (stardist / name).read_bytes()
@@ -77,18 +75,18 @@ def read_field(stardist: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"{stardist}: {name} cannot be read ({error}). Expected the wheel of stardist 0.9.2 or a "
                 "folder with its content; get it with: pip download stardist==0.9.2 --no-deps"
             ) from None
-        pictures.append(iio.imread(io.BytesIO(content), extension=".tif"))
-    field, labels = pictures
+        arrays.append(iio.imread(io.BytesIO(content), extension=".tif"))
+    field, labels = arrays
     if field.shape != (512, 512) or labels.shape != field.shape or field.max() > 255:
         raise SystemExit(
-            f"{stardist}: a field of {field.shape} with values up to {field.max()} was found, expected "
+            f"{stardist}: found a field of {field.shape} with values up to {field.max()}, expected "
             "(512, 512) and at most 255, as in stardist 0.9.2"
         )
     return field.astype(np.uint8), labels
 
 
 def write(name: str, image: np.ndarray, labels: np.ndarray) -> None:
-    """Write an image (H, W) or (H, W, 3) uint8, and one 1-bit mask a nucleus, in the data set's layout."""
+    """Write an image (H, W) or (H, W, 3) uint8, and one 1-bit mask per nucleus, in the data set's layout."""
     for kind in ("images", "masks"):
         (SAMPLE / name / kind).mkdir(parents=True)
     Image.fromarray(image).save(SAMPLE / name / "images" / f"{name}.png", optimize=True)

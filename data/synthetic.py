@@ -1,19 +1,19 @@
-"""Draw microscope images with exact labels, in the looks of the data set's five image types.
+"""Draw synthetic microscope images with exact labels, one style for each image type of the data set.
 
-The drawings serve demonstrations and tests, where real images are too large to ship. Colours, grey levels
-and nuclear sizes were measured on the data set; how nuclei lie (scattered, in clumps, along a gland, between
-fibres) was copied by eye. A larger image shows more nuclei, not larger ones.
+They serve demonstrations and tests, where real images are too large to ship. Colours, grey values and nuclear
+sizes were measured on the data set; the arrangement of nuclei (scattered, in clumps, along a gland, between
+fibres) was imitated by eye. A larger image shows more nuclei, not larger ones.
 """
 
-from dataclasses import field
-from nuclei.data.image_types import IMAGE_TYPES
-from scipy import ndimage as ndi
 from typing import NamedTuple
+
 import numpy as np
+from scipy import ndimage as ndi
 
-SMALLEST_SIZE = 64  # pixels; below this, an image may have no room for a nucleus
+from nuclei.data.image_types import IMAGE_TYPES
 
-SMALLEST_AREA = 12  # pixels; less than this of a nucleus at the image's edge is not drawn
+SMALLEST_SIZE = 64  # pixels; a smaller image may have no room for a nucleus
+SMALLEST_AREA = 12  # pixels; smaller remains of nuclei at the image's edge are not drawn
 
 # RGB from the clear background (density 0) in equal steps to the darkest nucleus (density 1)
 PURPLE = np.array(
@@ -26,11 +26,11 @@ MAGENTA = np.array(
 
 
 class Blob(NamedTuple):
-    """A filled outline: where it lies in the image, and how far inside it each pixel is."""
+    """A filled outline: its position in the image, and the depth of each pixel inside it."""
 
     window: tuple[slice, slice]  # rows and columns of the image
     depth: np.ndarray  # (h, w) float, pixels inward from the outline; negative outside
-    radius: float  # pixels, of the circle of about the same area
+    radius: float  # pixels, of a circle of about the same area
 
 
 def draw(image_type: str, seed: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def _turn(rows, columns, angle):
 
 
 def _fibres(rng, size, angle, width):
-    """Return (size, size) noise of variance 1, drawn out along `angle` into strands `width` pixels wide."""
+    """Return (size, size) noise of variance 1, stretched along `angle` into strands `width` pixels wide."""
     along, across = _turn(*np.indices((size, size)), angle)
     across = across + 9 * _noise(rng, size, 28)
     sheet = ndi.gaussian_filter(rng.standard_normal((256, 256)), 1, mode="wrap")
@@ -125,12 +125,12 @@ def _edge(depth, softness):
 
 
 def _at(field, centre):
-    """Return the value of a (size, size) field at the pixel nearest to a point, which may lie outside."""
+    """Return a (size, size) field's value at the pixel nearest to a point, which may lie outside."""
     return field[tuple(np.clip(np.asarray(centre, int), 0, len(field) - 1))]
 
 
 def _scatter(rng, size, radius, covered, clumping):
-    """Return (n, 2) centres of blobs that cover a share of the image, here denser, there sparser.
+    """Return (n, 2) centres of blobs that cover a share of the image, unevenly dense.
 
     A third of the centres lie beside another one, so that the blobs touch.
     """
@@ -147,7 +147,7 @@ def _scatter(rng, size, radius, covered, clumping):
 
 
 def _place(size, blobs, overlap):
-    """Return labels and the blobs that found room: no more than a share `overlap` under earlier ones."""
+    """Return labels and the blobs that were placed: at most a share `overlap` lies under earlier ones."""
     labels, placed = np.zeros((size, size), np.int32), []
     for blob in blobs:
         inside = blob.depth > 0
@@ -177,7 +177,7 @@ def _fluorescent(rng, size, large):
     focused, unfocused = np.zeros((2, size, size))
     for window, depth, nuclear_radius in nuclei:
         brightness = level * rng.lognormal(0, 0.25)
-        if rng.random() < dying:  # shrunken chromatin glows
+        if rng.random() < dying:  # pyknotic: condensed chromatin is bright
             brightness *= rng.uniform(1.5, 4)
         dome = 0.72 + 0.28 * np.clip(depth / (0.6 * nuclear_radius), 0, 1)
         chromatin = 1 + 0.08 * grain[window] + spotted * np.clip(spots[window], -0.8, 2)
@@ -225,7 +225,7 @@ def _smear(rng, size):
 
 
 def _gland(rng, size, radius):
-    """Return arguments of `_blob` for nuclei lined up around a gland, and the gland's empty inside."""
+    """Return arguments of `_blob` for nuclei lined up around a gland, and the gland's empty lumen."""
     inner = rng.uniform(0.3, 0.9) * max(size, 6 * radius)
     row = inner + 1.8 * radius  # pixels from the middle to the nuclei, which must be in view
     turn, elongation = rng.uniform(0, 2 * np.pi), rng.uniform(1.1, 2.2)
@@ -266,7 +266,7 @@ def _colour(density, ramp):
 
 
 def _purple_tissue(rng, size):
-    """Return an RGB image of tissue in which all is stained purple, and its labels."""
+    """Return an RGB image of tissue stained purple throughout, and its labels."""
     radius = rng.choice([6.5, 8, 11, 20]) * rng.uniform(0.9, 1.1)
     direction = rng.uniform(0, np.pi)
     cells, lumen = _gland(rng, size, radius) if rng.random() < 0.65 else ([], np.zeros((size, size)))
@@ -310,7 +310,7 @@ def _pink_and_purple_tissue(rng, size):
     hue = 0.5 * _noise(rng, size, 15) + rng.normal(0.3, 0.4)  # from violet to pink
     image = _colour(density, MAGENTA) + (density * (1 - density) * hue)[..., None] * (36, 4, -20)
     image = _add_eosin(rng, image, density, direction) if pink else _add_debris(rng, image, density)
-    for channel, shift in ((0, 0.7), (2, -0.7)):  # the lens bends red and blue unequally: coloured fringes
+    for channel, shift in ((0, 0.7), (2, -0.7)):  # chromatic aberration: coloured fringes
         image[..., channel] = ndi.shift(image[..., channel], shift, order=1, mode="nearest")
     return image + 3 * _noise(rng, size, size / 3)[..., None] + rng.normal(0, 1.2, image.shape), labels
 

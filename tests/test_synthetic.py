@@ -10,7 +10,7 @@ from synthetic import draw
 from nuclei.data.image_types import IMAGE_TYPES, image_type
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-MAKE_SAMPLE = runpy.run_path(str(DATA / "make_sample.py"))  # its functions and tables; makes nothing
+MAKE_SAMPLE = runpy.run_path(str(DATA / "make_sample.py"))  # its functions and constants; makes nothing
 
 
 def id_of(kind, seed):
@@ -84,9 +84,9 @@ def test_a_size_without_room_for_a_nucleus_is_refused():
         draw("purple tissue", 0, 31)
 
 
-@pytest.mark.parametrize(("kind", "seed", "size"), MAKE_SAMPLE["DRAWN"])
+@pytest.mark.parametrize(("kind", "seed", "size"), MAKE_SAMPLE["SYNTHETIC"])
 def test_the_committed_sample_is_what_the_code_draws(kind, seed, size):
-    """If this fails after a change to nuclei/synthetic.py, run data/make_sample.py."""
+    """If this fails after a change to data/synthetic.py, run data/make_sample.py."""
     folder = DATA / "sample" / id_of(kind, seed)
     image, labels = draw(kind, seed, size)
     kept = iio.imread(folder / "images" / f"{folder.name}.png")
@@ -103,9 +103,9 @@ def test_the_committed_sample_is_what_the_code_draws(kind, seed, size):
 
 def test_the_sample_holds_the_real_field_in_four_tiles_and_the_drawn_images():
     tiles = {f"{MAKE_SAMPLE['FIELD']}-r{row}c{column}" for row in (0, 1) for column in (0, 1)}
-    drawn = {id_of(kind, seed) for kind, seed, _ in MAKE_SAMPLE["DRAWN"]}
+    drawn = {id_of(kind, seed) for kind, seed, _ in MAKE_SAMPLE["SYNTHETIC"]}
     assert {folder.name for folder in (DATA / "sample").iterdir() if folder.is_dir()} == tiles | drawn
-    assert {kind for kind, _, _ in MAKE_SAMPLE["DRAWN"]} == set(IMAGE_TYPES)
+    assert {kind for kind, _, _ in MAKE_SAMPLE["SYNTHETIC"]} == set(IMAGE_TYPES)
     assert sum(file.stat().st_size for file in (DATA / "sample").rglob("*") if file.is_file()) < 3e6
 
 
