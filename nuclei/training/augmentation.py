@@ -1,4 +1,8 @@
-"""Random changes of an image and its labels: crops, flips, and colour jitter."""
+"""Random changes of a training image and its labels: crop, flip, colour jitter, and stronger ones.
+
+An augmentation takes an (H, W, 3) uint8 image, (H, W) integer labels with 0 = background, and a generator
+from which all that is random is drawn; it returns an image and labels of the same shapes and dtypes.
+"""
 
 from collections.abc import Callable
 
@@ -6,8 +10,13 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from nuclei.images.resizing import resize_image, resize_labels
+from nuclei.segmentation.scale import median_diameter
+from nuclei.training import image_changes as change
 
 Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+SCALES = (0.25, 2.5)
+"""The least and the largest factor by which `scale_to_diameter` rescales."""
 
 
 def crop(
@@ -16,8 +25,9 @@ def crop(
     size: int,
     rng: np.random.Generator,
     scale_range: tuple[float, float] = (1, 1),
+    diameters: tuple[float, float, float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a random square and magnify it by a random scale.
+    """Cut out a random square and rescale it by a random factor.
 
     Parameters
     ----------
@@ -25,8 +35,12 @@ def crop(
     labels : (H, W) int, 0 = background
     size : int, pixels
     rng : numpy.random.Generator
-    scale_range : two floats
-        Least and largest magnification; 1 keeps the pixels as they are.
+    scale_range : two floats above 0
+        Least and largest factor; its logarithm is drawn uniformly, so that twice as large is as likely as
+        half. 1 keeps native scale.
+    diameters : three floats, pixels, optional
+        Instead of `scale_range`: least, most frequent and largest diameter that the image's median nucleus
+        gets, see `scale_to_diameter`. A square without any nucleus is then drawn once more.
 
     Returns
     -------
@@ -35,41 +49,53 @@ def crop(
 
     Notes
     -----
-    An image smaller than the square is first mirrored at its lower and right edge; a mirrored part of a
-    nucleus keeps its number. The scale's logarithm is uniform: twice as large is as likely as half.
+    An image smaller than the square is mirrored at its lower and right edge; a mirrored part of a nucleus
+    keeps its number.
     """
-    side = round(size / np.exp(rng.uniform(*np.log(scale_range))))
+    if diameters:
+        scale = scale_to_diameter(labels, diameters, rng)
+    else:
+        scale = np.exp(rng.uniform(*np.log(scale_range)))
+    side = round(size / scale)
+    for _ in range(2 if diameters else 1):
+        top, left = (rng.integers(max(length - side, 0) + 1) for length in labels.shape)
+        window = np.s_[top : top + side, left : left + side]
+        if labels[window].any():
+            break
     missing = [(0, max(side - length, 0)) for length in labels.shape]
-    image, labels = np.pad(image, [*missing, (0, 0)], "symmetric"), np.pad(labels, missing, "symmetric")
-    top, left = (rng.integers(length - side + 1) for length in labels.shape)
-    window = np.s_[top : top + side, left : left + side]
+    image = np.pad(image[window], [*missing, (0, 0)], "symmetric")
+    labels = np.pad(labels[window], missing, "symmetric")
     if side == size:
-        return image[window], labels[window]
-    return resize_image(image[window], (size, size)), resize_labels(labels[window], (size, size))
+        return image, labels
+    return resize_image(image, (size, size)), resize_labels(labels, (size, size))
+
+
+def scale_to_diameter(
+    labels: np.ndarray, diameters: tuple[float, float, float], rng: np.random.Generator
+) -> float:
+    """Draw the factor that brings the median nucleus of (H, W) `labels` to a random diameter.
+
+    The diameter's logarithm has a triangular distribution over `diameters`, least, most frequent and
+    largest, in pixels. An image without nuclei counts as one of the most frequent. The factor stays within
+    `SCALES`.
+    """
+    wanted = np.exp(rng.triangular(*np.log(diameters)))
+    return float(np.clip(wanted / (median_diameter(labels) or diameters[1]), *SCALES))
 
 
 def flip(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Turn and mirror image and labels alike, one of the eight ways a square can lie."""
+    """Rotate and mirror image and labels alike, to one of the eight orientations of a square."""
     turns = rng.integers(4)
     image, labels = np.rot90(image, turns), np.rot90(labels, turns)
     return (image[:, ::-1], labels[:, ::-1]) if rng.integers(2) else (image, labels)
 
 
-def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Flip, and change the picture as another microscope, stain or camera might; labels keep their values.
+def colour_jitter(
+    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flip, and change brightness, contrast, gamma and colours; at times also blur, noise and uneven light.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-    labels : (H, W) int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    image : (H, W, 3) uint8
-        With another brightness, contrast and gamma, and at times blurred, noisy, grey, unevenly lit or in
-        other colours. Never inverted: dark holes would be learned as nuclei.
-    labels : (H, W) int
+    Labels keep their values. No image is inverted: dark holes would be learned as nuclei.
     """
     image, labels = flip(image, labels, rng)
     x = image.astype(np.float32) / 255
@@ -81,15 +107,15 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     x = x ** np.exp(rng.uniform(-0.4, 0.4))  # gamma
     mean = x.mean()
     x = (x - mean) * rng.uniform(0.6, 1.4) + mean + rng.uniform(-0.1, 0.1)
-    if rng.random() < 0.5:  # another white
+    if rng.random() < 0.5:  # white balance
         x = x * rng.uniform(0.85, 1.15, 3).astype(np.float32)
-    if rng.random() < 0.5:  # other hues; grey stays grey, as each new colour's shares add up to 1
+    if rng.random() < 0.5:  # hue; grey stays grey, as the weights of each new colour add up to 1
         mixing = rng.normal(0, 0.15, (3, 3)).astype(np.float32)
         x = x + x @ (mixing - mixing.mean(axis=0))
-    if rng.random() < 0.15:  # another dye, or the light of one lamp: colours in another order, some weak
+    if rng.random() < 0.15:  # another dye, or a lamp of one colour: channels permuted, some of them weak
         tint = rng.random(3, np.float32)
         x = x[..., rng.permutation(3)] * (tint / tint.max())
-    if rng.random() < 0.3:  # light from one side
+    if rng.random() < 0.3:  # light falls off to one side
         down, across = rng.uniform(-0.3, 0.3, 2).astype(np.float32)
         x = x * (1 + down * _ramp(x.shape[0])[:, None, None] + across * _ramp(x.shape[1])[:, None])
     if rng.random() < 0.4:
@@ -97,11 +123,54 @@ def disturb(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8), labels
 
 
-def disturb_half(
+def colour_jitter_half(
     image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`disturb` half of the pictures, drawn at random, and `flip` the others: nearer to those at hand."""
-    return (disturb if rng.random() < 0.5 else flip)(image, labels, rng)
+    """Apply `colour_jitter` to a random half of the images and `flip` to the others."""
+    return (colour_jitter if rng.random() < 0.5 else flip)(image, labels, rng)
+
+
+def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Flip, and change two images of three as other slides, optics, cameras and files would.
+
+    The steps are those of `nuclei.training.image_changes`, each with a probability of its own. The image is
+    square, with its grey values stretched (`nuclei.images.intensity.normalize`). In the labels, nuclei that
+    were pasted have new numbers; all others keep theirs.
+    """
+    image, labels = flip(image, labels, rng)
+    if rng.random() < 1 / 3:
+        return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+    image = image.astype(np.float32) / 255
+
+    def maybe(probability, step, *arguments):
+        nonlocal image
+        if rng.random() < probability:
+            image = np.clip(step(image, *arguments), 0, 1)
+
+    # in the order of nature: what lies on the slide, then optics, camera and file
+    stained = np.mean(np.ptp(image, axis=2)) > change.STAINED
+    if stained:
+        maybe(0.6, change.stain, rng)
+        maybe(0.3, change.mix_colours, rng)
+        maybe(0.12, change.grey)
+    elif np.median(image) < 0.5:
+        if rng.random() < 0.25:
+            image, labels = change.crowd(image, labels, rng)
+        maybe(0.35, change.dim_some_nuclei, labels, rng)
+    diameter = median_diameter(labels) or 16.0
+    maybe(0.25, change.haze, rng)
+    maybe(0.25, change.uneven_light, rng)
+    maybe(0.25, change.defocus, diameter, rng)
+    maybe(0.2, change.downsample, diameter, rng)
+    maybe(0.15, change.outliers, rng)
+    maybe(0.4, change.noise, rng)
+    maybe(0.4, change.gamma, rng)
+    maybe(0.4, change.contrast, rng)
+    if not stained:
+        maybe(0.15, change.tint, rng)
+    maybe(0.2, change.jpeg, rng)
+    maybe(0.4, change.stretch, rng)
+    return np.round(image * 255).astype(np.uint8), np.ascontiguousarray(labels)
 
 
 def _ramp(length: int) -> np.ndarray:
@@ -111,6 +180,12 @@ def _ramp(length: int) -> np.ndarray:
 AUGMENTS: dict[str, Augment | None] = {
     "none": None,
     "flip": flip,
-    "disturb_half": disturb_half,
-    "disturb": disturb,
+    "colour_jitter_half": colour_jitter_half,
+    "colour_jitter": colour_jitter,
+    "strong": strong,
 }
+
+FORMER_NAMES = {"disturb": "colour_jitter", "disturb_half": "colour_jitter_half"}
+"""In older recipes and model folders."""
+
+AUGMENTS |= {former: AUGMENTS[name] for former, name in FORMER_NAMES.items()}

@@ -1,11 +1,12 @@
-"""From samples to batches: crop or resize, augment, target.
+"""From samples to batches: crop or resize, augment, compute the target.
 
-The steps are plain functions on arrays. `batches` hands them to tf.data, which only schedules them.
-Whatever is drawn at random depends on (seed, epoch, index) alone: the same seed gives the same
-batches, and a training that was interrupted goes on with the batches it would have had.
+The steps are plain functions on arrays; tf.data only schedules them. Random draws depend on (seed, epoch,
+index) alone: the same seed gives the same batches, and an interrupted training resumes with the batches it
+would have had.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -18,8 +19,8 @@ from nuclei.training.targets import foreground_target
 
 
 def normalize_samples(samples: list[Sample]) -> list[Sample]:
-    """Return the samples with their images stretched by `normalize`."""
-    return [Sample(s.id, normalize(s.image), s.labels) for s in samples]
+    """Return the samples with their grey values stretched by `nuclei.images.intensity.normalize`."""
+    return [replace(s, image=normalize(s.image)) for s in samples]
 
 
 def draw_batch(
@@ -31,9 +32,11 @@ def draw_batch(
     size: int = 128,
     squeeze: bool = False,
     batch_size: int = 16,
+    steps: int | None = None,
     shuffle: bool = True,
     weights: np.ndarray | None = None,
     scale_range: tuple[float, float] = (1, 1),
+    diameters: tuple[float, float, float] | None = None,
     augment: Augment | None = None,
     target: Callable[[np.ndarray], np.ndarray] = foreground_target,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -43,18 +46,22 @@ def draw_batch(
     ----------
     samples : list of Sample
     step : int
-        Which batch of the epoch, from 0. An epoch goes through all samples in a new order (in the
-        given order without `shuffle`); the last batch may be smaller.
+        Index of the batch in the epoch, from 0.
     epoch, seed : int
-        With the place in the epoch, all that the random draws depend on.
+        What random draws depend on, with the index in the epoch.
     size : int
-        Side of the squares that come out, in pixels.
+        Side of the squares in pixels.
     squeeze : bool
-        Whether images are squeezed to the square whole, instead of a random crop being cut at native scale.
+        Whether whole images are resized to the square, instead of a random square being cut out.
+    steps : int, optional
+        Batches in an epoch. By default an epoch holds every sample once, and its last batch may be smaller;
+        otherwise samples are drawn with replacement.
+    shuffle : bool
+        Whether the order is random; otherwise it is that of `samples`.
     weights : (N,) float, optional
-        How often each sample is drawn in relation to others; by default each once an epoch.
-    scale_range : two floats
-        See `crop`.
+        How often each sample is drawn relative to the others, with replacement.
+    scale_range, diameters
+        See `nuclei.training.augmentation.crop`.
     augment : function (image, labels, rng) -> (image, labels), or None
     target : function (size, size) int labels -> (size, size, C) float32 in 0-1
 
@@ -65,37 +72,45 @@ def draw_batch(
     """
     order = np.arange(len(samples))
     if shuffle:
+        with_replacement = weights is not None or steps is not None
         chances = None if weights is None else np.asarray(weights) / np.sum(weights)
-        replace = weights is not None
-        order = np.random.default_rng((seed, epoch)).choice(order, len(order), replace=replace, p=chances)
+        count = steps * batch_size if steps else len(samples)
+        rng = np.random.default_rng((seed, epoch))
+        order = rng.choice(order, count, replace=with_replacement, p=chances)
     images, targets = [], []
-    for index in range(step * batch_size, min((step + 1) * batch_size, len(samples))):
+    for index, k in enumerate(order[step * batch_size : (step + 1) * batch_size], start=step * batch_size):
         rng = np.random.default_rng((seed, epoch, index))
-        sample = samples[order[index]]
-        image, labels = sample.image, sample.labels
+        image, labels = samples[k].image, samples[k].labels
         if not squeeze:
-            image, labels = crop(image, labels, size, rng, scale_range)
+            image, labels = crop(image, labels, size, rng, scale_range, diameters)
         if augment:
             image, labels = augment(image, labels, rng)
         if squeeze:
-            # Last, as the nearest neighbour is up to half a pixel off, always to the same side: flipped
-            # afterwards, labels would be off to this side and that, and none of it could be learned.
+            # Last: the nearest neighbour is up to half a pixel off, always to the same side. Flipped
+            # afterwards, labels would be off to either side, which cannot be learned.
             image, labels = resize_image(image, (size, size)), resize_labels(labels, (size, size))
         images.append(image)
         targets.append(target(labels))
     return np.stack(images).astype(np.float32), np.stack(targets)
 
 
-def batches(samples: list[Sample], *, epoch: Callable[[], int] = lambda: 0, batch_size: int = 16, **options):
-    """Return a tf.data.Dataset of the batches of one epoch, drawn ahead while the model trains.
+def batches(
+    samples: list[Sample],
+    *,
+    epoch: Callable[[], int] = lambda: 0,
+    batch_size: int = 16,
+    steps: int | None = None,
+    **options,
+) -> tf.data.Dataset:
+    """Return a tf.data.Dataset of the batches of one epoch, prepared while the model trains.
 
     Parameters
     ----------
     samples : list of Sample
     epoch : function () -> int
-        Asked for the current epoch whenever a batch is drawn (`training.callbacks.EpochCounter` knows it).
-        The default draws the same epoch again and again: right for validation.
-    batch_size, **options
+        Called for the current epoch whenever a batch is drawn, see `nuclei.training.callbacks.EpochCounter`.
+        The default repeats one epoch, as validation should.
+    batch_size, steps, **options
         As for `draw_batch`.
 
     Returns
@@ -104,7 +119,7 @@ def batches(samples: list[Sample], *, epoch: Callable[[], int] = lambda: 0, batc
     """
 
     def load(step):
-        return draw_batch(samples, int(step), epoch=epoch(), batch_size=batch_size, **options)
+        return draw_batch(samples, int(step), epoch=epoch(), batch_size=batch_size, steps=steps, **options)
 
     images, targets = load(0)
 
@@ -114,5 +129,5 @@ def batches(samples: list[Sample], *, epoch: Callable[[], int] = lambda: 0, batc
             target, (None, *targets.shape[1:])
         )
 
-    steps = -(-len(samples) // batch_size)
-    return tf.data.Dataset.range(steps).map(scheduled, num_parallel_calls=2).prefetch(2)
+    steps_per_epoch = steps or -(-len(samples) // batch_size)
+    return tf.data.Dataset.range(steps_per_epoch).map(scheduled, num_parallel_calls=2).prefetch(2)

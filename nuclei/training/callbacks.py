@@ -1,4 +1,4 @@
-"""What happens between epochs: keep the best, stop in time, log, survive a kill, draw predictions."""
+"""What happens between epochs: keep the best weights, stop early, log, back up, draw predictions."""
 
 import json
 from collections.abc import Callable
@@ -17,13 +17,14 @@ from nuclei.training.batches import draw_batch
 
 def training_callbacks(
     folder: str | Path,
-    *,
+    *first: keras.callbacks.Callback,
     monitor: str = "val_accuracy",
     mode: str = "max",
     patience: int = 5,
+    average: bool = False,
     parameters: dict | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the list of callbacks that `model.fit` needs, all writing below `folder`.
+    """Return the callbacks that `model.fit` needs, in their order; they write below `folder`.
 
     ==========================  ======================================================================
     ``best.weights.h5``         the weights of the best epoch, by `monitor`
@@ -33,31 +34,42 @@ def training_callbacks(
     ``backup/``                 the state after the last full epoch, until the training has ended
     ==========================  ======================================================================
 
-    A training that was killed goes on when the same code runs again: it starts from the backup, repeats
-    the epoch it was in, and knows from ``history.csv`` which epoch was the best so far. A folder that
-    holds no backup starts anew.
+    An interrupted training resumes when the same code runs again: it starts from the backup, repeats the
+    epoch in which it was stopped, and reads from ``history.csv`` which epoch was the best so far. Without a
+    backup the training starts anew.
 
     Parameters
     ----------
     folder : path
+    first : callbacks
+        They are called before those that keep and log; what they add to the log is logged.
     monitor, mode : str
-        The quantity that decides which epoch is best, and whether it should be "max" or "min".
+        The quantity that decides which epoch is best, and whether "max" or "min" is better.
     patience : int
-        Epochs without a better one after which the training stops.
+        Epochs without improvement after which the training stops.
+    average : bool
+        Whether the optimizer averages the weights (``use_ema``): the average is what is validated, kept, and
+        seen by `first`.
     parameters : dict, optional
         All that the training depends on; kept in ``parameters.json``.
 
     Raises
     ------
     ValueError
-        `folder` holds an interrupted training with other parameters: going on would mix the two.
+        `folder` holds an interrupted training with other parameters: resuming would mix the two.
     """
     folder = Path(folder)
     _check_parameters(folder, parameters or {})
     past = _past_epochs(folder)
     values = past[monitor].tolist() if monitor in past else []
     best = {"max": max, "min": min}[mode](values, default=None)
+    averaged = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    swap_back = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: averaged.on_epoch_begin(epoch)
+    )
     return [
+        *([averaged] if average else []),
+        *first,
         keras.callbacks.CSVLogger(folder / "history.csv", append=bool(len(past))),
         keras.callbacks.ModelCheckpoint(
             folder / "best.weights.h5",
@@ -69,6 +81,7 @@ def training_callbacks(
         ),
         EarlyStopping(past=values, monitor=monitor, mode=mode, patience=patience),
         keras.callbacks.TensorBoard(folder / "logs", profile_batch=0),
+        *([swap_back] if average else []),  # the backup is that of the training, not of the average
         # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
         keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True),
     ]
@@ -83,7 +96,7 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
         if changed:
             raise ValueError(
                 f"{folder}: holds an interrupted training with other parameters ({', '.join(changed)}). "
-                "Give them back their values to go on with it, name another folder, or delete this one."
+                "To resume it, use the former values (parameters.json); to start anew, name another folder."
             )
     write_json(file, parameters)
 
@@ -101,7 +114,7 @@ def _past_epochs(folder: Path) -> pd.DataFrame:
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras' early stopping that first counts the epochs which an interrupted training has behind it."""
+    """Keras' early stopping, which first counts the values of the epochs before an interruption, `past`."""
 
     def __init__(self, past: list[float], **options):
         super().__init__(**options)
@@ -114,7 +127,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
 
 class EpochCounter(keras.callbacks.Callback):
-    """Knows the current epoch, also after a restart, and tells it to the pipeline when called."""
+    """Holds the current epoch, also after a restart, and returns it when called: see `batches`."""
 
     def __init__(self):
         super().__init__()
@@ -128,11 +141,10 @@ class EpochCounter(keras.callbacks.Callback):
 
 
 class InstanceScore(keras.callbacks.Callback):
-    """Add ``val_score`` to the log: the competition's score on one crop of each validation sample.
+    """Add ``val_score`` to the log: the competition score on one crop of each validation sample.
 
-    It is the best of a few thresholds, since how sure of itself a network is changes from epoch to
-    epoch; the thresholds that are shipped are tuned when all is done. Put it before the callbacks that
-    read the log.
+    It is the best over a few thresholds, as the calibration of a network changes from epoch to epoch; the
+    thresholds of the model's folder are tuned after the training.
 
     Parameters
     ----------
@@ -159,9 +171,9 @@ class InstanceScore(keras.callbacks.Callback):
 
 
 class PredictionPlot(keras.callbacks.Callback):
-    """Draw image, truth and prediction of a few fixed samples while the model learns.
+    """Draw image, truth and prediction of a few fixed samples during the training.
 
-    Where the training ends before an epoch asked for, it says so.
+    Prints which of the epochs were not reached.
 
     Parameters
     ----------
@@ -201,7 +213,7 @@ class PredictionPlot(keras.callbacks.Callback):
             )
 
     def draw(self, name: str, when: str) -> None:
-        """Draw the samples with the model's present weights and save the figure as `name`."""
+        """Draw the samples with the model's current weights and save the figure as `name`."""
         maps = np.asarray(self.model(self.images, training=False))
         figure = pictures.predictions(
             list(self.images.astype(np.uint8)),

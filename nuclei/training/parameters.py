@@ -1,50 +1,130 @@
 """The parameters of a training, checked before any long work."""
 
-from nuclei.data.splits import check_fraction
-from nuclei.training.augmentation import AUGMENTS
+from collections.abc import Callable
+from numbers import Real
+
+from nuclei.training.augmentation import AUGMENTS, FORMER_NAMES
 from nuclei.training.targets import TARGETS
+
+Rule = tuple[Callable[[object], bool], str]
+"""Whether a value fits, and what is expected."""
+
+
+def _one_of(names: list[str], also: tuple[str, ...] = ()) -> Rule:
+    return lambda value: value in (*names, *also), f"one of {', '.join(names)}"
+
+
+def _at_least(least: int) -> Rule:
+    return lambda value: least <= value < float("inf"), f"{least} or more"
+
+
+def _rising(count: int, what: str) -> Rule:
+    def fits(values):
+        if not (isinstance(values, (list, tuple)) and len(values) == count):
+            return False
+        return all(isinstance(v, Real) and 0 < v < float("inf") for v in values) and list(values) == sorted(
+            values
+        )
+
+    return fits, what
+
+
+FRACTION: Rule = (lambda value: 0 < value < 1, "a number above 0 and below 1")
+
+MEMORY: Rule = (lambda value: 0 <= value < 1, "a number from 0 and below 1")
+
+SIDE: Rule = (
+    lambda side: side > 0 and side % 32 == 0,
+    "a multiple of 32 pixels, as the encoder halves the side five times",
+)
+
+RULES: dict[str, Rule] = {
+    "validation_fraction": FRACTION,
+    "split_by": (
+        lambda value: value in ("field", "image") or value.endswith(".json"),
+        "field, image, or the path of a split.json",
+    ),
+    "detail_filters": _at_least(0),
+    "momentum": MEMORY,
+    "target": _one_of(list(TARGETS)),
+    "working_diameter": _at_least(0),
+    "resize": SIDE,
+    "crop": SIDE,
+    "scale_range": _rising(2, "two factors above 0, the lesser first"),
+    "crop_diameters": _rising(3, "three diameters in pixels: least, most frequent, largest"),
+    "augment": _one_of([name for name in AUGMENTS if name not in FORMER_NAMES], also=tuple(FORMER_NAMES)),
+    "crops_per_image": _at_least(1),
+    "steps_per_epoch": _at_least(1),
+    "epochs": _at_least(1),
+    "patience": _at_least(1),
+    "monitor": _one_of(["val_accuracy", "val_score"]),
+    "edge_weight": _at_least(0),
+    "batch_size": _at_least(1),
+    "learning_rate": FRACTION,
+    "warmup_epochs": _at_least(0),
+    "decay_epochs": _at_least(1),
+    "weight_average": MEMORY,
+    "seed": _at_least(0),
+    "figure_epochs": (
+        lambda epochs: all(type(epoch) is int and epoch > 0 for epoch in epochs),
+        "a list of epochs, counted from 1",
+    ),
+}
 
 
 def check_training(parameters: dict) -> None:
-    """Stop 02_train before any long work where a parameter has a value that cannot be.
+    """Check the values of the parameters of 02_train; `nuclei.notebook.check_parameters` checks their types.
 
-    Raises ValueError that names the parameter, what was found and what was expected.
+    Parameters
+    ----------
+    parameters : dict
+        By name. None stands for "without", and is not checked.
+
+    Raises
+    ------
+    ValueError
+        It names the parameter, what was found, and what was expected.
     """
-    choices = {"target": TARGETS, "augment": AUGMENTS, "monitor": ("val_accuracy", "val_score")}
-    for name, known in choices.items():
-        if parameters[name] not in known:
-            raise ValueError(f"{name} is {parameters[name]!r}, expected one of {', '.join(known)}")
-    if parameters["split_by"] not in ("field", "image") and not parameters["split_by"].endswith(".json"):
+    for name, (fits, expected) in RULES.items():
+        value = parameters.get(name)
+        if value is not None and not fits(value):
+            raise ValueError(f"{name} is {value!r}, expected {expected}")
+    epochs, warmup = parameters["epochs"], parameters["warmup_epochs"]
+    if warmup and warmup >= epochs:
+        raise ValueError(f"warmup_epochs is {warmup}, expected fewer than epochs, {epochs}")
+    if (decay := parameters.get("decay_epochs") or 0) > epochs - warmup:
         raise ValueError(
-            f"split_by is {parameters['split_by']!r}, expected field, image, or a path of a split.json"
+            f"decay_epochs is {decay}, expected at most {epochs - warmup}, the epochs after the warm-up"
         )
-    for name in ("resize", "crop"):
-        side = parameters[name]
-        if side is not None and (side < 32 or side % 32):
-            raise ValueError(
-                f"{name} is {side}, expected a multiple of 32 pixels (the encoder halves five times)"
-            )
-    if (parameters["working_diameter"] or 0) < 0:
-        raise ValueError(f"working_diameter is {parameters['working_diameter']}, expected 0 or more, or None")
-    for name in ("epochs", "patience", "batch_size"):
-        if parameters[name] < 1:
-            raise ValueError(f"{name} is {parameters[name]}, expected 1 or more")
-    if parameters["warmup_epochs"] and parameters["warmup_epochs"] >= parameters["epochs"]:
-        raise ValueError(
-            f"warmup_epochs is {parameters['warmup_epochs']}, expected fewer than epochs, "
-            f"{parameters['epochs']}"
-        )
-    check_fraction(parameters["validation_fraction"])
 
 
-def check_start(parameters: dict, settings: dict) -> None:
-    """Stop 02_train where the model that it goes on from has learned from images in another form.
+def check_start(parameters: dict, settings: dict, channels: int) -> None:
+    """Check that a training continues with images and maps of the kind that its model was trained with.
 
-    Raises ValueError that names the parameter; `settings` are those of the model's folder.
+    Parameters
+    ----------
+    parameters : dict
+        Those of 02_train.
+    settings : dict
+        Of the model that ``start_from`` names.
+    channels : int
+        Maps that this model predicts.
+
+    Raises
+    ------
+    ValueError
+        It names the parameter, what was found, and what was expected.
     """
+    start = parameters["start_from"]
     for name in ("resize", "normalize"):
         if (parameters[name] or None) != (settings.get(name) or None):
             raise ValueError(
-                f"{name} is {parameters[name]}, but the model in {parameters['start_from']} was trained with "
+                f"{name} is {parameters[name]}, but the model in {start} was trained with "
                 f"{name} {settings.get(name)}: give it that value"
             )
+    wanted = 1 if parameters["target"] == "foreground" else 2
+    if wanted != channels:
+        raise ValueError(
+            f"target is {parameters['target']!r}, which has {wanted} maps, but the model in {start} predicts "
+            f"{channels}: expected {'foreground' if channels == 1 else 'interior or distance'}"
+        )

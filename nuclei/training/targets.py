@@ -1,4 +1,4 @@
-"""What the network learns to predict from labels.
+"""What the network is trained to predict, computed from labels.
 
 A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
 between nuclei that touch.
@@ -10,19 +10,19 @@ from scipy import ndimage as ndi
 from nuclei.data.labels import check_labels
 
 
-def foreground_target(labels):
+def foreground_target(labels: np.ndarray) -> np.ndarray:
     """(H, W) integer labels, 0 = background -> (H, W, 1) float32, 1 in nuclei, 0 in background."""
     labels = check_labels(labels)
     return (labels > 0).astype(np.float32)[..., np.newaxis]
 
 
-def distance_target(labels):
+def distance_target(labels: np.ndarray) -> np.ndarray:
     """Foreground, and distance to each nucleus's own edge.
 
     Parameters
     ----------
     labels : (H, W) integer array
-        0 is background, every other number one nucleus; gaps in the numbers do no harm.
+        0 is background, every other number one nucleus; numbers need not be consecutive.
 
     Returns
     -------
@@ -37,8 +37,8 @@ def distance_target(labels):
 
     Notes
     -----
-    The border of the array is no edge: what lies outside is unknown. A nucleus cut by it keeps rising towards
-    the border, and its visible part has a maximum of 1 there. One that fills the array is 1 everywhere.
+    The border of the array is no edge, as what lies outside is unknown: in a nucleus cut by it the distance
+    rises towards the border. A nucleus that fills the array is 1 everywhere.
 
     Examples
     --------
@@ -72,11 +72,11 @@ def _distance_to_edge(labels):
     return distance, largest
 
 
-def interior_target(labels):
+def interior_target(labels: np.ndarray) -> np.ndarray:
     """Foreground, and the inner part of each nucleus: (H, W) integer labels -> (H, W, 2) float32, 0 or 1.
 
     Channel 1 is 1 where the distance to the nucleus's own edge, see `distance_target`, is above 2 pixels, or
-    at least 0.7 of the nucleus's largest, so that small ones have an inside too.
+    at least 0.7 of the nucleus's largest, so that small nuclei have an inner part too.
     """
     distance, largest = _distance_to_edge(labels)
     interior = (distance > 2) | (distance >= 0.7 * largest)

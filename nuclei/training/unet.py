@@ -1,16 +1,20 @@
-"""The U-Net: a MobileNetV2 encoder that knows ImageNet, and a pix2pix-style decoder."""
+"""The U-Net, a MobileNetV2 encoder and a pix2pix decoder: how it is built, its loss, its optimizer."""
 
+import math
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
-# Where the encoder's feature maps branch off to the decoder, from fine to coarse; at an input of
-# 128 x 128 pixels they have sides of 64, 32, 16, 8, and 4 at the bottom.
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu")
+"""Layers of the encoder whose feature maps the decoder takes, from fine to coarse: each half the side of the
+one before, 1/2 to 1/16 of the image."""
 
 BOTTOM = "block_16_project"
+"""The encoder's last layer, at 1/32 of the image's side."""
+
+FINAL_RATE = 0.02
+"""The learning rate of the last step, relative to the highest, where the rate decays in the last epochs."""
 
 
 def unet(
@@ -22,26 +26,24 @@ def unet(
     encoder_weights: str | Path | None = "imagenet",
     encoder_trainable: bool = False,
 ) -> keras.Model:
-    """Build the U-Net, new in every layer.
+    """Build a U-Net; nothing in it is shared with another model.
 
     Parameters
     ----------
     channels : int
-        Maps that come out: 1 = foreground alone, as published.
+        Number of output maps; 1 is the foreground alone, as published.
     decoder_filters : four ints
-        Filters of the upsample blocks, from the bottom up.
+        Filters of the upsampling blocks, from the bottom up.
     detail_filters : int
-        Filters of a last skip at full resolution, from the image itself: edges come out sharper. 0 leaves it
-        out, as published; the map of half the size is then doubled at once.
-    momentum : float
-        Of the batch normalisation: its memory, in batches, is about 1 / (1 - momentum). It has no effect in
-        the encoder, whose batch normalisation does not learn.
+        Filters of a skip connection at full resolution, from the image itself: edges become sharper. 0 leaves
+        it out, as published; the last upsampling then doubles the side at once.
+    momentum : float, 0-1
+        Of the decoder's batch normalisation: its memory is about 1 / (1 - momentum) batches.
     encoder_weights : "imagenet", path or None
         "imagenet" downloads Keras' MobileNetV2 weights once; a path is a ``.weights.h5`` file of the same
-        architecture; None starts from random numbers.
+        architecture, or the folder of a model whose encoder is copied; None draws random weights.
     encoder_trainable : bool
-        Whether the encoder learns too. Its batch normalisation keeps the statistics it came with either way:
-        those of a few small batches would be worse.
+        Whether the encoder is trained too, see `freeze_encoder`.
 
     Returns
     -------
@@ -51,9 +53,9 @@ def unet(
     Raises
     ------
     ValueError
-        A frozen encoder without weights (it would be frozen noise), or weights that do not fit.
+        A frozen encoder of random weights, or weights that do not fit.
     FileNotFoundError
-        The weights file is not there, or cannot be downloaded.
+        The weights are not there, or cannot be downloaded.
 
     References
     ----------
@@ -75,31 +77,34 @@ def unet(
     else:
         maps = layers.Conv2DTranspose(channels, 3, strides=2, **last)(x)
     model = keras.Model(image, maps, name="unet")
-    for layer in model._flatten_layers():
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = momentum
+    set_momentum(model, momentum)
     freeze_encoder(model, not encoder_trainable)
     return model
 
 
 def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -> None:
-    """Raise what `unet` would raise for an encoder that cannot be: ValueError or FileNotFoundError."""
+    """Raise what `unet` would raise for its encoder, but at once: ValueError or FileNotFoundError."""
     if encoder_weights is None and not encoder_trainable:
         raise ValueError(
-            "encoder_weights is None and encoder_trainable is False: the encoder would stay random noise. "
+            "encoder_weights is None and encoder_trainable is False: the encoder would stay random. "
             'Expected encoder_weights "imagenet" or a path, or encoder_trainable True.'
         )
-    if encoder_weights not in (None, "imagenet") and not Path(encoder_weights).is_file():
+    if encoder_weights not in (None, "imagenet") and not _weights_file(encoder_weights).is_file():
         raise FileNotFoundError(
-            f"encoder_weights: no file {str(encoder_weights)!r}. "
-            'Expected "imagenet" or the path of a MobileNetV2 .weights.h5 file.'
+            f"encoder_weights: no file {str(_weights_file(encoder_weights))!r}. "
+            'Expected "imagenet", the path of a MobileNetV2 .weights.h5 file, or a model folder.'
         )
+
+
+def _weights_file(encoder_weights: str | Path) -> Path:
+    path = Path(encoder_weights)
+    return path / "model.keras" if path.is_dir() else path
 
 
 def upsample(filters: int, size: int) -> keras.Sequential:
     """Return the pix2pix block: transposed convolution with stride 2, batch normalisation, ReLU.
 
-    It is `tensorflow_examples`' own where that package is installed, else an equal one.
+    Where `tensorflow_examples` is installed it is theirs, else an equal one.
     """
     try:
         from tensorflow_examples.models.pix2pix.pix2pix import upsample as pix2pix_upsample
@@ -122,7 +127,10 @@ def upsample(filters: int, size: int) -> keras.Sequential:
 
 
 def freeze_encoder(model: keras.Model, frozen: bool = True) -> None:
-    """Let the encoder of `model` learn, or not; its batch normalisation never does. Compile afterwards."""
+    """Freeze the encoder of `model`, or let it be trained; compile afterwards.
+
+    Its batch normalisation stays frozen, as the statistics of a few small batches would be worse.
+    """
     encoder = model.get_layer("encoder")
     encoder.trainable = not frozen
     for layer in encoder.layers:
@@ -130,11 +138,21 @@ def freeze_encoder(model: keras.Model, frozen: bool = True) -> None:
             layer.trainable = False
 
 
+def set_momentum(model: keras.Model, momentum: float) -> None:
+    """Set the momentum (0-1) of every batch normalisation in `model`; it matters where these are trained."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = momentum
+
+
 def _encoder(weights: str | Path | None) -> keras.Model:
-    """Return MobileNetV2 cut at its skips: (B, H, W, 3) -> five feature maps, fine to coarse."""
+    """Return MobileNetV2 up to `BOTTOM`: (B, H, W, 3) -> five feature maps, fine to coarse."""
+    from_model = weights not in (None, "imagenet") and Path(weights).is_dir()
     try:
         backbone = keras.applications.MobileNetV2(
-            input_shape=(None, None, 3), include_top=False, weights=None if weights is None else str(weights)
+            input_shape=(None, None, 3),
+            include_top=False,
+            weights=None if weights is None or from_model else str(weights),
         )
     except Exception as error:  # Keras raises a bare Exception where the download fails
         if weights == "imagenet":
@@ -147,29 +165,67 @@ def _encoder(weights: str | Path | None) -> keras.Model:
             "Expected a .weights.h5 file of keras.applications.MobileNetV2 without its top."
         ) from error
     outputs = [backbone.get_layer(name).output for name in (*SKIPS, BOTTOM)]
-    return keras.Model(backbone.input, outputs, name="encoder")
+    encoder = keras.Model(backbone.input, outputs, name="encoder")
+    if from_model:
+        trained = keras.saving.load_model(_weights_file(weights), compile=False)
+        encoder.set_weights(trained.get_layer("encoder").get_weights())
+    return encoder
+
+
+def compile_unet(
+    model: keras.Model,
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    learning_rate: float = 0.001,
+    warmup_epochs: int = 0,
+    decay_epochs: int | None = None,
+    weight_average: float = 0.0,
+    edge_weight: float = 0.0,
+) -> None:
+    """Give the U-Net its optimizer, Adam, its loss, and pixel accuracy as its metric.
+
+    Parameters
+    ----------
+    model : keras.Model, see `unet`
+        A model with one map gets the binary cross-entropy, any other `instance_loss`.
+    steps_per_epoch, epochs, learning_rate, warmup_epochs, decay_epochs
+        See `schedule`.
+    weight_average : float, 0-1
+        Memory of an exponential moving average of the weights: 0.998 averages about the last 500 steps; 0 for
+        none. After the training the model has the averaged weights.
+    edge_weight : float
+        See `instance_loss`.
+    """
+    average = {"use_ema": True, "ema_momentum": weight_average} if weight_average else {}
+    rate = schedule(learning_rate, steps_per_epoch, epochs, warmup_epochs, decay_epochs)
+    model.compile(
+        keras.optimizers.Adam(rate, global_clipnorm=1.0, **average),
+        loss="binary_crossentropy" if model.output_shape[-1] == 1 else instance_loss(edge_weight),
+        metrics=[accuracy],
+    )
 
 
 def instance_loss(edge_weight: float = 0.0):
-    """Return the loss of the foreground and of a second map: what the instance model is trained with.
+    """Return an edge-weighted loss for two maps, with which instance segmentation is trained.
 
     Parameters
     ----------
     edge_weight : float
-        How much more a pixel counts in the cross-entropy that lies at most two pixels from an edge of its
-        map; in the second map twice that where two nuclei touch, too far from the background for the first
-        map to have an edge. 0 weighs all alike.
+        How much more the cross-entropy of a pixel counts that lies at most two pixels from an edge of its
+        map. Where nuclei touch, so that the foreground has no edge, it counts twice that in the second map.
+        0 weighs all pixels alike.
 
     Returns
     -------
     function (target, maps) -> (B,) float32
         `target` and `maps` are (B, H, W, 2) float32, 0-1: the foreground, and a map of each nucleus's inner
-        part. The loss is the sum over both of the binary cross-entropy and of the soft Dice loss (Milletari
-        et al., "V-Net", 3DV 2016), which weighs few nuclei as much as many.
+        part. The loss is the sum over both maps of the binary cross-entropy and the soft Dice loss (Milletari
+        et al., "V-Net", 3DV 2016), in which a few nuclei weigh as much as many.
     """
 
     def loss(target, maps):
-        # bfloat16 cannot tell 1 - 1e-7, Keras' own bound, from 1, and the logarithm of 0 ends a training
+        # in bfloat16 1 - 1e-7, Keras' own bound, is 1, and the logarithm of 0 ruins a training
         hit, miss = ops.log(maps + 0.005), ops.log(1 - maps + 0.005)
         weight = 1 + edge_weight * (_edges(target) + _contacts(target))
         cross_entropy = -weight * (target * hit + (1 - target) * miss)
@@ -182,33 +238,44 @@ def instance_loss(edge_weight: float = 0.0):
 
 
 def _edges(maps):
-    """(B, H, W, C) of 0 to 1 -> the same shape: largest minus smallest of the 5 x 5 pixels around."""
-    return _largest(maps) + _largest(-maps)
+    """(B, H, W, C) in 0-1 -> the same shape: maximum minus minimum of the 5 x 5 pixels around."""
+    return _maximum(maps) + _maximum(-maps)
 
 
-def _largest(maps):
-    """(B, H, W, C) -> the same shape: the largest of the 5 x 5 pixels around."""
+def _maximum(maps):
+    """(B, H, W, C) -> the same shape: the maximum of the 5 x 5 pixels around."""
     return ops.max_pool(maps, 5, strides=1, padding="same")
 
 
 def _contacts(target):
-    """(B, H, W, 2) -> the same shape, 0 to 1: in the second map, how low it is amid foreground alone."""
+    """(B, H, W, 2) -> the same shape, 0-1: high where the second map is low amid foreground alone."""
     foreground, inner = target[..., :1], target[..., 1:]
-    all_around = -_largest(-foreground)
+    all_around = -_maximum(-foreground)
     return ops.concatenate([ops.zeros_like(foreground), all_around * (1 - inner)], axis=-1)
 
 
 @keras.saving.register_keras_serializable("nuclei")
 def accuracy(target, maps):
-    """Return where the foreground is called rightly at 0.5: (B, H, W) float32, 0 or 1."""
+    """Return where the foreground is classified correctly at 0.5: (B, H, W) float32, 0 or 1."""
     return ops.cast(ops.equal(target[..., 0] > 0.5, maps[..., 0] > 0.5), "float32")
 
 
-def schedule(learning_rate: float, steps_per_epoch: int, epochs: int, warmup_epochs: int = 0):
-    """Return a learning rate for an optimizer: rising for `warmup_epochs`, then falling to 0 along a cosine.
+def schedule(
+    learning_rate: float,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_epochs: int = 0,
+    decay_epochs: int | None = None,
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return the learning rate of an optimizer.
 
-    With `warmup_epochs` 0 it stays the same throughout.
+    It rises from a hundredth for `warmup_epochs` and then falls to 0 along a cosine; without warm-up it is
+    constant. With `decay_epochs` it stays at `learning_rate` between the warm-up and the last `decay_epochs`,
+    in which it falls along a cosine to `FINAL_RATE` of it.
     """
+    if decay_epochs is not None:
+        steps = [count * steps_per_epoch for count in (epochs, warmup_epochs, decay_epochs)]
+        return _RiseHoldDecay(learning_rate, *steps)
     if not warmup_epochs:
         return learning_rate
     return keras.optimizers.schedules.CosineDecay(
@@ -219,17 +286,38 @@ def schedule(learning_rate: float, steps_per_epoch: int, epochs: int, warmup_epo
     )
 
 
+@keras.saving.register_keras_serializable("nuclei")
+class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """See `schedule`; all times are in steps."""
+
+    def __init__(self, rate: float, steps: int, warmup_steps: int, decay_steps: int):
+        super().__init__()
+        self.values = {"rate": rate, "steps": steps, "warmup_steps": warmup_steps, "decay_steps": decay_steps}
+
+    def __call__(self, step):
+        rate, steps, warmup_steps, decay_steps = self.values.values()
+        step = ops.cast(step, "float32")
+        rise = 0.01 + 0.99 * ops.clip(step / max(warmup_steps, 1), 0, 1) if warmup_steps else 1.0
+        done = ops.clip((step - (steps - decay_steps)) / max(decay_steps, 1), 0, 1)
+        fall = FINAL_RATE + (1 - FINAL_RATE) * (1 + ops.cos(math.pi * done)) / 2
+        return rate * rise * fall
+
+    def get_config(self):
+        return self.values
+
+
 def use_bfloat16() -> None:
     """Let TensorFlow compute convolutions in bfloat16, where the CPU has instructions for it.
 
     Weights stay float32. With AMX instructions a training step takes half the time.
     """
+    import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
 
 
 def seed_everything(seed: int) -> None:
-    """Make what follows repeatable: same seed, same machine, same weights after training."""
+    """Make the training reproducible: same seed and machine, same weights."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -22,7 +22,7 @@ def tiny_model():
 
 def fit(model, folder, epochs, *more, **options):
     x, y = np.zeros((4, 8, 8, 3)), np.zeros((4, 8, 8, 1))
-    listed = [*more, *training_callbacks(folder, **options)]
+    listed = training_callbacks(folder, *more, **options)
     model.fit(x, y, validation_data=(x, y), epochs=epochs, callbacks=listed, verbose=0)
 
 
@@ -39,13 +39,33 @@ def test_a_training_leaves_its_log_its_best_weights_and_no_backup(tmp_path):
     assert list((tmp_path / "logs" / "validation").glob("events.out.tfevents.*")), "for TensorBoard"
 
 
+def test_the_average_of_the_weights_is_validated_kept_and_not_trained_on(tmp_path):
+    model = tiny_model()
+    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5), "binary_crossentropy")
+    trained, averaged = [], []
+    in_training = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: trained.append(model.get_weights()[1].item())
+    )
+    seen = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: averaged.append(model.get_weights()[1].item())
+    )
+    fit(model, tmp_path, 4, in_training, seen, average=True, monitor="val_loss", mode="min")
+    expected, mean = [], trained[0]
+    for bias in trained:
+        mean = (mean + bias) / 2
+        expected.append(mean)
+    assert averaged == pytest.approx(expected, rel=1e-5)
+    model.load_weights(tmp_path / "best.weights.h5")
+    assert model.get_weights()[1].item() == pytest.approx(expected[-1], rel=1e-5)
+
+
 def test_a_finished_training_begins_anew(tmp_path):
     fit(tiny_model(), tmp_path, 2)
     fit(tiny_model(), tmp_path, 1)
     assert len(pd.read_csv(tmp_path / "history.csv")) == 1
 
 
-def test_an_interrupted_training_does_not_go_on_with_other_parameters(tmp_path):
+def test_an_interrupted_training_does_not_resume_with_other_parameters(tmp_path):
     training_callbacks(tmp_path, parameters={"epochs": 2, "size": [1, 2]})
     (tmp_path / "backup").mkdir()
     training_callbacks(tmp_path, parameters={"epochs": 2, "size": (1, 2)})
@@ -122,21 +142,21 @@ def test_a_killed_training_ends_with_the_weights_it_would_have_had(tmp_path, kil
 
 
 class Oracle:
-    """A stand-in for a network that answers with the truth, more or less sure of itself."""
+    """A stand-in for a network that predicts the truth with some probability."""
 
-    def __init__(self, labels, sureness):
+    def __init__(self, labels, probability):
         foreground = np.stack(labels)[..., None] > 0
-        self.maps = np.repeat(foreground * np.float32(sureness), 2, axis=-1)
+        self.maps = np.repeat(foreground * np.float32(probability), 2, axis=-1)
 
     def predict(self, images, **options):
         assert images.shape == (len(self.maps), 64, 64, 3)
         return self.maps
 
 
-@pytest.mark.parametrize("sureness, score", [(1, 1), (0.55, 1), (0.3, 0)])
-def test_the_instance_score_counts_nuclei_at_the_best_threshold(squares, sureness, score):
+@pytest.mark.parametrize("probability, score", [(1, 1), (0.55, 1), (0.3, 0)])
+def test_the_instance_score_counts_nuclei_at_the_best_threshold(squares, probability, score):
     callback = InstanceScore(squares, 64)
-    callback.set_model(Oracle([s.labels for s in squares], sureness))
+    callback.set_model(Oracle([s.labels for s in squares], probability))
     logs = {}
     callback.on_epoch_end(0, logs)
     assert logs == {"val_score": score}

@@ -11,7 +11,16 @@ from nuclei.figures import charts
 from nuclei.training.batches import draw_batch
 from nuclei.training.iou_network import fit_iou_network
 from nuclei.training.targets import interior_target
-from nuclei.training.unet import freeze_encoder, instance_loss, schedule, seed_everything, unet, upsample
+from nuclei.training.unet import (
+    compile_unet,
+    freeze_encoder,
+    instance_loss,
+    schedule,
+    seed_everything,
+    set_momentum,
+    unet,
+    upsample,
+)
 
 
 def test_the_learning_rate_rises_then_falls():
@@ -21,6 +30,15 @@ def test_the_learning_rate_rises_then_falls():
         abs=1e-6,  # halfway up, at the top, halfway down, at the end
     )
     assert schedule(0.1, 10, 5) == 0.1
+
+
+def test_the_learning_rate_may_stay_high_until_the_last_epochs():
+    rate = schedule(0.1, steps_per_epoch=10, epochs=5, warmup_epochs=1, decay_epochs=2)
+    steps = (0, 5, 10, 30, 40, 50)  # halfway up, at the top, where the decay begins, halfway down, at the end
+    assert [float(rate(step)) for step in steps] == pytest.approx([0.001, 0.0505, 0.1, 0.1, 0.051, 0.002])
+    assert float(schedule(0.1, 10, 5, decay_epochs=2)(0)) == pytest.approx(0.1)
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
+    assert float(again(40)) == float(rate(40))
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +151,28 @@ def test_encoder_weights_come_from_a_file(tmp_path):
     assert np.array_equal(loaded, backbone.get_layer("Conv1").get_weights()[0])
 
 
+def test_the_encoder_of_another_model_is_copied(small_unet, tmp_path):
+    small_unet.save(tmp_path / "model.keras")
+    network = unet(encoder_weights=tmp_path)
+    same = zip(
+        network.get_layer("encoder").get_weights(), small_unet.get_layer("encoder").get_weights(), strict=True
+    )
+    assert all(np.array_equal(own, other) for own, other in same)
+    assert not network.get_layer("encoder").trainable_weights
+
+
+@pytest.mark.parametrize("channels, loss", [(1, "binary_crossentropy"), (2, None)])
+def test_the_loss_follows_from_the_maps(channels, loss):
+    network = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(channels, 1)])
+    compile_unet(network, steps_per_epoch=2, epochs=3, weight_average=0.9)
+    assert (network.loss == loss) == (loss is not None)
+    assert network.optimizer.use_ema and network.optimizer.ema_momentum == 0.9
+
+
 def test_one_batch_can_be_learned_by_heart(squares):
     seed_everything(0)
     network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 16, 16))
-    for layer in network._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.5  # sixty steps are few for a running mean
+    set_momentum(network, 0.5)  # sixty steps are few for a running mean
     network.compile(keras.optimizers.Adam(0.01), loss="binary_crossentropy")
     images, targets = draw_batch(squares, 0, size=64, augment=None)
     before = network.evaluate(images, targets, verbose=0)

@@ -28,21 +28,25 @@ network = keras.Sequential(
         keras.layers.Conv2D(1, 1, activation="sigmoid"),
     ]
 )
-network.compile("adam", "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
+optimizer = keras.optimizers.Adam(use_ema=True, ema_momentum=0.9)
+network.compile(optimizer, "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
 epoch = callbacks.EpochCounter()
 network.fit(
     batches(samples, size=32, batch_size=2, seed=3, epoch=epoch),
     validation_data=batches(samples, size=32, batch_size=2, shuffle=False, augment=None),
     epochs=5,
     verbose=0,
-    callbacks=[
+    callbacks=callbacks.training_callbacks(
+        folder,
         epoch,
         keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: print("begins epoch", epoch),
             on_train_batch_end=lambda batch, logs: time.sleep(0.1),  # time enough to be killed in
         ),
-        *callbacks.training_callbacks(folder, monitor="val_loss", mode="min"),
-    ],
+        monitor="val_loss",
+        mode="min",
+        average=True,
+    ),
 )
 np.savez(folder / "last.npz", *network.get_weights())
 network.load_weights(folder / "best.weights.h5")
