@@ -21,7 +21,7 @@ import nuclei
 VARIANTS = {
     "the recipe": {},
     "distance map as second output": {"target": "distance"},
-    "colour jitter on half of the crops": {"augment": "disturb_half"},
+    "colour jitter on half of the crops": {"augment": "colour_jitter_half"},
     "no skip connection at full resolution": {"detail_filters": 0},
     "no edge-weighted loss": {"edge_weight": 0.0},
     "no grey-value stretch": {"normalize": False},

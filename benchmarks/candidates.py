@@ -79,7 +79,7 @@ def main(folder: str = "saved_model/dsb2018") -> None:
     data = nuclei.load_samples("dsb2018")
     ids = segmenter.split
     train, validation = ([s for s in data if s.id in ids[part]] for part in ("train", "validation"))
-    features, ious = lessons(segmenter, train, augmentation.disturb_half, SEED)
+    features, ious = lessons(segmenter, train, augmentation.colour_jitter_half, SEED)
     maps = [segmenter.maps(s.image) for s in tqdm(validation, desc="maps", unit="image")]
     images = [segmenter.prepare(s.image) for s in validation]
     found = [candidates.propose(*each) for each in zip(maps, images, strict=True)]

@@ -28,7 +28,7 @@ from nuclei.evaluation.report import compare, measures_with_interval
 
 TYPE, IMAGES, SEED = "purple tissue", 10, 0
 SHORT = {"epochs": 6, "warmup_epochs": 1, "monitor": "val_accuracy", "figure_epochs": []}
-AUGMENTS = ("disturb", "flip", "disturb_half")  # the first is the recipe's own
+AUGMENTS = ("colour_jitter", "flip", "colour_jitter_half")  # the first is the recipe's own
 FOLDER = Path("runs/unknown_type")
 
 

@@ -141,8 +141,8 @@ def candidates() -> str:
 def unknown_type() -> str:
     names = {
         "flip": "no colour jitter",
-        "disturb_half": "colour jitter on half of the crops",
-        "disturb": "colour jitter on all crops",
+        "colour_jitter_half": "colour jitter on half of the crops",
+        "colour_jitter": "colour jitter on all crops",
         "fine-tuned": "the same, fine-tuned on images of the type",
     }
     models = RESULTS["unknown_type"]["models"]

@@ -15,6 +15,7 @@ import yaml
 import nuclei
 from nuclei import ROOT, cli
 from nuclei.data.fields import HELD_OUT
+from nuclei.training.augmentation import FORMER_NAMES
 
 README = (ROOT / "README.md").read_text()
 CARD = (ROOT / "saved_model" / "dsb2018" / "README.md").read_text()
@@ -64,6 +65,7 @@ def test_the_leak_audit_refuses_models_that_differ_in_more_than_their_split():
 @pytest.mark.parametrize("model, recipe", [("baseline", "baseline"), ("dsb2018", "dsb2018_longer")])
 def test_a_shipped_model_was_trained_with_the_parameters_of_its_recipe(model, recipe):
     used = read(f"saved_model/{model}/settings.json")["parameters"]
+    used["augment"] = FORMER_NAMES.get(used["augment"], used["augment"])
     recipe = yaml.safe_load((ROOT / "notebooks" / "recipes" / f"{recipe}.yml").read_text())
     same = (used.keys() & recipe.keys()) - {"encoder_weights", "model_folder", "plot_folder"}
     assert len(same) > 20 and {name: used[name] for name in same} == {name: recipe[name] for name in same}
