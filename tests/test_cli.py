@@ -154,7 +154,7 @@ def test_types_are_told_apart(score, tmp_path, folder, squares):
 def test_images_that_taught_the_model_are_told(score, segmenter, squares):
     segmenter.split = {"train": [squares[1].id, "elsewhere"], "validation": [squares[0].id]}
     code, _, err = score()
-    assert code == 0 and f"has learned from {squares[1].id}: the score is too good" in err
+    assert code == 0 and f"was trained on {squares[1].id}: the score is too good" in err
 
 
 def test_ignored_images_are_left_out(score, tmp_path, solution):

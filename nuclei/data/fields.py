@@ -1,5 +1,7 @@
-"""Which images are neighbouring tiles of one field of view."""
+"""Which images belong together: neighbouring tiles of one field of view, or parts of one image or patient."""
 
+import hashlib
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from nuclei.data.samples import Sample
 
 # The embedded sample is cut from the first of these images; the others are tiles of the same field of view.
-# They judge in every split of the real data, so that a model can be shown on the sample honestly.
+# They are validation images in every split of the real data, so that the sample shows a model honestly.
 HELD_OUT = frozenset(
     {
         "4dbbb275960ab9e4ec2c66c8d3000f7c70c8dce5112df591b95db84e25efa6e9",
@@ -21,7 +23,7 @@ HELD_OUT = frozenset(
 
 STEP = 2.7  # grey levels change at most this much faster across a seam than inside the tiles (squared)
 
-MARGIN = 2  # the second best partner's edge, and a stranger's, is at least this much further away (squared)
+MARGIN = 2  # the second best partner's edge, and an unrelated one, is this much further away (squared)
 
 WINDOW = 5  # pixels; edges are smoothed along their length, so that noise does not drown faint structure
 
@@ -35,43 +37,57 @@ class Join(NamedTuple):
     concordance: float
 
 
+def held_out(sample: Sample) -> str:
+    """Return the image of `HELD_OUT` that a sample is, or is cut from; "" if it is none."""
+    name = sample.name.split("-")[0]
+    return name if name in HELD_OUT else ""
+
+
 def joins(samples: list[Sample]) -> list[Join]:
     """Find the pairs of images that are neighbouring tiles of one field of view.
 
-    Only images of one size are compared. The last column (row) of one must continue in the first column
-    (row) of the other: both prefer each other to all other images, by a clear margin; the step across the
-    seam is about as small as steps inside the tiles; and the edges are closer than strangers with as much
-    structure would be, which edges without structure cannot be. Square roots of grey levels are compared:
-    they even out photon noise, and let faint background count beside bright nuclei (Anscombe, Biometrika
-    35, 1948). The constants were chosen by looking at the joins near them in the 664 images of the data set.
+    Only images of one size and data set are compared. The last column (row) of one must continue in the first
+    column (row) of the other: both prefer each other to all other images, by a clear margin; the step across
+    the seam is about as small as steps inside the tiles; and the edges are closer than unrelated ones with as
+    much structure would be, which edges without structure cannot be. Square roots of grey levels are
+    compared: they even out photon noise, and let faint background count beside bright nuclei (Anscombe,
+    Biometrika 35, 1948). The constants were chosen by inspecting the joins near them in the 664 images of the
+    2018 Data Science Bowl.
 
     The concordance 1 - |a - b|^2 / (|a - mean(a)|^2 + |b - mean(b)|^2) is 1 for equal edges and about 0 for
     unrelated ones (after Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics
     45, 1989).
     """
-    found = []
-    sizes: dict[tuple, list[int]] = {}
+    alike: dict[tuple, list[int]] = {}
     for index, sample in enumerate(samples):
-        sizes.setdefault(sample.image.shape, []).append(index)
-    for (height, width, _), members in sizes.items():
-        if min(height, width) < 2:  # no step inside to compare a seam with
-            continue
-        images = [samples[index].image for index in members]
-        for side, axis in (("right", 1), ("below", 0)):
-            before, last, first, after = (
-                np.stack([_smoothed(image.take(k, axis)) for image in images]) for k in (-2, -1, 0, 1)
-            )
-            seam = _distances(last, first)
-            itself = seam.diagonal().copy()  # no partner but a rival: shared shading continues in itself
-            np.fill_diagonal(seam, np.inf)
-            inside = _halves(np.mean((last - before) ** 2, axis=1), np.mean((after - first) ** 2, axis=1))
-            stranger = 2 * _halves(last.var(axis=1), first.var(axis=1))
-            for i, j in enumerate(seam.argmin(axis=1)):
-                rivals = np.concatenate([np.delete(seam[i], j), np.delete(seam[:, j], i), itself[[i, j]]])
-                nearest_rival = min(stranger[i, j], rivals.min())
-                if seam[i, j] < STEP * inside[i, j] and MARGIN * seam[i, j] < nearest_rival:
-                    found.append(Join(members[i], members[j], side, float(1 - seam[i, j] / stranger[i, j])))
-    return found
+        alike.setdefault((sample.source, sample.image.shape), []).append(index)
+    joined = []
+    for (_, (height, width, _)), members in alike.items():
+        if min(height, width) >= 2:  # a seam is compared with a step inside
+            joined += _joins_of_equal_size(samples, members)
+    return joined
+
+
+def _joins_of_equal_size(samples: list[Sample], members: list[int]) -> list[Join]:
+    """Find the joins among the samples with the indices `members`, see `joins`."""
+    joined = []
+    images = [samples[index].image for index in members]
+    for side, axis in (("right", 1), ("below", 0)):
+        before, last, first, after = (
+            np.stack([_smoothed(image.take(k, axis)) for image in images]) for k in (-2, -1, 0, 1)
+        )
+        seam = _distances(last, first)
+        itself = seam.diagonal().copy()  # no partner but a rival: shared shading continues in itself
+        np.fill_diagonal(seam, np.inf)
+        inside = _halves(np.mean((last - before) ** 2, axis=1), np.mean((after - first) ** 2, axis=1))
+        unrelated = 2 * _halves(last.var(axis=1), first.var(axis=1))
+        for i, j in enumerate(seam.argmin(axis=1)):
+            rivals = np.concatenate([np.delete(seam[i], j), np.delete(seam[:, j], i), itself[[i, j]]])
+            nearest_rival = min(unrelated[i, j], rivals.min())
+            if seam[i, j] < STEP * inside[i, j] and MARGIN * seam[i, j] < nearest_rival:
+                concordance = float(1 - seam[i, j] / unrelated[i, j])
+                joined.append(Join(members[i], members[j], side, concordance))
+    return joined
 
 
 def _smoothed(edge: np.ndarray) -> np.ndarray:
@@ -93,18 +109,28 @@ def _halves(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def field_numbers(samples: list[Sample]) -> np.ndarray:
-    """Return for each sample the number of its field of view: (N,) int, equal for tiles of one field.
+    """Return for each sample the number of its field of view: (N,) int, equal where samples belong together.
 
-    Tiles of the embedded sample, named after the image of `HELD_OUT` they are cut from, are one field too.
+    Tiles that join (see `joins`) are of one field, and so are samples with the same `Sample.group` in one
+    data set, images with the same pixels (as one image in two data sets), and tiles of one image of
+    `HELD_OUT`.
     """
     pairs = [(join.first, join.second) for join in joins(samples)]
-    first: dict[str, int] = {}
-    for index, sample in enumerate(samples):
-        if (source := sample.id.split("-")[0]) in HELD_OUT:
-            pairs.append((index, first.setdefault(source, index)))
+    for keys in (
+        [(s.source, s.group) if s.group else None for s in samples],
+        [held_out(s) or None for s in samples],
+        [(s.image.shape, hashlib.sha256(np.ascontiguousarray(s.image)).digest()) for s in samples],
+    ):
+        pairs += _equal_pairs(keys)
     rows, columns = np.array(pairs, int).reshape(-1, 2).T
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(samples),) * 2)
     return connected_components(graph, directed=False)[1]
+
+
+def _equal_pairs(keys: Iterable[Hashable | None]) -> list[tuple[int, int]]:
+    """Return the places of each key and of the first one that equals it; None equals nothing."""
+    first: dict[Hashable, int] = {}
+    return [(index, first.setdefault(key, index)) for index, key in enumerate(keys) if key is not None]
 
 
 def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.ndarray:

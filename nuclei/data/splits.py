@@ -1,16 +1,19 @@
-"""Which samples teach and which judge.
+"""Which samples train a model and which validate it.
 
-Many images are neighbouring tiles of one field of view. A model that has seen one tile has seen the light,
-the stain and half-cut nuclei of the next, so a split between them flatters: fields are kept whole.
+Many images are neighbouring tiles of one field of view, or parts of one image or patient. A model that has
+seen one tile has seen the light, the stain and half-cut nuclei of the next, so a split between them flatters
+it: fields are kept whole.
 """
 
 import json
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from nuclei.data.fields import HELD_OUT, field_numbers
+from nuclei.common import some
+from nuclei.data.fields import HELD_OUT, field_numbers, held_out
 from nuclei.data.image_types import image_type
 from nuclei.data.samples import Sample
 
@@ -18,23 +21,24 @@ from nuclei.data.samples import Sample
 def split(
     samples: list[Sample], validation_fraction: float = 0.2, *, seed: int = 0, by: str = "field"
 ) -> tuple[list[Sample], list[Sample]]:
-    """Divide samples into those that teach and those that judge.
+    """Divide samples into training and validation samples.
 
     Parameters
     ----------
     samples : list of Sample
         In any order: they are sorted by id first.
     validation_fraction : float, above 0 and below 1
-        The share of samples that judge, kept as nearly as whole fields allow.
+        The share of validation samples, kept as nearly as whole fields allow.
     seed : int
     by : "field" or "image"
-        "field" keeps the tiles of a field of view together, and takes its share of every image type; "image"
-        draws single images at random, as the published baseline did: its scores leak.
+        "field" keeps together what `field_numbers` finds to belong together, and takes the share of every
+        image type of every data set; "image" draws single images at random, as the published baseline did:
+        its scores leak.
 
     Returns
     -------
     train, validation : lists of Sample
-        Samples of `HELD_OUT` are always in the second.
+        Samples of `nuclei.data.fields.HELD_OUT` are always in the second.
 
     Raises
     ------
@@ -47,30 +51,40 @@ def split(
     samples = sorted(samples, key=lambda s: s.id)
     if by == "field":
         group = field_numbers(samples)
-        types = np.array([image_type(s.image) for s in samples])
+        stratum = _strata(samples)
     else:
-        group, types = np.arange(len(samples)), np.zeros(len(samples), int)
-    held_out = np.array([s.id.split("-")[0] in HELD_OUT for s in samples], bool)
+        group, stratum = (
+            np.arange(len(samples)),
+            np.unique([s.source for s in samples], return_inverse=True)[1],
+        )
+    # one for each data set: those of one stay where they are when another is added
+    generators = {s.source: np.random.default_rng(seed) for s in samples}
 
-    rng = np.random.default_rng(seed)
-    judges = np.isin(group, group[held_out])
-    for kind in np.unique(types):
-        of_kind = types == kind
-        wanted = validation_fraction * of_kind.sum()
-        for number in rng.permutation(np.unique(group[of_kind])):
-            tiles = of_kind & (group == number)
-            before = np.sum(judges & of_kind)
+    validates = np.isin(group, group[np.array([bool(held_out(s)) for s in samples], bool)])
+    for number in np.unique(stratum):
+        members = stratum == number
+        wanted = validation_fraction * members.sum()
+        rng = generators[samples[members.argmax()].source]
+        for field in rng.permutation(np.unique(group[members])):
+            tiles = members & (group == field)
+            before = np.sum(validates & members)
             if before + tiles.sum() / 2 <= wanted:  # nearer to the wanted number with it than without it
-                judges |= group == number
-    train = [s for s, judge in zip(samples, judges, strict=True) if not judge]
-    validation = [s for s, judge in zip(samples, judges, strict=True) if judge]
+                validates |= group == field
+    train = [s for s, other in zip(samples, validates, strict=True) if not other]
+    validation = [s for s, other in zip(samples, validates, strict=True) if other]
     if not train or not validation:
         raise ValueError(
             f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split with "
             f"validation_fraction {validation_fraction}: one side would be empty. Use more samples."
         )
-    _warn_of_missing_types(train, validation)
+    _warn_of_what_validation_lacks(train, validation)
     return train, validation
+
+
+def _strata(samples: list[Sample]) -> np.ndarray:
+    """Return numbers, (N,) int, equal where samples are of one data set and image type."""
+    names = [f"{s.source}/{image_type(s.image)}" for s in samples]
+    return np.unique(names, return_inverse=True)[1]
 
 
 def check_fraction(validation_fraction: float) -> None:
@@ -82,22 +96,26 @@ def check_fraction(validation_fraction: float) -> None:
 
 
 def balanced_weights(samples: list[Sample]) -> np.ndarray:
-    """Return how often to show each sample, (N,) float: by the square root of its image type's share.
+    """Return how often to draw each sample in training, (N,) float above 0.
 
-    A type with a hundredth of the images is shown a tenth as often.
+    The weight of a sample is 1 over the square root of how many are of its data set and image type: a type
+    with a hundredth of the images is drawn a tenth as often.
     """
-    types = np.array([image_type(s.image) for s in samples])
-    names, counts = np.unique(types, return_counts=True)
-    return 1 / np.sqrt(counts[np.searchsorted(names, types)])
+    stratum = _strata(samples)
+    return 1 / np.sqrt(np.bincount(stratum)[stratum])
 
 
-def _warn_of_missing_types(train: list[Sample], validation: list[Sample]) -> None:
-    kinds, judged = ({image_type(s.image) for s in side} for side in (train, validation))
-    if missing := sorted(kinds - judged):
-        warnings.warn(
-            f"no image of type {', '.join(missing)} is in validation: nothing is known about the model there",
-            stacklevel=3,
-        )
+def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]) -> None:
+    for what, of in (
+        ("of type", lambda s: image_type(s.image)),
+        ("from the data set", lambda s: s.source),
+    ):
+        if missing := sorted({of(s) for s in train} - {of(s) for s in validation}):
+            warnings.warn(
+                f"no image {what} {', '.join(missing)} is in validation: nothing is known about the model "
+                "there",
+                stacklevel=3,
+            )
 
 
 def check_split(train: list[Sample], validation: list[Sample]) -> None:
@@ -109,10 +127,10 @@ def check_split(train: list[Sample], validation: list[Sample]) -> None:
         ids = [s.id for s, number in zip(samples, group, strict=True) if number == leaking[0]]
         warnings.warn(
             f"{len(leaking)} fields of view have tiles in both training and validation, such as "
-            f"{', '.join(ids)}: validation scores will be too good",
+            f"{some(ids)}: validation scores will be too good",
             stacklevel=2,
         )
-    _warn_of_missing_types(train, validation)
+    _warn_of_what_validation_lacks(train, validation)
 
 
 def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:
@@ -121,10 +139,10 @@ def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[s
 
 
 def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Read a split that a model's folder has, or one made by hand: (train, validation).
+    """Read the split of a model's folder, or one made by hand: (train, validation).
 
-    Raises ValueError where the file holds no split, or an id that is not among `samples` or stands on both
-    sides; warns as `check_split` does.
+    An id may begin with the name of its data set. Raises ValueError if the file holds no split, or an id that
+    is not among `samples` or stands on both sides; warns as `check_split` does.
     """
     try:
         ids = json.loads(Path(path).read_text())
@@ -133,46 +151,53 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
         sides = []
     if not sides or not all(side and isinstance(side, list) for side in sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
-    by_id = {s.id: s for s in samples}
-    for problem, wrong in (
-        (
-            "not among the samples",
-            [i for side in ("train", "validation") for i in ids[side] if i not in by_id],
-        ),
-        ("both in train and in validation", sorted(set(ids["train"]) & set(ids["validation"]))),
+    by_id = {f"{s.source}/{s.name}": s for s in samples} | {s.id: s for s in samples}
+    given = {s.source for s in samples}
+    unknown = [id for side in sides for id in side if id not in by_id]
+    foreign = sorted({str(id).partition("/")[0] for id in unknown if "/" in str(id)} - given)
+    for problem, wrong, remedy in (
+        ("of data sets that were not loaded", foreign, f"Load them with {some(sorted(given))}"),
+        ("not among the samples", unknown, "Correct the file"),
+        ("both in train and in validation", sorted(set(sides[0]) & set(sides[1])), "Correct the file"),
     ):
         if wrong:
-            raise ValueError(
-                f"{path}: {len(wrong)} ids are {problem}, such as {wrong[0]!r}. Correct the file."
-            )
-    train, validation = ([by_id[i] for i in ids[side]] for side in ("train", "validation"))
+            raise ValueError(f"{path}: {len(wrong)} ids are {problem}, such as {wrong[0]!r}. {remedy}.")
+    train, validation = ([by_id[id] for id in side] for side in sides)
     check_split(train, validation)
     return train, validation
 
 
-def check_judges(validation: list[Sample]) -> None:
-    """Raise ValueError where all validation samples are of one field: none is left to judge what it tuned."""
+def check_validation(validation: list[Sample]) -> None:
+    """Raise ValueError if all validation samples are of one field: none could score what it tuned."""
     if len(set(field_numbers(validation))) < 2:
         raise ValueError(
-            f"{len(validation)} samples of one field of view would judge the model, expected two fields or "
-            "more: one chooses thresholds, the other scores them. Raise validation_fraction, or add images."
+            f"{len(validation)} validation samples are of one field of view, expected two fields or more: "
+            "thresholds are chosen on one and scored on the other. Raise validation_fraction, or add images."
         )
 
 
-def unseen(samples: list[Sample], seen: list[str]) -> list[Sample]:
-    """Return the samples that may judge a model which has learned from the images with the ids `seen`.
+def is_seen(sample: Sample, seen: Collection[str]) -> bool:
+    """Return whether a sample is among the ids `seen`, with or without the name of its data set.
 
-    Tiles of the embedded sample may not where an image of their field is among them. Raises ValueError where
-    no sample is left, warns where none of an image type is.
+    A tile of the embedded sample is, where an image of its field is.
+    """
+    if {sample.id, sample.name, f"{sample.source}/{sample.name}"}.intersection(seen):
+        return True
+    return bool(held_out(sample)) and any(id.rpartition("/")[2] in HELD_OUT for id in seen)
+
+
+def unseen(samples: list[Sample], seen: Collection[str]) -> list[Sample]:
+    """Return the samples that a model trained on the images with the ids `seen` may be scored on.
+
+    See `is_seen`. Raises ValueError if no sample is left, warns if none of an image type is.
     """
     seen = set(seen)
-    field_seen = not HELD_OUT.isdisjoint(seen)
-    left = [s for s in samples if s.id not in seen and not (field_seen and s.id.split("-")[0] in HELD_OUT)]
+    left = [s for s in samples if not is_seen(s, seen)]
     if not left:
         raise ValueError(
-            f"the model has learned from all {len(samples)} samples: none is left to judge it. "
+            f"the model was trained on all {len(samples)} samples: none is left to score it on. "
             "Use other data, or start from another model."
         )
     if len(left) < len(samples):
-        _warn_of_missing_types(samples, left)
+        _warn_of_what_validation_lacks(samples, left)
     return left

@@ -14,6 +14,7 @@ from nuclei.data.labels import as_labels, check_labels
 from nuclei.data.layouts import without_ending
 from nuclei.data.run_lengths import read_rle_csv, read_table
 from nuclei.data.samples import Sample, load_samples, open_files
+from nuclei.data.splits import is_seen
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
 from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture
 from nuclei.images.intensity import as_rgb8
@@ -56,7 +57,7 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     Warns
     -----
     UserWarning
-        The model has learned from images with the same ids.
+        The model was trained on images with the same ids.
     """
     images, truth = Path(images), Path(truth)
     for name, path in (("IMAGES", images), ("--truth", truth)):
@@ -69,8 +70,9 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         from nuclei.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter.load(folder)
-    if taught := sorted({s.id for s in samples}.intersection(segmenter.split.get("train", ()))):
-        warnings.warn(f"{model} has learned from {some(taught)}: the score is too good", stacklevel=2)
+    trained_on = set(segmenter.split.get("train", ()))
+    if seen := [s.id for s in samples if is_seen(s, trained_on)]:
+        warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
     numbers = field_numbers(samples)
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores.json").unlink(missing_ok=True)  # or a stopped run leaves old scores beside new labels

@@ -259,7 +259,7 @@ def test_another_edition_than_the_corrected_one_is_said(folder, squares, monkeyp
 
 def test_a_page_instead_of_a_zip(folder, monkeypatch):
     monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"<html>busy</html>"))
-    with pytest.raises(ValueError, match="what came is no zip file.*put it at data/stage1_train.zip"):
+    with pytest.raises(ValueError, match="is no zip file.*put it at data/stage1_train.zip"):
         load_samples("dsb2018")
     assert not list((sources.ROOT / "data").glob("*")), "nothing half-written"
 

