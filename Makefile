@@ -30,7 +30,7 @@ check: $(BIN)/.installed  ## run the checks and the fast tests (one minute)
 	$(BIN)/python -m pytest -m "not slow" --ignore=tests/test_notebooks.py
 
 lab: $(BIN)/.installed  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. notebooks/01_explore.ipynb
 
 reproduce: $(BIN)/.installed  ## evaluate the shipped models again; TRAIN=1 first trains new ones in their place
 	@mkdir -p runs/reproduce

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+__version__ = "0.1.0"
+
 _MODULES = {
     "ROOT": "common",
     "Sample": "data.samples",
@@ -25,5 +27,6 @@ __all__ = list(_MODULES)
 def __getattr__(name):
     """Import a module when a name of it is first asked for: TensorFlow alone takes seconds to load."""
     if name in _MODULES:
-        return getattr(import_module(f"nuclei.{_MODULES[name]}"), name)
+        with import_module("nuclei.common").quiet():  # TensorFlow's log messages
+            return getattr(import_module(f"nuclei.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'nuclei' has no attribute {name!r}")

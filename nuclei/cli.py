@@ -1,12 +1,26 @@
-"""The command line: reads the words, calls the library, prints what came out."""
+"""The command line: parses the arguments, calls the library, prints the outcome."""
 
 import argparse
 import logging
 import os
+import re
 import sys
 import warnings
+from typing import TextIO
 
-MODEL = "saved_model/dsb2018"
+from nuclei import __version__
+from nuclei.common import DEFAULT_MODEL
+
+PROGRAM = "nuclei"
+
+OPTIONS = {"images": "IMAGES"} | {
+    name: "--" + name.replace("_", "-")
+    for name in (
+        *("truth", "out", "model", "save", "channel", "page", "pixel_size", "scale", "augment"),
+        *("overwrite", "format"),
+    )
+}
+"""What the command line calls the parameters of the library, whose messages have them in backquotes."""
 
 ROWS = {
     "ap": "AP",
@@ -18,34 +32,91 @@ ROWS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return 0, 1 if images were skipped, 2 after bad usage or input, 130 after Ctrl-C."""
+    """Run one command.
+
+    Returns 0; 1 where images were skipped, 2 after bad usage or input, 130 after Ctrl-C. A standard stream
+    that is closed, or whose reader is gone, changes nothing: results are files.
+    """
+    _open_standard_streams()
     # read when TensorFlow is imported; at 2 it would still call a missing GPU an error
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are told as other errors are
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     try:
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning
             return arguments.run(arguments) or 0
     except KeyboardInterrupt:
-        print("nuclei: interrupted", file=sys.stderr)
+        _print(f"{PROGRAM}: interrupted", sys.stderr)
         return 130
+    except MemoryError:
+        _print(f"{PROGRAM}: error: not enough memory", sys.stderr)
+        return 2
     except (OSError, ValueError, ModuleNotFoundError) as error:
-        print(f"nuclei: error: {_one_line(error)}", file=sys.stderr)
+        _print(f"{PROGRAM}: error: {_for_command_line(error)}", sys.stderr)
         return 2
 
 
 class _Parser(argparse.ArgumentParser):
-    """Bad usage is told as any other error is."""
+    """Reports bad usage as any other error, and prints as everything else does."""
 
     def error(self, message):
         raise ValueError(f"{message}; see {self.prog} --help")
 
+    def _print_message(self, message, file=None):
+        _print(message.removesuffix("\n"), file or sys.stderr)
+
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="nuclei", description="Find cell nuclei in microscope images.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = _Parser(prog=PROGRAM, description="Find cell nuclei in microscope images.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.set_defaults(run=lambda _: parser.print_help(sys.stdout))
+    commands = parser.add_subparsers(metavar="COMMAND")
     _add_segment(commands)
+    _add_score(commands)
+    _add_export(commands)
+    return parser
+
+
+def _add_segment(commands) -> None:
+    from nuclei.output.formats import DEFAULT, FORMATS
+
+    segment = commands.add_parser(
+        "segment",
+        help="find the nuclei in images, and write them to files",
+        description="Find the nuclei in images. The same command resumes a run that was stopped.",
+        usage="nuclei segment IMAGES... --out DIR [options]",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=20, width=90
+        ),
+        epilog="FORMATS, separated by commas, or all:\n"
+        + "\n".join(f"  {name:<14}{each.about}" for name, each in FORMATS.items())
+        + "\n\nexamples:\n"
+        "  nuclei segment data/sample --out runs/sample --save all\n"
+        "  nuclei segment 'plates/*/*.tif' --out runs/plates --channel 0 --pixel-size 0.325\n"
+        "  nuclei segment tissue.png --out runs/tissue --scale 2 --save labels,geojson",
+    )
+    segment.set_defaults(run=_segment)
+    add = segment.add_argument
+    add("images", nargs="+", metavar="IMAGES", help="image files, folders, or patterns")
+    add("--out", required=True, metavar="DIR", help="folder for the results")
+    _add_model(segment)
+    add("--save", default=",".join(DEFAULT), metavar="FORMATS", help="see below (default: %(default)s)")
+    add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
+    add("--page", type=int, metavar="N", help="the page of a stack, from 0")
+    add("--pixel-size", type=float, metavar="UM", help="micrometres, instead of the file's own value")
+    add(
+        "--scale",
+        type=_scale,
+        default="auto",
+        metavar="F",
+        help="rescale images by this factor first (default: %(default)s)",
+    )
+    add("--augment", action="store_true", help="test-time augmentation by mirroring: four times the work")
+    add("--overwrite", action="store_true", help="delete the results of earlier runs first")
+
+
+def _add_score(commands) -> None:
     score = commands.add_parser(
         "score",
         help="score a model on images whose nuclei are known",
@@ -57,85 +128,21 @@ def _parser() -> argparse.ArgumentParser:
         "  nuclei score photos --truth label_images --model runs/mine/model --out runs/mine",
     )
     score.set_defaults(run=_score)
-    score.add_argument(
+    add = score.add_argument
+    add(
         "images",
         metavar="IMAGES",
-        help="folder of png, jpg or tif files, or folder or zip with <id>/images/<id>.png",
+        help="folder of image files, or folder or zip with <id>/images/<id>.png",
     )
-    score.add_argument(
+    add(
         "--truth",
         required=True,
         metavar="FOLDER_OR_CSV",
-        help="IMAGES once more, where the nuclei lie beside them; or solution CSV, or folder of label images "
-        "named as the images are",
+        help="IMAGES again, where the nuclei are beside them; a solution CSV; or a folder of label images "
+        "with the names of the images",
     )
-    score.add_argument(
-        "--model",
-        default=MODEL,
-        metavar="FOLDER",
-        help="trained model, from here or from the repository's root (default: %(default)s)",
-    )
-    score.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif"
-    )
-    _add_export(commands)
-    return parser
-
-
-def _add_segment(commands) -> None:
-    segment = commands.add_parser(
-        "segment",
-        help="find the nuclei of any images, and write them to files",
-        description="Find the nuclei of images. A call that was stopped goes on where it was.",
-        usage="nuclei segment IMAGES... --out DIR [options]",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=20, width=90
-        ),
-        epilog="examples:\n"
-        "  nuclei segment data/sample --out runs/sample --save all\n"
-        "  nuclei segment 'plates/*/*.tif' --out runs/plates --channel 0 --pixel-size 0.325\n"
-        "  nuclei segment slide.png --out runs/slide --scale 2 --save labels,geojson",
-    )
-    segment.set_defaults(run=_segment)
-    add = segment.add_argument
-    add("images", nargs="+", metavar="IMAGES", help="png, jpg or tif files, folders, or patterns")
-    add("--out", required=True, metavar="DIR", help="folder for the results")
-    add("--model", default=MODEL, metavar="FOLDER", help="trained model (default: %(default)s)")
-    add(
-        "--save",
-        default="labels,measurements,overlay",
-        metavar="KINDS",
-        help="any of labels,measurements,overlay,geojson,roi,rle or all (default: the first three)",
-    )
-    add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
-    add("--page", type=int, metavar="N", help="the page of a stack, from 0")
-    add("--pixel-size", type=float, metavar="UM", help="micrometres, in place of what the files tell")
-    add(
-        "--scale",
-        type=scale,
-        default="auto",
-        metavar="F",
-        help="magnify F times first (default: %(default)s)",
-    )
-    add("--augment", action="store_true", help="average over mirror images, four times the work")
-    add("--overwrite", action="store_true", help="delete the results of earlier calls first")
-
-
-def scale(text: str) -> float | str:
-    return text if text == "auto" else float(text)
-
-
-def _segment(arguments: argparse.Namespace) -> int:
-    from nuclei.workflows.segment import segment
-
-    options = {key: value for key, value in vars(arguments).items() if key != "run"}
-    report = segment(**options)
-    earlier = f" ({len(report.earlier):,} more were complete before)" if report.earlier else ""
-    print(f"{len(report.segmented):,} images{earlier}, {sum(report.segmented.values()):,} nuclei found.")
-    print(f"Results are in {arguments.out}/.")
-    if report.skipped:
-        print(f"nuclei: {len(report.skipped)} images skipped: {', '.join(report.skipped)}", file=sys.stderr)
-    return int(bool(report.skipped))
+    _add_model(score)
+    add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
 
 
 def _add_export(commands) -> None:
@@ -148,9 +155,37 @@ def _add_export(commands) -> None:
     export.set_defaults(run=_export)
     export.add_argument("--format", required=True, choices=("onnx", "savedmodel"))
     export.add_argument("--out", required=True, metavar="PATH", help="file (onnx) or folder (savedmodel)")
-    export.add_argument(
-        "--model", default=MODEL, metavar="FOLDER", help="trained model (default: %(default)s)"
+    _add_model(export)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="FOLDER",
+        help="trained model (default: %(default)s)",
     )
+
+
+def _scale(text: str) -> float | str:
+    return text if text == "auto" else float(text)
+
+
+_scale.__name__ = "scale"  # as argparse reports it
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    from nuclei.workflows.segment import segment
+
+    options = {key: value for key, value in vars(arguments).items() if key != "run"}
+    report = segment(**options)
+    earlier = f" ({len(report.earlier):,} more were complete before)" if report.earlier else ""
+    _print(f"{len(report.segmented):,} images{earlier}, {sum(report.segmented.values()):,} nuclei found.")
+    _print(f"Results are in {arguments.out}/.")
+    if report.skipped:
+        names = ", ".join(report.skipped)
+        _print(f"{PROGRAM}: {len(report.skipped)} images skipped: {names}", sys.stderr)
+    return int(bool(report.skipped))
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -160,17 +195,15 @@ def _export(arguments: argparse.Namespace) -> None:
         from nuclei.workflows.export import export
 
     difference = export(arguments.model, arguments.out, arguments.format)
-    print(
-        f"{arguments.out}: its maps differ from Keras' by at most {difference:.1g} on an image of the sample."
-    )
+    _print(f"{arguments.out}: its maps differ from Keras' by at most {difference:.1g} on a test image.")
 
 
 def _score(arguments: argparse.Namespace) -> None:
     from nuclei.workflows.score import score
 
     report = score(arguments.images, arguments.truth, arguments.model, arguments.out)
-    print(_table(report))
-    print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
+    _print(_table(report))
+    _print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
 
 
 def _table(report: dict) -> str:
@@ -208,11 +241,36 @@ def _interval(measures: dict) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
+def _open_standard_streams() -> None:
+    """Let closed standard streams go nowhere; a file opened later would otherwise get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))
+
+
+def _print(text: str, file: TextIO | None = None) -> None:
+    """Print a line; where nobody reads it any more, go on in silence."""
+    stream = file or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):  # ValueError: the stream was closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1 if stream is sys.stdout else 2)  # or Python fails as it flushes the stream at exit
+        os.close(nowhere)
+
+
 def _print_warning(message, *_) -> None:
     from tqdm import tqdm
 
-    tqdm.write(f"nuclei: warning: {_one_line(message)}", file=sys.stderr)  # not into a progress bar
+    with tqdm.external_write_mode(file=sys.stderr):  # not into a progress bar
+        _print(f"{PROGRAM}: warning: {_for_command_line(message)}", sys.stderr)
 
 
-def _one_line(message) -> str:
-    return " ".join(str(message).split())
+def _for_command_line(message) -> str:
+    """Put a message on one line, and call parameters what the command line calls them."""
+    line = " ".join(str(message).split())
+    return re.sub(r"`(\w+)`", lambda match: OPTIONS.get(match[1], match[0]), line)

@@ -1,17 +1,28 @@
-"""What every room uses: files that are whole or not at all, the repository's root, versions, silence."""
+"""What every part uses: files written whole or not at all, checks of parameters, paths, versions."""
 
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from numbers import Integral, Real
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+"""The folder of the library; in an installed one it also has the default model."""
+
+ROOT = PACKAGE.parent
+"""The repository's root; the paths in notebook parameters and recipes are relative to it."""
+
+DEFAULT_MODEL = "saved_model/dsb2018"
+"""The model that commands use unless another is named; it is installed with the library."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to; rename it to `path` when all went well.
+    """Yield a temporary name beside `path` to write to; rename it to `path` when all went well.
 
     After an error, or a kill, `path` is what it was before. Its folder is made where needed.
     """
@@ -26,45 +37,79 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, content: dict) -> Path:
-    """Write `content` to the file `path`, readable for people too."""
+    """Write `content` to the file `path` as indented JSON."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
     return Path(path)
 
 
 def model_folder(model: str | Path) -> Path:
-    """Return a model's folder; a relative one may also start from the repository's root.
+    """Return a model's folder. A relative path may also start from the repository's root, or name a model
+    that was installed with the library.
 
     Raises FileNotFoundError where there is none.
     """
-    model = Path(model)
-    folder = model if model.exists() else ROOT / model
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"--model {model}: no such folder, expected that of a trained model. "
-            "saved_model/ holds those that are shipped, and 02_train writes one."
-        )
-    return folder
+    model = Path(checked_path("model", model))
+    for folder in (model, ROOT / model, PACKAGE / model):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"`model` {model}: no such folder, expected the folder of a trained model, such as {DEFAULT_MODEL}"
+    )
 
 
 def output_folder(out: str | Path) -> Path:
-    """Return `out`, which need not be there yet; ValueError where it or a folder above it is a file."""
-    out = Path(out)
+    """Return `out`, which need not exist yet; ValueError where it or a folder above it is a file."""
+    out = Path(checked_path("out", out))
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
-            raise ValueError(
-                f"--out {out}: {path} is a file, expected a folder or a new name; choose another"
-            )
+            raise ValueError(f"`out` {out}: {path} is a file, expected a folder or a new name")
     return out
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what native code writes to the standard error stream meanwhile; exceptions come through.
+def naming_output(out: Path) -> Iterator[None]:
+    """Say which output could not be written, and what to do, where an OSError is raised."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"`out` {out}: cannot be written to ({error.strerror or error}). What was complete before is "
+            "still there. Free some space or choose another place, then repeat the command."
+        ) from error
 
-    TensorFlow tells at every import, before its log level counts, which processor features it found.
+
+def checked_path(name: str, path: str | Path) -> str | Path:
+    """Return a parameter that must be a path, and not an empty one; TypeError or ValueError otherwise."""
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"`{name}` is {path!r}, expected a path")
+    if not str(path).strip() or "\0" in str(path):
+        raise ValueError(f"`{name}` is {str(path)!r}, expected the name of a file or folder")
+    return path
+
+
+def check_number(name: str, value: object, low: float, high: float = math.inf, whole: bool = False) -> None:
+    """Check a parameter that must be a number from `low` to `high`, or None.
+
+    Raises TypeError or ValueError, which name the parameter.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for later: no complaint about a missing GPU
+    kind = "a whole number" if whole else "a number"
+    expected = f"{kind} from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise TypeError(f"`{name}` is {value!r}, expected {expected}")
+    if not low <= value <= high:
+        raise ValueError(f"`{name}` is {value}, expected {expected}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what native code writes to the standard error stream meanwhile; exceptions pass.
+
+    At every import TensorFlow lists the processor's features, before its log level takes effect.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # from now on: no message about a missing GPU
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -73,10 +118,6 @@ def quiet() -> Iterator[None]:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
-
-
-ROOT = Path(__file__).resolve().parents[1]
-"""The repository's root; the paths in notebook parameters and recipes are relative to it."""
 
 
 def some(things: Iterable) -> str:

@@ -243,6 +243,7 @@ def break_unknown_label_image(folder, solution, flat):
 
 def break_images_without_truth(folder, solution, flat):
     shutil.rmtree(flat[1])
+    flat[1].mkdir()
     write_labels(flat[1] / "square-3.tif", np.ones((64, 64), int))
     return {"truth": flat[1]}, ["no truth for square-0, square-1, square-2 in"]
 
@@ -340,7 +341,6 @@ def test_bad_input_is_one_clear_line(spoil, score, tmp_path, folder, solution, f
 @pytest.mark.parametrize(
     "words, expected",
     [
-        ([], "required: COMMAND"),
         (["paint"], "paint"),
         (["score"], "required: IMAGES, --truth, --out"),
         (["score", "a", "--truth", "b", "--out", "c", "--fast"], "--fast"),

@@ -1,10 +1,15 @@
-"""Labels as files that other programs read.
+"""The formats in which results are written: one registry, from which options, help and tables are made.
 
-The number of a nucleus is the same in each. Outlines follow the edges of pixels: x to the right, y down, the
-top left corner of the image at (0, 0), so that an outline's area is the nucleus's number of pixels.
+To add a format, write a function that takes a `Result`, and name it in `FORMATS`.
+
+The number of a nucleus is the same in every format. Outlines follow the edges of pixels: x to the right, y
+down, the top left corner of the image at (0, 0), so that an outline's area is the nucleus's number of pixels.
 """
 
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,34 +19,70 @@ import tifffile
 from PIL import Image
 from roifile import roiwrite
 
-from nuclei.common import replacing
+from nuclei.data.run_lengths import encode_nuclei
 from nuclei.images.intensity import as_rgb8
-from nuclei.output.outlines import Outline, _roi
+from nuclei.output.measurements import summarise
+from nuclei.output.outlines import Outline, polygons, roi
+from nuclei.output.tables import rounded
 
 
-def write_labels(path: str | Path, labels: np.ndarray, pixel_size: float | None = None) -> None:
+@dataclass
+class Result:
+    """The nuclei of one image, as every writer gets them.
+
+    name : str; the image in tables
+    file : str; where the image was found
+    image : any image that `nuclei.images.intensity.as_rgb8` takes; what the model was applied to
+    labels : (H, W) integer array, 0 = background
+    table : DataFrame; see `nuclei.output.measurements.measure`
+    pixel_size : (float, float) or None; height and width of a pixel in micrometres
+    scales : sequence of float; the scales at which the model was applied
+    diameter : float or None; of the median nucleus in pixels, as the scales were chosen by
+    shape : (H, W) or None; the image's, where `image` and `labels` are reduced
+    """
+
+    name: str
+    file: str
+    image: np.ndarray
+    labels: np.ndarray
+    table: pd.DataFrame
+    pixel_size: tuple[float, float] | None = None
+    scales: Iterable[float] = (1,)
+    diameter: float | None = None
+    shape: tuple[int, int] | None = None
+
+    @cached_property
+    def outlines(self) -> dict[int, Outline]:
+        """The outline of every nucleus, computed when a format first needs it; see `polygons`."""
+        return polygons(self.labels)
+
+
+def write_labels(path: str | Path, labels: np.ndarray, pixel_size: tuple[float, float] | None = None) -> None:
     """Write labels as a TIFF that ImageJ, QuPath and napari open.
 
+    In napari: ``napari --layer-type labels NAME_labels.tif``. It does not read the pixel size of a TIFF;
+    ``--scale HEIGHT,WIDTH`` sets it, with the values of ``summary.csv``.
+
     labels : (H, W) integer array, 0 = background; 16 bits are written, or 32 for numbers above 65,535
-    pixel_size : float, optional; micrometres
+    pixel_size : (float, float), optional; height and width of a pixel in micrometres
     """
     if labels.max() <= 65_535:
         labels, options = labels.astype(np.uint16), {"imagej": True}
         if pixel_size:
-            options |= {"resolution": (1 / pixel_size,) * 2, "metadata": {"unit": "micron"}}
+            options |= {"resolution": _per_unit(pixel_size, 1), "metadata": {"unit": "micron"}}
     else:  # ImageJ's own kind of TIFF has no 32-bit integers; it reads the common kind too
         labels, options = labels.astype(np.uint32), resolution(pixel_size)
-    with replacing(path) as temporary:
-        tifffile.imwrite(temporary, labels, compression="zlib", **options)
+    tifffile.imwrite(path, labels, compression="zlib", **options)
 
 
-def resolution(pixel_size: float | None) -> dict:
-    """Return how `tifffile.imwrite` is told a pixel's side in micrometres, or that it is not known."""
-    return {"resolution": (1e4 / pixel_size,) * 2, "resolutionunit": "CENTIMETER"} if pixel_size else {}
+def resolution(pixel_size: tuple[float, float] | None) -> dict:
+    """Return the arguments of `tifffile.imwrite` for a pixel size in micrometres, or for an unknown one."""
+    known = {"resolution": _per_unit(pixel_size, 1e4), "resolutionunit": "CENTIMETER"} if pixel_size else {}
+    return known
 
 
 def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
-    """Write the image, brightened, with the outlines of its nuclei as PNG; small ones are magnified.
+    """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged.
 
     image : any image that `nuclei.images.intensity.as_rgb8` takes
     labels : (H, W) integer array, 0 = background
@@ -49,34 +90,125 @@ def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> No
     from nuclei.figures.pictures import PREDICTION, brightened, outlined  # matplotlib is slow to import
 
     picture = outlined(brightened(as_rgb8(image)), {PREDICTION: labels})
-    with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    Image.fromarray(picture).save(path, format="PNG")
 
 
-def write_geojson(path: str | Path, outlines: dict[int, Outline], table: pd.DataFrame | None = None) -> None:
-    """Write the outlines of nuclei as GeoJSON, each a detection for QuPath, named by its number.
-
-    outlines : dict of int to Polygon or MultiPolygon, see `polygons`
-    table : DataFrame, optional; what `output.measurements.measure` found, to go along with each nucleus
-    """
-    rows = [{"label": n} for n in outlines] if table is None else table.astype(float).to_dict("records")
+def write_geojson(path: str | Path, result: Result) -> None:
+    """Write the outlines as GeoJSON, each a detection for QuPath named by its number, with measurements."""
+    table = pd.DataFrame(rounded(result.table), columns=result.table.columns)
     features = [
         {
             "type": "Feature",
             "geometry": shapely.geometry.mapping(outline),
-            "properties": {"objectType": "detection", "name": str(number), "measurements": row},
+            "properties": {"objectType": "detection", "name": str(number), "measurements": _finite(row)},
         }
-        for (number, outline), row in zip(outlines.items(), rows, strict=True)
+        for (number, outline), row in zip(result.outlines.items(), table.to_dict("records"), strict=True)
     ]
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    Path(path).write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
-def write_rois(path: str | Path, outlines: dict[int, Outline]) -> None:
-    """Write the outlines of nuclei as a zip of regions of interest for ImageJ, named by their numbers.
+def write_rois(path: str | Path, result: Result) -> None:
+    """Write the outlines as a zip of regions of interest for ImageJ, named by their numbers."""
+    roiwrite(path, [roi(outline, str(number)) for number, outline in result.outlines.items()], mode="w")
 
-    outlines : dict of int to Polygon or MultiPolygon, see `polygons`
+
+def nuclei_rows(result: Result) -> pd.DataFrame:
+    """Return the rows of an image in ``measurements.csv``: the image's name, then `measure`'s columns."""
+    table = result.table.copy()
+    table.insert(0, "image", result.name)
+    return table
+
+
+def summary_row(result: Result) -> pd.DataFrame:
+    """Return the row of an image in ``summary.csv``: names, `summarise`, and how the model was applied."""
+    row = {"image": result.name, "file": result.file}
+    row |= summarise(result.table, result.shape or result.labels.shape, result.pixel_size)
+    row |= {"scale": " ".join(f"{scale:g}" for scale in result.scales), "median_diameter_px": result.diameter}
+    return pd.DataFrame([row])
+
+
+def run_length_rows(result: Result) -> pd.DataFrame:
+    """Return the rows of an image in ``rle.csv``; without nuclei one row without run lengths."""
+    runs = encode_nuclei(result.labels) or [""]
+    return pd.DataFrame({"ImageId": [result.name] * len(runs), "EncodedPixels": runs})
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of output.
+
+    about : str; one line, for help and tables
+    ending : str; what follows an image's name in its file, or "" for formats that are tables alone
+    write : function of a path and a `Result`; None for tables
+    tables : dict of file name -> function of a `Result`, which returns the image's rows in that table
+    large : bool; whether it can be written for images that are too large for memory
     """
-    rois = [_roi(outline, str(number)) for number, outline in outlines.items()]
-    with replacing(path) as temporary:
-        roiwrite(temporary, rois, mode="w")
+
+    about: str
+    ending: str = ""
+    write: Callable[[Path, Result], None] | None = None
+    tables: dict[str, Callable[[Result], pd.DataFrame]] = field(default_factory=dict)
+    large: bool = False
+
+
+FORMATS = {
+    "labels": Format(
+        "label image (TIFF): every nucleus has its number, 0 is background",
+        "_labels.tif",
+        lambda path, result: write_labels(path, result.labels, result.pixel_size),
+        large=True,
+    ),
+    "measurements": Format(
+        "tables (CSV): a row for each nucleus, a row for each image",
+        tables={"measurements.csv": nuclei_rows, "summary.csv": summary_row},
+        large=True,
+    ),
+    "overlay": Format(
+        "the image with outlines (PNG), to check by eye",
+        "_overlay.png",
+        lambda path, result: write_overlay(path, result.image, result.labels),
+        large=True,
+    ),
+    "geojson": Format("outlines with measurements for QuPath", ".geojson", write_geojson),
+    "roi": Format("outlines for ImageJ and Fiji (ROI zip)", "_rois.zip", write_rois),
+    "rle": Format("run lengths for Kaggle (CSV)", tables={"rle.csv": run_length_rows}),
+}
+
+DEFAULT = ("labels", "measurements", "overlay")
+
+
+def chosen(save: str | Iterable[str]) -> list[str]:
+    """Return the formats that are to be written, in the order of `FORMATS`.
+
+    save : str or several; names of `FORMATS`, or ``all``; in one text they are separated by commas
+
+    Raises ValueError where a name is unknown, or there is none.
+    """
+    names = {name.strip() for name in (save.split(",") if isinstance(save, str) else save)}
+    if (unknown := names - {*FORMATS, "all"}) or not names:
+        found = ", ".join(sorted(name or "an empty name" for name in unknown)) or "no name"
+        raise ValueError(
+            f"`save` has {found}, expected any of {', '.join(FORMATS)} separated by commas, or all"
+        )
+    return [name for name in FORMATS if name in names or "all" in names]
+
+
+def markdown_table() -> str:
+    """Return the formats as a Markdown table, for the documentation."""
+    rows = ["| `--save` | file | content |", "|---|---|---|"]
+    for name, each in FORMATS.items():
+        files = [f"NAME{each.ending}"] if each.ending else list(each.tables)
+        default = " (default)" if name in DEFAULT else ""
+        rows.append(f"| `{name}`{default} | {', '.join(f'`{file}`' for file in files)} | {each.about} |")
+    return "\n".join(rows) + "\n"
+
+
+def _per_unit(pixel_size: tuple[float, float], micrometres: float) -> tuple[float, float]:
+    """Return pixels per unit of so many micrometres along x and y, as TIFF orders them."""
+    height, width = pixel_size
+    return micrometres / width, micrometres / height
+
+
+def _finite(row: dict[str, float]) -> dict[str, float]:
+    """Leave out values that JSON cannot hold."""
+    return {name: value for name, value in row.items() if np.isfinite(value)}

@@ -1,98 +1,145 @@
-"""How large, how round and how bright each nucleus is, as tables."""
+"""The size, shape and brightness of each nucleus, as tables."""
 
 import numpy as np
 import pandas as pd
 from skimage.measure import regionprops_table
 
-from nuclei.segmentation.watershed import confidence
+LENGTHS = {
+    "equivalent_diameter": "equivalent_diameter_area",
+    "major_axis": "axis_major_length",
+    "minor_axis": "axis_minor_length",
+    "perimeter": "perimeter",
+}
+"""Our columns of lengths, and scikit-image's names."""
 
-SHAPE = ("label", "centroid", "area", "perimeter", "eccentricity", "orientation", "solidity")
+ELLIPSE = ("eccentricity", "orientation")
 
-INTENSITY = ("intensity_mean", "intensity_min", "intensity_max")
+INTENSITY = ("mean", "median", "std", "min", "max")
 
 
 def measure(
-    labels: np.ndarray, channels: np.ndarray, foreground: np.ndarray, pixel_size: float | None = None
+    labels: np.ndarray,
+    channels: np.ndarray,
+    confidence: np.ndarray,
+    pixel_size: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """Measure every nucleus of an image.
+    """Measure every nucleus of an image with `skimage.measure.regionprops_table`.
 
     Parameters
     ----------
     labels : (H, W) integer array, 0 = background
     channels : (H, W, C) array of bool, integers or floats
         The values of the image as its file has them.
-    foreground : (H, W) float array, 0-1
-        The probability that a pixel lies in a nucleus.
-    pixel_size : float, optional
-        Side of a pixel in micrometres.
+    confidence : (N,) float array, 0-1
+        The confidence of labels 1 to N.
+    pixel_size : (float, float), optional
+        Height and width of a pixel in micrometres.
 
     Returns
     -------
     DataFrame
         One row a nucleus, by ascending label; without nuclei no row, but all columns:
-        ``label``;
-        ``centroid_x_px``, ``centroid_y_px``, where (0, 0) is the centre of the top left pixel;
-        ``area_px``, ``perimeter_px``;
-        ``eccentricity``, ``orientation_deg`` and ``solidity``: of the ellipse with the same second moments
-        how far it is from a circle (0) towards a line (1), and the angle of its long axis against the x axis,
-        counter-clockwise, 0-180; the area as a fraction of the convex hull's;
-        ``intensity_mean``, ``_min``, ``_max`` and ``_integrated`` (the sum over the nucleus), with ``_ch0``,
-        ``_ch1``, … where there are several channels;
-        ``touches_border``, whether a pixel lies at the image's edge, where a nucleus may be cut;
-        ``confidence``, the mean of `foreground` in the nucleus.
-        With a `pixel_size` also centroid and perimeter in ``_um`` and ``area_um2``.
+
+        ``label``
+        ``centroid_x_px``, ``centroid_y_px``
+            The mean of the nucleus's pixel centres; (0, 0) is the centre of the top left pixel. ImageJ counts
+            from that pixel's top left corner: its centroids are half a pixel more in x and in y.
+        ``area_px``
+            Number of pixels.
+        ``equivalent_diameter_px``
+            Diameter of the circle of the same area.
+        ``major_axis_px``, ``minor_axis_px``
+            Axes of the ellipse with the same second moments.
+        ``perimeter_px``
+            Length of the line through the centres of the border pixels.
+        ``circularity``
+            4π area / perimeter². 1 is a circle; nuclei of a few pixels may exceed it, because their perimeter
+            is short. Empty where the perimeter is 0.
+        ``eccentricity``, ``orientation_deg``
+            Of the same ellipse: 0 is a circle and 1 a line; the angle between the x axis and the major axis,
+            counter-clockwise, 0-180.
+        ``solidity``
+            Area as a fraction of the convex hull's.
+        ``intensity_mean``, ``_median``, ``_std``, ``_min``, ``_max``, ``_integrated``
+            Of the nucleus's pixels; integrated is their sum. With several channels, each name continues with
+            ``_ch0``, ``_ch1``, …
+        ``touches_border``
+            Whether a pixel lies at the image's edge, where a nucleus may be cut.
+        ``confidence``
+
+        With a `pixel_size` also centroids and lengths in ``_um``, and ``area_um2``. Where pixels are not
+        square, the ellipse is that of the nucleus in micrometres, and ``perimeter_um`` and ``circularity``
+        are empty: scikit-image defines the perimeter for square pixels alone.
     """
     values = channels.astype(np.uint8) if channels.dtype == bool else channels
-    found = pd.DataFrame(regionprops_table(labels, values, (*SHAPE, *INTENSITY)))
-    table = pd.DataFrame(
-        {
-            "label": found["label"],
-            "centroid_x_px": found["centroid-1"],
-            "centroid_y_px": found["centroid-0"],
-            "area_px": found["area"].astype(int),
-            "perimeter_px": found["perimeter"],
-            "eccentricity": found["eccentricity"],
-            "orientation_deg": (np.degrees(found["orientation"]) + 90) % 180,
-            "solidity": found["solidity"],
-        }
-    )
-    if pixel_size:
-        for name in ("centroid_x", "centroid_y", "perimeter"):
-            table[f"{name}_um"] = table[f"{name}_px"] * pixel_size
-        table["area_um2"] = table["area_px"] * pixel_size**2
+    names = ("label", "centroid", "num_pixels", "solidity", *ELLIPSE, *LENGTHS.values())
+    found = regionprops_table(labels, values, (*names, *(f"intensity_{name}" for name in INTENSITY)))
+    square = not pixel_size or np.isclose(*pixel_size)
+    physical = _in_micrometres(labels, found, pixel_size) if pixel_size else {}
+    ellipse = found if square else regionprops_table(labels, properties=ELLIPSE, spacing=pixel_size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        circularity = 4 * np.pi * found["num_pixels"] / found["perimeter"] ** 2
+    table = {
+        "label": found["label"],
+        "centroid_x_px": found["centroid-1"],
+        "centroid_y_px": found["centroid-0"],
+        "area_px": found["num_pixels"],
+        **{f"{ours}_px": found[name] for ours, name in LENGTHS.items()},
+        "circularity": np.where(square & np.isfinite(circularity), circularity, np.nan),
+        "eccentricity": ellipse["eccentricity"],
+        "orientation_deg": (np.degrees(ellipse["orientation"]) + 90) % 180,
+        "solidity": found["solidity"],
+        **physical,
+    }
     for k in range(values.shape[2]):
         channel = f"_ch{k}" if values.shape[2] > 1 else ""
-        for name in INTENSITY:
-            table[name + channel] = found[f"{name}-{k}"]
-        table[f"intensity_integrated{channel}"] = _sums(labels, values[..., k])[table["label"]]
+        table |= {f"intensity_{name}{channel}": found[f"intensity_{name}-{k}"] for name in INTENSITY}
+        sums = np.bincount(labels.ravel(), weights=values[..., k].ravel())
+        table[f"intensity_integrated{channel}"] = sums[found["label"]]
     edges = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-    table["touches_border"] = np.isin(table["label"], np.concatenate(edges))
-    table["confidence"] = confidence(labels, foreground)[table["label"] - 1]
-    return table
+    table["touches_border"] = np.isin(found["label"], np.concatenate(edges))
+    table["confidence"] = confidence[found["label"] - 1]
+    return pd.DataFrame(table)
 
 
-def summarise(table: pd.DataFrame, shape: tuple[int, int], pixel_size: float | None = None) -> dict:
-    """Return what `measure` found in an image of `shape` (H, W), as a row of its own.
+def _in_micrometres(labels: np.ndarray, found: dict, pixel_size: tuple[float, float]) -> dict:
+    """Return the columns of `measure` in micrometres; `found` is what was measured in pixels."""
+    height, width = pixel_size
+    if np.isclose(height, width):
+        lengths = {f"{ours}_um": found[name] * height for ours, name in LENGTHS.items()}
+    else:
+        names = {ours: name for ours, name in LENGTHS.items() if name != "perimeter"}
+        spaced = regionprops_table(labels, properties=tuple(names.values()), spacing=pixel_size)
+        lengths = {f"{ours}_um": spaced[name] for ours, name in names.items()}
+        lengths["perimeter_um"] = np.full(len(found["label"]), np.nan)
+    centroids = {"centroid_x_um": found["centroid-1"] * width, "centroid_y_um": found["centroid-0"] * height}
+    return {**centroids, "area_um2": found["num_pixels"] * height * width, **lengths}
 
-    Its keys: ``width_px``, ``height_px``, ``pixel_size_um``, ``nuclei`` (their count), ``touching_border``,
-    ``median_area_px``, ``median_area_um2``, ``covered`` (fraction of the image), ``mean_confidence``. What is
-    not known, or has no meaning without nuclei, is None.
+
+def summarise(
+    table: pd.DataFrame, shape: tuple[int, int], pixel_size: tuple[float, float] | None = None
+) -> dict:
+    """Summarise what `measure` returned for an image of `shape` (H, W).
+
+    Returns
+    -------
+    dict
+        ``width_px``, ``height_px``; ``pixel_width_um``, ``pixel_height_um``; ``nuclei``, their count;
+        ``touching_border``, how many touch it; ``median_area_px``, ``median_area_um2``; ``covered``, the
+        fraction of the image that nuclei cover; ``mean_confidence``. None is what is not known, or has no
+        meaning without nuclei.
     """
-    height, width = shape
+    height, width = pixel_size or (None, None)
     area = float(table["area_px"].median()) if len(table) else None
     return {
-        "width_px": width,
-        "height_px": height,
-        "pixel_size_um": pixel_size,
+        "width_px": shape[1],
+        "height_px": shape[0],
+        "pixel_width_um": width,
+        "pixel_height_um": height,
         "nuclei": len(table),
         "touching_border": int(table["touches_border"].sum()),
         "median_area_px": area,
-        "median_area_um2": area * pixel_size**2 if area and pixel_size else None,
-        "covered": float(table["area_px"].sum() / (height * width)),
+        "median_area_um2": area * height * width if area and pixel_size else None,
+        "covered": float(table["area_px"].sum() / (shape[0] * shape[1])),
         "mean_confidence": float(table["confidence"].mean()) if len(table) else None,
     }
-
-
-def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum of (H, W) `values` in each label, (N + 1,) float64."""
-    return np.bincount(labels.ravel(), weights=values.ravel())

@@ -34,17 +34,21 @@ def polygons(labels: np.ndarray) -> dict[int, Outline]:
     return dict(zip(np.unique(numbers).tolist(), shapely.orient_polygons(outlines), strict=True))
 
 
-def _roi(outline: Outline, name: str) -> ImagejRoi:
+def roi(outline: Outline, name: str) -> ImagejRoi:
+    """Return an outline of `polygons` as a region of interest of ImageJ."""
     rings = [shapely.get_coordinates(ring)[:-1].astype(int) for ring in _rings(outline)]
-    roi = ImagejRoi.frompoints(np.concatenate(rings), name=name)
-    roi.right, roi.bottom = roi.right - 1, roi.bottom - 1  # these points are corners of pixels, not pixels
-    roi.roitype = ROI_TYPE.TRACED
+    region = ImagejRoi.frompoints(np.concatenate(rings), name=name)
+    region.right, region.bottom = (
+        region.right - 1,
+        region.bottom - 1,
+    )  # these points are corners of pixels, not pixels
+    region.roitype = ROI_TYPE.TRACED
     if len(rings) > 1:
         path = [v for ring in rings for v in (MOVE, *ring[0], *_lines(ring[1:]), CLOSE)]
-        roi.roitype, roi.shape_roi_size = ROI_TYPE.RECT, len(path)
-        roi.multi_coordinates = np.array(path, np.float32)
-        roi.integer_coordinates, roi.n_coordinates = None, 0
-    return roi
+        region.roitype, region.shape_roi_size = ROI_TYPE.RECT, len(path)
+        region.multi_coordinates = np.array(path, np.float32)
+        region.integer_coordinates, region.n_coordinates = None, 0
+    return region
 
 
 def _lines(points: np.ndarray) -> list[int]:

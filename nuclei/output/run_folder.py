@@ -1,83 +1,257 @@
 """A folder of results: what made them, which images are complete, and the tables of all.
 
-``run.json`` says how the results were made, and is written first. What was found in an image goes to
-``.done/NAME.csv``, a row a nucleus, and ``.done/NAME.json``, which is written last and so says that the
-image's files are complete. The tables are put together from these records, whether they are of this run or of
-an earlier one; row by row, as an image may have a million nuclei.
+``run.json`` says how the results were made, and is written first. For each image there is a record,
+``.done/NAME.json``, with the checksums of its files: it is written without them before the files are, and
+with them when all is complete. Beside it are the image's rows of each table, which are joined at the end,
+row by row, as an image may have a million nuclei.
+
+What a person changed since it was written is known by the checksums. It is kept; only `begin` with
+``overwrite`` replaces it.
 """
 
-import csv
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
-import pandas as pd
+from nuclei.common import replacing, some, write_json
+from nuclei.output.formats import FORMATS, Result
+from nuclei.output.tables import join_csv, write_csv
 
-from nuclei.common import replacing, write_json
-
-FILES = {"labels": "_labels.tif", "overlay": "_overlay.png", "geojson": ".geojson", "roi": "_rois.zip"}
-"""What may be saved for each image, and what follows NAME in the file's name."""
-
-TABLES = {"measurements": ("measurements.csv", "summary.csv"), "rle": ("rle.csv",)}
-"""What may be saved for all images together."""
+TABLES = [table for each in FORMATS.values() for table in each.tables]
 
 
-def begin(out: Path, about: dict, names: Iterable[str], overwrite: bool = False) -> None:
-    """Prepare a folder for the results of a run, or of one that goes on.
+class RunFolder:
+    """The results of a run, or of several with the same parameters.
 
-    Parameters
-    ----------
-    out : Path
-        Made where it is not there.
-    about : dict
-        What ``run.json`` will say. Results that were made otherwise are not mixed with those to come; only
-        ``model`` (its path) and ``versions`` may differ.
-    names : iterable of str
-        The images to come.
-    overwrite : bool
-        Whether to delete all results of earlier runs first.
-
-    Raises
-    ------
-    ValueError
-        There are results made otherwise, or files that are no results but have their names.
+    path : Path
     """
-    path = out / "run.json"
-    if overwrite:
-        _delete(out)
-    elif path.exists():
-        try:
-            earlier = dict(json.loads(path.read_text()))
-        except (TypeError, ValueError) as error:
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._done = path / ".done"
+        self._hashes = self._done / ".tables"
+
+    def begin(self, about: Mapping, names: Iterable[str], overwrite: bool = False) -> None:
+        """Prepare the folder for the results of a run, or to resume one.
+
+        Parameters
+        ----------
+        about : mapping
+            The content of ``run.json``. Results of other parameters are not mixed with those to come; only
+            ``model`` (its path) and ``versions`` may differ.
+        names : iterable of str
+            The images to come.
+        overwrite : bool
+            Whether to delete the results of all earlier runs first, also those that a person changed.
+
+        Raises
+        ------
+        ValueError
+            There are results of other parameters, or files that no run wrote but that have the names of
+            results.
+        """
+        started = (self.path / "run.json").exists()
+        if overwrite:
+            self._delete()
+        elif started:
+            self._compare(about)
+            self._clear_temporary()
+        else:
+            shutil.rmtree(self._done, ignore_errors=True)  # records of a run that nothing describes
+        if not overwrite and (foreign := self._foreign(names, started)):
             raise ValueError(
-                f"{path}: cannot be read ({error}); choose another --out, or --overwrite"
-            ) from error
+                f"{foreign}: is there already, and was not written by a run in {self.path}. Choose another "
+                "folder for `out`, or `overwrite` to replace it."
+            )
+        if overwrite or not started:
+            write_json(self.path / "run.json", dict(about))
+
+    def files(self, name: str, formats: Iterable[str]) -> dict[str, Path]:
+        """Return the file of each format for the image `name`; formats that are tables are left out."""
+        return {key: self.path / f"{name}{FORMATS[key].ending}" for key in formats if FORMATS[key].ending}
+
+    def is_complete(self, name: str, stamp: dict) -> bool:
+        """Return whether all results of an image are there, made from a file with this `stamp`."""
+        record = self._record(name)
+        return record.get("stamp") == stamp and all((self.path / file).exists() for file in record["files"])
+
+    def has_results(self, name: str) -> bool:
+        """Return whether the image was complete once."""
+        return bool(self._record(name))
+
+    def changed(self, name: str) -> list[str]:
+        """Return the image's files that are not what was written; those that are gone are left out."""
+        files = self._record(name).get("files", {})
+        return [file for file, known in files.items() if not _is_unchanged(self.path / file, known)]
+
+    def start(self, name: str, stamp: dict) -> None:
+        """Announce that the files of an image will be written; `stamp` identifies the image's own file."""
+        with replacing(self._done / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps({"stamp": stamp}))
+
+    def unfinished(self, name: str) -> Path:
+        """Return where the labels of a large image are written tile by tile, until `complete` moves them."""
+        return self._done / f"{name}.labels.tif"
+
+    def complete(self, stamp: dict, formats: Iterable[str], result: Result) -> None:
+        """Write the files of an image, after `start`, and then the record that it is complete.
+
+        stamp : dict; as for `start`
+        formats : iterable of str; names of `FORMATS`
+        """
+        name, formats = result.name, list(formats)
+        files, unfinished = self.files(name, formats), self.unfinished(name)
+        for key, path in files.items():
+            if key == "labels" and unfinished.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                unfinished.replace(path)
+            else:
+                with replacing(path) as temporary:
+                    FORMATS[key].write(temporary, result)
+        unfinished.unlink(missing_ok=True)
+        tables = {table: rows for key in formats for table, rows in FORMATS[key].tables.items()}
+        for table, rows in tables.items():
+            with replacing(self._rows(name, table)) as temporary:
+                write_csv(temporary, rows(result))
+        known = {path.relative_to(self.path).as_posix(): _checksum(path) for path in files.values()}
+        with replacing(self._done / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps({"stamp": stamp, "files": known}))
+
+    def write_tables(self, formats: Iterable[str]) -> None:
+        """Write the tables of all complete images, sorted by name; delete them where no image is.
+
+        Warns
+        -----
+        UserWarning
+            A person changed a table. It is kept.
+        """
+        names = list(self._records())
+        for table in (table for key in formats for table in FORMATS[key].tables):
+            path, hashes = self.path / table, _read(self._hashes)
+            parts = [part for name in names if (part := self._rows(name, table)).exists()]
+            if path.exists() and _hash(path) not in hashes.get(table, ()):
+                warnings.warn(
+                    f"{path} was changed after it was written, and is kept as it is. To get the table of "
+                    "this run, rename it and repeat the command.",
+                    stacklevel=2,
+                )
+            elif parts:
+                with replacing(path) as temporary:
+                    join_csv(parts, temporary)
+                    # the last two: a run that is stopped here leaves one of them
+                    hashes[table] = [*hashes.get(table, [])[-1:], _hash(temporary)]
+                    write_json(self._hashes, hashes)
+            else:
+                path.unlink(missing_ok=True)
+
+    def forget(self, names: Mapping[str, str]) -> None:
+        """Delete the results of files that have another name now: `names` are by file, as in the stamps."""
+        for name, record in self._records().items():
+            if names.get(record["stamp"]["file"], name) != name and not self.changed(name):
+                self.drop(name)
+
+    def sources(self) -> dict[str, str]:
+        """Return the file of each complete image, by the image's name."""
+        return {name: record["stamp"]["file"] for name, record in self._records().items()}
+
+    def drop(self, name: str, formats: Iterable[str] = ()) -> None:
+        """Delete an image's files, those of its record and of these formats, and the record."""
+        files = [self.path / file for file in self._record(name).get("files", ())]
+        files += [*self.files(name, formats).values(), *(self._rows(name, table) for table in TABLES)]
+        for path in (*files, self.unfinished(name), self._done / f"{name}.json"):
+            path.unlink(missing_ok=True)
+
+    def _rows(self, name: str, table: str) -> Path:
+        return self._done / f"{name}.{table}"
+
+    def _record(self, name: str) -> dict:
+        """Return the record of an image that is complete; otherwise it is empty."""
+        record = _read(self._done / f"{name}.json")
+        return record if "files" in record else {}
+
+    def _records(self) -> dict[str, dict]:
+        """Return the record of each complete image, by name."""
+        paths = sorted(self._done.rglob("*.json"))
+        names = [path.relative_to(self._done).as_posix().removesuffix(".json") for path in paths]
+        return {name: record for name in names if (record := self._record(name))}
+
+    def _compare(self, about: Mapping) -> None:
+        path = self.path / "run.json"
+        if not (earlier := _read(path)):
+            raise ValueError(f"{path}: cannot be read; choose another folder for `out`, or `overwrite`")
         compared = about.keys() - {"model", "versions"}
         if different := [key for key in about if key in compared and earlier.get(key) != about[key]]:
             raise ValueError(
-                f"{out} holds results made otherwise: "
+                f"{self.path} holds results made otherwise: "
                 + "; ".join(f"{key} was {earlier.get(key)}, now {about[key]}" for key in different)
-                + ". Choose another --out, or --overwrite to delete them and start over."
+                + ". Choose another folder for `out`, or `overwrite` to replace them."
             )
-        for left in out.rglob(".*.tmp"):
-            process = left.suffixes[-2:][0].removeprefix(".")  # see `nuclei.common.replacing`
-            if process.isdecimal() and not _is_running(int(process)):  # by a run that was killed
+
+    def _foreign(self, names: Iterable[str], started: bool) -> Path | None:
+        """Return a file that no run wrote and that would be replaced, if there is one."""
+        unknown = [name for name in names if not (self._done / f"{name}.json").exists()]
+        paths = [path for name in unknown for path in self.files(name, FORMATS).values()]
+        if not started:
+            paths += [self.path / table for table in TABLES]
+        return next((path for path in paths if path.exists()), None)
+
+    def _clear_temporary(self) -> None:
+        """Delete the temporary files of runs that were killed; see `nuclei.common.replacing`."""
+        for left in self.path.rglob(".*.tmp"):
+            process = left.suffixes[-2:][0].removeprefix(".")
+            if process.isdecimal() and not _is_running(int(process)):
                 left.unlink(missing_ok=True)
-        return
-    else:
-        there = [path for name in names for path in files(out, name, FILES).values() if path.exists()]
-        there += [out / name for each in TABLES.values() for name in each if (out / name).exists()]
-        if there:
-            raise ValueError(
-                f"{there[0]}: is there already, and not by a run in {out} (no run.json). "
-                "Choose another --out, or --overwrite."
-            )
-        shutil.rmtree(out / ".done", ignore_errors=True)  # records of a run that nothing tells of
-    write_json(path, about)
+
+    def _delete(self) -> None:
+        """Delete all results that the records name, and nothing else."""
+        for name in self._records():
+            self.drop(name)
+        for table in _read(self._hashes):
+            (self.path / table).unlink(missing_ok=True)
+        (self.path / "run.json").unlink(missing_ok=True)
+        shutil.rmtree(self._done, ignore_errors=True)
+
+
+def report_changed(changed: Iterable[str]) -> None:
+    """Warn of files that a person changed, if there are any."""
+    if changed := list(changed):
+        warnings.warn(
+            f"kept {some(changed)}: changed after being written. The tables hold what was measured before; "
+            "`overwrite` replaces all results.",
+            stacklevel=2,
+        )
+
+
+def _read(path: Path) -> dict:
+    """Return what a JSON file holds; nothing where it is not there, or damaged."""
+    with suppress(OSError, TypeError, ValueError):
+        return dict(json.loads(path.read_text()))
+    return {}
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _checksum(path: Path) -> dict:
+    about = path.stat()
+    return {"sha256": _hash(path), "bytes": about.st_size, "modified_ns": about.st_mtime_ns}
+
+
+def _is_unchanged(path: Path, known: dict) -> bool:
+    """Return whether a file is what it was; its content is read only where size or time differ."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return True
+    same = (about.st_size, about.st_mtime_ns) == (known["bytes"], known["modified_ns"])
+    return same or _hash(path) == known["sha256"]
 
 
 def _is_running(process: int) -> bool:
@@ -88,137 +262,3 @@ def _is_running(process: int) -> bool:
         return False
     except PermissionError:
         return True
-
-
-def files(out: Path, name: str, kinds: Iterable[str]) -> dict[str, Path]:
-    """Return the file of each kind for the image `name`."""
-    return {kind: out / f"{name}{FILES[kind]}" for kind in kinds if kind in FILES}
-
-
-def is_complete(out: Path, name: str, stamp: dict) -> bool:
-    """Return whether all results for an image are there, made from a file with this `stamp`."""
-    path, table = _record(out, name)
-    record = _read(path) if table.exists() else None
-    if not record or record["stamp"] != stamp:
-        return False
-    return all(p.exists() for p in files(out, name, record["kinds"]).values())
-
-
-def complete(
-    out: Path,
-    name: str,
-    stamp: dict,
-    kinds: list[str],
-    summary: dict,
-    nuclei: pd.DataFrame,
-    runs: list[str] | None,
-) -> None:
-    """Keep what was found in an image, after its files were written.
-
-    stamp : dict; tells the image's file from a changed one
-    kinds : list of str; what was saved
-    summary : dict; see `nuclei.output.measurements.summarise`
-    nuclei : DataFrame, one row a nucleus; see `nuclei.output.measurements.measure`
-    runs : list of str, one a nucleus, see `data.run_lengths.encode_nuclei`; None leaves it out of ``rle.csv``
-    """
-    path, table = _record(out, name)
-    with replacing(table) as temporary:
-        nuclei.to_csv(temporary, index=False, lineterminator="\n")
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"stamp": stamp, "kinds": kinds, "summary": summary, "runs": runs}))
-
-
-def write_tables(out: Path, kinds: Iterable[str]) -> None:
-    """Write the tables of all images that are complete, sorted by name; delete them where none is."""
-    names = [name for kind in TABLES.keys() & set(kinds) for name in TABLES[kind]]
-    if not (records := _records(out)):
-        for name in names:
-            (out / name).unlink(missing_ok=True)  # of images that cannot be used any more
-        return
-    columns = dict.fromkeys(column for name in records for column in _columns(out, name))
-    tables = {
-        "measurements.csv": (
-            ["image", *columns],
-            ({"image": name} | row for name in records for row in _nuclei(out, name)),
-        ),
-        "summary.csv": (
-            ["image", "file", *next(iter(records.values()))["summary"]],
-            ({"image": name, "file": r["stamp"]["file"]} | r["summary"] for name, r in records.items()),
-        ),
-        "rle.csv": (
-            ["ImageId", "EncodedPixels"],
-            (
-                {"ImageId": name, "EncodedPixels": text}
-                for name, r in records.items()
-                if r["runs"] is not None
-                for text in r["runs"] or [""]
-            ),
-        ),
-    }
-    for name in names:
-        columns, rows = tables[name]
-        with replacing(out / name) as path, _open_csv(path, "w") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def forget(out: Path, names: dict[str, str]) -> None:
-    """Delete the results of files that have another name now: `names` are by file, as in the stamps."""
-    for name, record in _records(out).items():
-        if names.get(record["stamp"]["file"], name) != name:
-            drop(out, name, record["kinds"])
-
-
-def sources(out: Path) -> dict[str, str]:
-    """Return the file that each complete image was in, by the image's name."""
-    return {name: record["stamp"]["file"] for name, record in _records(out).items()}
-
-
-def drop(out: Path, name: str, kinds: Iterable[str]) -> None:
-    """Delete an image's files of these kinds, and the record that it is complete."""
-    for path in (*files(out, name, kinds).values(), *_record(out, name)):
-        path.unlink(missing_ok=True)
-
-
-def _record(out: Path, name: str) -> tuple[Path, Path]:
-    """Return where the record of an image is, and the table of its nuclei."""
-    return out / ".done" / f"{name}.json", out / ".done" / f"{name}.csv"
-
-
-def _columns(out: Path, name: str) -> list[str]:
-    with _open_csv(_record(out, name)[1]) as file:
-        return next(csv.reader(file))
-
-
-def _nuclei(out: Path, name: str) -> Iterator[dict[str, str]]:
-    with _open_csv(_record(out, name)[1]) as file:
-        yield from csv.DictReader(file)
-
-
-def _open_csv(path: Path, mode: str = "r") -> IO[str]:
-    # a file's name need not be UTF-8: it is written as the disk has it
-    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")
-
-
-def _records(out: Path) -> dict[str, dict]:
-    """Return what is known of each complete image, by name."""
-    paths = sorted((out / ".done").rglob("*.json"))
-    names = {p.relative_to(out / ".done").as_posix().removesuffix(".json"): p for p in paths}
-    return {name: record for name, path in names.items() if (record := _read(path))}
-
-
-def _read(path: Path) -> dict | None:
-    """Return what a JSON file holds; None where it is not there, or cut short."""
-    with suppress(FileNotFoundError, ValueError):
-        return json.loads(path.read_text())
-
-
-def _delete(out: Path) -> None:
-    """Delete all results that `out` tells of, and nothing else."""
-    for name, record in _records(out).items():
-        drop(out, name, record["kinds"])
-    kinds = (_read(out / "run.json") or {}).get("save", ())
-    for name in ("run.json", *(table for kind in kinds for table in TABLES.get(kind, ()))):
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / ".done", ignore_errors=True)

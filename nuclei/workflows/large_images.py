@@ -95,6 +95,7 @@ def segment_slide(
         )
     with Slide(path, channel, page) as slide:
         shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
+        size = (pixel_size, pixel_size) if pixel_size else None
         to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
         scales, foreground, tables = [1 if scale == "auto" else scale], None, []
         sizing, changed = True, {}
@@ -120,7 +121,7 @@ def segment_slide(
             channels, before = part[..., slide.measured], sum(map(len, tables))
             tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
 
-        with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
+        with new_label_tiff(labels_path, shape, **resolution(size)) as labels:
             if scale == "auto":
                 areas, _ = survey()
                 scales = segmenter.scales_for(circle_diameter(areas))
@@ -179,7 +180,8 @@ def _measure(
 ) -> pd.DataFrame:
     """Measure the nuclei that a tile has added to those `before`, as parts of an image of `shape` (H, W)."""
     labels = np.where(added > 0, added - np.uint32(before), 0).astype(np.int32)
-    table = measure(labels, channels, foreground, pixel_size)
+    size = (pixel_size, pixel_size) if pixel_size else None
+    table = measure(labels, channels, confidence(labels, foreground), size)
     table["label"] += before
     for axis, span in zip("yx", tile.outer, strict=True):
         table[f"centroid_{axis}_px"] += span.start

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm.auto import tqdm
 
-from nuclei.common import model_folder, output_folder, quiet, some, write_json
+from nuclei.common import model_folder, output_folder, quiet, replacing, some, write_json
 from nuclei.data.fields import field_numbers
 from nuclei.data.labels import as_labels, check_labels
 from nuclei.data.layouts import without_ending
@@ -80,7 +80,8 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     bar = tqdm(samples, "segmenting", unit="image", disable=None)
     for sample, field in zip(bar, numbers, strict=True):
         labels = segmenter(sample.image)
-        write_labels(out / "labels" / f"{sample.id}.tif", labels)
+        with replacing(out / "labels" / f"{sample.id}.tif") as temporary:
+            write_labels(temporary, labels)
         results.append(compare(sample, labels, field))
 
     report = {

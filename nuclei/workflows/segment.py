@@ -13,23 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
-from nuclei.common import model_folder, output_folder, quiet
-from nuclei.data.run_lengths import encode_nuclei
+from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet
 from nuclei.images.finding import find_images
 from nuclei.images.large import is_slide
 from nuclei.images.reading import Picture, read_picture
-from nuclei.output import formats, run_folder
-from nuclei.output.measurements import measure, summarise
-from nuclei.output.outlines import polygons
+from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
+from nuclei.output.measurements import measure
+from nuclei.output.run_folder import RunFolder, report_changed
+from nuclei.segmentation.watershed import confidence
 from nuclei.workflows.large_images import Found, preview, segment_slide
-
-KINDS = ("labels", "measurements", "overlay", "geojson", "roi", "rle")
-
-SLIDE_KINDS = ("labels", "measurements", "overlay")
-"""What is saved for images too large for memory: outlines and run lengths would need all of it."""
 
 AHEAD = 2
 """Images that are read before the model is ready for them, and results that may wait to be written."""
@@ -53,7 +47,7 @@ def segment(
     out: str | Path,
     model: str | Path,
     *,
-    save: str | Iterable[str] = ("labels", "measurements", "overlay"),
+    save: str | Iterable[str] = DEFAULT,
     channel: int | None = None,
     page: int | None = None,
     pixel_size: float | None = None,
@@ -72,8 +66,7 @@ def segment(
     model : str or Path
         A model's folder; a relative one may also start from the repository's root.
     save : str or several
-        Any of ``labels``, ``measurements`` (measurements.csv and summary.csv), ``overlay``, ``geojson``,
-        ``roi`` and ``rle``; or ``all``. In one text, they are separated by commas.
+        Names of `nuclei.output.formats.FORMATS`, or ``all``. In one text, they are separated by commas.
     channel, page : int, optional
         Which channel and page of a file to look at, from 0. All channels are measured.
     pixel_size : float, optional
@@ -105,13 +98,12 @@ def segment(
     A TIFF image of more than `images.large.LARGEST` pixels is looked at tile by tile, so that its size does
     not matter: see `nuclei.workflows.large_images.segment_slide`. Its overlay is reduced.
     """
-    kinds = _kinds(save)
-    for name, value in {"--pixel-size": pixel_size, "--scale": None if scale == "auto" else scale}.items():
-        if value is not None and not 0 < value < np.inf:
-            raise ValueError(f"{name} is {value}, expected a number above 0")
-    for name, value in {"--channel": channel, "--page": page}.items():
-        if value is not None and value < 0:
-            raise ValueError(f"{name} is {value}, expected a number from 0")
+    kinds = chosen(save)
+    check_number("pixel_size", pixel_size, 0.001, 1000)
+    check_number("channel", channel, 0, whole=True)
+    check_number("page", page, 0, whole=True)
+    if scale != "auto":
+        check_number("scale", scale, 1 / 64, 64)
     folder, out = model_folder(model), output_folder(out)
     root, found = find_images([images] if isinstance(images, (str, Path)) else list(images))
     with quiet():
@@ -134,16 +126,19 @@ def segment(
         "versions": versions(),
     }
     stamps = {name: _stamp(path, root) for name, path in found.items()}
-    with _told(out):
-        run_folder.begin(out, about, found, overwrite)
-        run_folder.forget(out, {stamp["file"]: name for name, stamp in stamps.items()})
-        for name, source in run_folder.sources(out).items():
+    with naming_output(out):
+        results = RunFolder(out)
+        results.begin(about, found, overwrite)
+        results.forget({stamp["file"]: name for name, stamp in stamps.items()})
+        for name, source in results.sources().items():
             if name in stamps and source != stamps[name]["file"] and (root / source).exists():
                 raise ValueError(
                     f"{out} holds results of {source} under the name {name}, as {stamps[name]['file']} would "
-                    "have. Segment both in one call, or choose another --out."
+                    "have. Segment both in one run, or choose another folder for `out`."
                 )
-        earlier = [name for name in found if run_folder.is_complete(out, name, stamps[name])]
+        changed = {name: files for name in found if (files := results.changed(name))}
+        report_changed(file for files in changed.values() for file in files)
+        earlier = [name for name in found if name in changed or results.is_complete(name, stamps[name])]
     left = [name for name in found if name not in set(earlier)]
     look = {"scale": scale, "augment": augment}
 
@@ -156,42 +151,41 @@ def segment(
     def find(name: str, picture: Picture | None) -> tuple[int, Future]:
         """Find the nuclei of an image; return its pixels, and what writes its files."""
         if picture is None:
-            if left_out := [kind for kind in kinds if kind not in SLIDE_KINDS]:
+            if left_out := [kind for kind in kinds if not FORMATS[kind].large]:
                 warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
             options = {"channel": channel, "page": page, "pixel_size": pixel_size} | look
             with _naming_warnings(found[name]):
-                slide = segment_slide(found[name], segmenter, labels_file(name), **options)
+                slide = segment_slide(found[name], segmenter, results.unfinished(name), **options)
             return math.prod(slide.shape), writer.submit(write_slide, name, slide)
         with _naming_warnings(found[name]):
             maps = segmenter.maps(picture.image, **look)
         labels = segmenter.labels_from_maps(maps, segmenter.prepare(picture.image))
         return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
 
-    def labels_file(name: str) -> Path:
-        return run_folder.files(out, name, ["labels"])["labels"]
-
     def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> int:
         size = pixel_size or picture.pixel_size
-        table = measure(labels, picture.channels, foreground, size)
-        _write_files(run_folder.files(out, name, kinds), picture.image, labels, table, size)
-        summary = summarise(table, labels.shape, size)
-        runs = encode_nuclei(labels) if "rle" in kinds else None
-        run_folder.complete(out, name, stamps[name], kinds, summary, table, runs)
+        size = (size, size) if size else None
+        table = measure(labels, picture.channels, confidence(labels, foreground), size)
+        result = Result(name, stamps[name]["file"], picture.image, labels, table, size)
+        results.start(name, stamps[name])
+        results.complete(stamps[name], kinds, result)
         return len(table)
 
     def write_slide(name: str, slide: Found) -> int:
-        saved = [kind for kind in kinds if kind in SLIDE_KINDS]
-        if path := run_folder.files(out, name, saved).get("overlay"):
-            formats.write_overlay(path, *preview(found[name], labels_file(name), channel, page))
-        if "labels" not in saved:
-            labels_file(name).unlink()
-        summary = summarise(slide.table, slide.shape, slide.pixel_size)
-        run_folder.complete(out, name, stamps[name], saved, summary, slide.table, None)
+        saved = [kind for kind in kinds if FORMATS[kind].large]
+        size = (slide.pixel_size, slide.pixel_size) if slide.pixel_size else None
+        reduced = preview(found[name], results.unfinished(name), channel, page)
+        result = Result(name, stamps[name]["file"], *reduced, slide.table, size, shape=slide.shape)
+        results.start(name, stamps[name])
+        results.complete(stamps[name], saved, result)
         return len(slide.table)
 
     def skip(name: str, error: Exception) -> None:
         skipped[name] = str(error).removeprefix(f"{found[name]}: ") or "not enough memory"
-        run_folder.drop(out, name, kinds)  # of what the file was before
+        if results.has_results(name):
+            skipped[name] += "; its earlier results are kept"
+        else:
+            results.drop(name, kinds)
         warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=3)
 
     def finish(name: str, written: Future) -> None:
@@ -203,7 +197,7 @@ def segment(
     segmented, skipped = {}, {}
     bar = tqdm(total=len(found), initial=len(earlier), desc="segmenting", unit="image", disable=None)
     start, megapixels = time.perf_counter(), 0
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar, _told(out):
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar, naming_output(out):
         writing = deque()
         for name, reading in _ahead(reader, read, left):
             try:
@@ -219,26 +213,8 @@ def segment(
             bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
         for each in writing:
             finish(*each)
-        run_folder.write_tables(out, kinds)
+        results.write_tables(kinds)
     return Report(segmented, earlier, skipped)
-
-
-def _write_files(
-    files: dict[str, Path],
-    image: np.ndarray,
-    labels: np.ndarray,
-    table: pd.DataFrame,
-    pixel_size: float | None,
-) -> None:
-    if path := files.get("labels"):
-        formats.write_labels(path, labels, pixel_size)
-    if path := files.get("overlay"):
-        formats.write_overlay(path, image, labels)
-    outlines = polygons(labels) if {"geojson", "roi"} & files.keys() else {}
-    if path := files.get("geojson"):
-        formats.write_geojson(path, outlines, table)
-    if path := files.get("roi"):
-        formats.write_rois(path, outlines)
 
 
 def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[object, Future]]:
@@ -259,28 +235,6 @@ def _naming_warnings(path: Path) -> Iterator[None]:
         yield
     for each in told:
         warnings.warn(f"{path}: {each.message}", stacklevel=4)
-
-
-@contextmanager
-def _told(out: Path) -> Iterator[None]:
-    """Say where writing failed, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"--out {out}: cannot be written to ({error.strerror or error}). What was complete is still "
-            "there. Make room, or choose another folder; the same command goes on from there."
-        ) from error
-
-
-def _kinds(save: str | Iterable[str]) -> list[str]:
-    names = [name.strip() for name in (save.split(",") if isinstance(save, str) else save)]
-    if unknown := set(names) - {*KINDS, "all"}:
-        raise ValueError(
-            f"--save has {', '.join(sorted(unknown))}, expected any of {', '.join(KINDS)} "
-            "separated by commas, or all"
-        )
-    return [kind for kind in KINDS if kind in names or "all" in names]
 
 
 def _fingerprint(folder: Path) -> str:

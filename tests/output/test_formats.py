@@ -13,7 +13,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from shapely.geometry import shape
 
-from nuclei.output.formats import write_geojson, write_labels, write_overlay, write_rois
+from nuclei.output.formats import (
+    DEFAULT,
+    FORMATS,
+    Format,
+    Result,
+    chosen,
+    markdown_table,
+    nuclei_rows,
+    run_length_rows,
+    summary_row,
+    write_geojson,
+    write_labels,
+    write_overlay,
+    write_rois,
+)
 from nuclei.output.measurements import measure
 from nuclei.output.outlines import polygons
 
@@ -28,6 +42,13 @@ LABELS = np.array(
     np.int32,
 )
 """2 has a hole, 5 is one pixel in the corner, 9 is in three parts, two of which meet at a corner."""
+
+
+def result(labels=LABELS, **options):
+    """The nuclei of an image of one channel, each with a confidence of 0.5."""
+    image = np.arange(labels.size).reshape(labels.shape)
+    table = measure(labels, image[..., None], np.full(labels.max(), 0.5))
+    return Result("a", "a.png", image, labels, table, **options)
 
 
 def drawn(outlines, shape):
@@ -58,9 +79,7 @@ def test_outlines_hold_the_pixels_and_nothing_else(labels):
 
 
 def test_geojson_for_qupath(tmp_path):
-    image = np.arange(30).reshape(5, 6, 1)
-    table = measure(LABELS, image, np.full((5, 6), 0.5))
-    write_geojson(tmp_path / "a.geojson", polygons(LABELS), table)
+    write_geojson(tmp_path / "a.geojson", result())
     content = json.loads((tmp_path / "a.geojson").read_text())
     assert content["type"] == "FeatureCollection"
     outlines = {}
@@ -75,7 +94,7 @@ def test_geojson_for_qupath(tmp_path):
 
 
 def test_regions_for_imagej(tmp_path):
-    write_rois(tmp_path / "a.zip", polygons(LABELS))
+    write_rois(tmp_path / "a.zip", result())
     rois = roifile.roiread(tmp_path / "a.zip")
     assert [roi.name for roi in rois] == ["2", "5", "9"]
     outlines = {}
@@ -89,13 +108,14 @@ def test_regions_for_imagej(tmp_path):
 
 
 def test_without_nuclei(tmp_path):
-    write_geojson(tmp_path / "a.geojson", {})
+    none = result(np.zeros((4, 5), int))
+    write_geojson(tmp_path / "a.geojson", none)
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
-    write_rois(tmp_path / "a.zip", {})
+    write_rois(tmp_path / "a.zip", none)
     assert roifile.roiread(tmp_path / "a.zip") == []
 
 
-@pytest.mark.parametrize("pixel_size", [None, 0.325])
+@pytest.mark.parametrize("pixel_size", [None, (0.325, 0.325), (0.5, 0.25)])
 @pytest.mark.parametrize("most, dtype", [(0, np.uint16), (65_535, np.uint16), (65_536, np.uint32)])
 def test_label_images(tmp_path, pixel_size, most, dtype):
     labels = np.zeros((20, 30), np.int32)
@@ -107,7 +127,8 @@ def test_label_images(tmp_path, pixel_size, most, dtype):
         assert tiff.is_imagej == (dtype == np.uint16)
         if pixel_size:
             unit = 1 if tiff.is_imagej else 10_000
-            assert unit / tiff.pages[0].get_resolution()[0] == pytest.approx(pixel_size, rel=1e-6)
+            x, y = (unit / each for each in tiff.pages[0].get_resolution())
+            assert (y, x) == pytest.approx(pixel_size, rel=1e-6)
             assert not tiff.is_imagej or tiff.imagej_metadata["unit"] == "micron"
 
 
@@ -120,3 +141,43 @@ def test_overlays_keep_image_and_show_outlines(tmp_path, dtype):
     assert overlay.shape == (700, 650, 3) and overlay.dtype == np.uint8
     assert (overlay[250, 200] > 250).all() and not overlay[50, 50].any()
     assert overlay[200, 200].tolist() == [0, 144, 224]
+
+
+def test_small_images_are_enlarged(tmp_path):
+    write_overlay(tmp_path / "a.png", np.zeros((30, 40), np.uint8), np.zeros((30, 40), int))
+    assert min(iio.imread(tmp_path / "a.png").shape[:2]) >= 400
+
+
+def test_outlines_are_computed_once_and_only_where_needed():
+    one = result()
+    assert "outlines" not in vars(one)
+    assert one.outlines is one.outlines
+
+
+def test_formats_are_chosen_by_name():
+    assert chosen("roi, labels") == ["labels", "roi"] == chosen(["roi", "labels"])
+    assert chosen("all") == list(FORMATS) and chosen(DEFAULT) == list(DEFAULT)
+    for wrong, told in [("labels,paint", "paint"), ("", "empty"), ([], "no name"), ("labels,", "empty")]:
+        with pytest.raises(ValueError, match=f"`save` has .*{told}"):
+            chosen(wrong)
+
+
+def test_a_new_format_is_in_the_table(monkeypatch):
+    monkeypatch.setitem(FORMATS, "paint", Format("a painting", "_paint.svg", lambda path, result: None))
+    assert "| `paint` | `NAME_paint.svg` | a painting |" in markdown_table()
+    assert markdown_table().count("(default)") == len(DEFAULT)
+
+
+def test_rows_of_an_image_without_nuclei():
+    none = result(np.zeros((4, 5), int))
+    assert len(nuclei_rows(none)) == 0 and list(nuclei_rows(none))[:2] == ["image", "label"]
+    assert run_length_rows(none).to_dict("records") == [{"ImageId": "a", "EncodedPixels": ""}]
+
+
+def test_the_row_of_an_image():
+    row = summary_row(result(scales=[1, 2], diameter=12.5, pixel_size=(0.5, 0.25))).iloc[0]
+    assert list(row.index)[:4] == ["image", "file", "width_px", "height_px"]
+    assert (row["scale"], row["median_diameter_px"], row["nuclei"]) == ("1 2", 12.5, 3)
+    assert (row["pixel_height_um"], row["pixel_width_um"]) == (0.5, 0.25)
+    large = summary_row(result(shape=(100, 200))).iloc[0]
+    assert (large["height_px"], large["width_px"]) == (100, 200)

@@ -27,9 +27,10 @@ from nuclei.data.run_lengths import read_rle_csv
 from nuclei.data.samples import load_samples
 from nuclei.images.finding import find_images
 from nuclei.images.intensity import as_rgb8
-from nuclei.output import run_folder
+from nuclei.output.formats import FORMATS
+from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.segmenter import Segmenter
-from nuclei.workflows.segment import KINDS, segment
+from nuclei.workflows.segment import segment
 
 
 class Thresholder:
@@ -322,11 +323,21 @@ def test_black_and_tiny_images_give_an_empty_table_with_its_header(run, out, tmp
     "words, told",
     [
         (["--save", "labels,paint"], "--save has paint, expected any of labels, measurements"),
-        (["--pixel-size", "0"], "--pixel-size is 0.0"),
+        (["--save", ""], "--save has an empty name"),
+        (["--pixel-size", "0"], "--pixel-size is 0.0, expected a number from 0.001 to 1000"),
+        (["--pixel-size", "1e300"], "--pixel-size is 1e+300"),
+        (["--pixel-size", "nan"], "--pixel-size is nan"),
+        (["--pixel-size", "wide"], "--pixel-size: invalid float value: 'wide'"),
         (["--scale", "-1"], "--scale is -1.0"),
+        (["--scale", "0"], "--scale is 0.0"),
+        (["--scale", "inf"], "--scale is inf"),
         (["--scale", "big"], "--scale: invalid scale value: 'big'"),
         (["--scale", "7"], "scale is 7, but this model sees every image at one size"),
-        (["--channel", "-1"], "--channel is -1"),
+        (["--channel", "-1"], "--channel is -1, expected a whole number from 0"),
+        (["--channel", "1.5"], "--channel: invalid int value: '1.5'"),
+        (["--page", "-2"], "--page is -2"),
+        (["--out", ""], "--out is '', expected the name of a file or folder"),
+        (["--model", ""], "--model is ''"),
         (["--model", "saved_model/none"], "--model saved_model/none: no such folder"),
     ],
 )
@@ -371,8 +382,10 @@ def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(run, out, monkeypatc
     assert f"--out {out}: cannot be written to (No space left on device)" in err.splitlines()[-1]
     assert not (out / full).exists() and not leftovers(out)
     for record in (out / ".done").rglob("*.json"):
+        if "files" not in json.loads(record.read_text()):
+            continue  # begun, not complete
         name = record.relative_to(out / ".done").as_posix().removesuffix(".json")
-        assert all(path.exists() for path in run_folder.files(out, name, KINDS).values())
+        assert all(path.exists() for path in RunFolder(out).files(name, FORMATS).values())
 
     code, printed, err = run("--save", "all")
     assert (code, err) == (0, "")
@@ -417,14 +430,14 @@ def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
             third_was_read.set()
         return picture
 
-    def polygons(labels, polygons=sys.modules["nuclei.workflows.segment"].polygons):
+    def polygons(labels, polygons=sys.modules["nuclei.output.formats"].polygons):
         threads.add(threading.current_thread())
         return polygons(labels)
 
     maps = segmenter.maps
     segmenter.maps = lambda image, **_: third_was_read.wait(10) and maps(image)
     monkeypatch.setattr("nuclei.workflows.segment.read_picture", read)
-    monkeypatch.setattr("nuclei.workflows.segment.polygons", polygons)
+    monkeypatch.setattr("nuclei.output.formats.polygons", polygons)
     code, _, err = run("--save", "roi")
     assert code == 0, err
     assert threading.main_thread() not in threads
@@ -441,7 +454,8 @@ def test_help_fits_a_small_screen(capsys):
     with pytest.raises(SystemExit):
         main(["segment", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 90
+    assert len(lines) <= 40 and max(map(len, lines)) <= 90
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in FORMATS)
     assert sum(line.startswith("  nuclei segment ") for line in lines) == 3
 
 
@@ -501,8 +515,7 @@ def test_tables_of_mine_survive_overwriting_where_nothing_was_written_before(run
     assert (out / "summary.csv").read_text() == (out / "rle.csv").read_text() == "mine"
 
 
-def test_no_table_is_left_of_images_that_cannot_be_used_any_more(run, out, images):
-    assert run(places=[images / "a.png"])[0] == 0
+def test_no_table_is_written_where_no_image_can_be_used(run, out, images):
     (images / "a.png").write_text("broken")
     assert run(places=[images / "a.png"])[0] == 1
     assert visible(out) == ["run.json"]
@@ -515,12 +528,71 @@ def test_a_name_that_is_no_unicode(run, out, images):
     assert b"zell\xe9," in (out / "summary.csv").read_bytes()
 
 
-def test_what_is_skipped_now_is_in_no_table(run, out, images):
+def test_an_image_cut_short_keeps_its_earlier_results(run, out, images):
     assert run()[0] == 0
-    (images / "a.png").write_text("broken")
-    assert run()[0] == 1
-    assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["b b", "below/a"]
-    assert not (out / "a_labels.tif").exists()
+    before = (out / "a_labels.tif").read_bytes(), (out / "summary.csv").read_text()
+    (images / "a.png").write_bytes((images / "a.png").read_bytes()[:40])
+    for _ in range(2):
+        code, _, err = run()
+        assert code == 1 and "a.png" in err and "its earlier results are kept" in err
+        assert ((out / "a_labels.tif").read_bytes(), (out / "summary.csv").read_text()) == before
+
+
+def test_labels_corrected_by_hand_are_kept(run, out, images):
+    assert run("--save", "all")[0] == 0
+    corrected = np.ones((40, 50), np.uint16)
+    tifffile.imwrite(out / "a_labels.tif", corrected)
+    for spoil in (lambda: os.utime(images / "a.png"), (out / "a_overlay.png").unlink, lambda: None):
+        spoil()
+        code, printed, err = run("--save", "all")
+        assert code == 0 and "(3 more were complete before)" in printed
+        assert "warning: kept a_labels.tif: changed after being written" in err and "--overwrite" in err
+        np.testing.assert_array_equal(tifffile.imread(out / "a_labels.tif"), corrected)
+    iio.imwrite(images / "a.tif", picture(1))  # a.png would get another name
+    assert run("--save", "all")[0] == 0
+    np.testing.assert_array_equal(tifffile.imread(out / "a_labels.tif"), corrected)
+    code, _, err = run("--save", "all", "--overwrite")
+    assert (code, err) == (0, "") and not (out / "a_labels.tif").exists()
+    assert (out / "a.png_labels.tif").exists()
+
+
+def test_results_written_anew_without_a_change_are_not_by_hand(run, out):
+    assert run()[0] == 0
+    os.utime(out / "a_labels.tif")
+    code, _, err = run()
+    assert (code, err) == (0, "")
+
+
+def test_a_table_changed_by_hand_is_kept(run, out, images):
+    assert run()[0] == 0
+    (out / "summary.csv").write_text("image,comment\na,good\n")
+    iio.imwrite(images / "c.png", picture(1))
+    code, _, err = run()
+    assert code == 0 and "summary.csv was changed after it was written, and is kept" in err
+    assert (out / "summary.csv").read_text() == "image,comment\na,good\n"
+    assert set(pd.read_csv(out / "measurements.csv")["image"]) == {"a", "b b", "below/a", "c"}
+    (out / "summary.csv").rename(out / "mine.csv")
+    assert run()[::2] == (0, "")
+    assert len(pd.read_csv(out / "summary.csv")) == 4
+
+
+def test_a_file_of_mine_among_the_results_is_not_replaced(run, out, images):
+    assert run()[0] == 0
+    iio.imwrite(images / "c.png", picture(1))
+    (out / "c_labels.tif").write_text("by hand")
+    code, _, err = run()
+    assert code == 2 and "c_labels.tif: is there already, and was not written by a run" in err
+    assert (out / "c_labels.tif").read_text() == "by hand"
+
+
+def test_files_of_a_run_that_was_killed_while_writing_are_replaced(run, out):
+    assert run()[0] == 0
+    record = json.loads((out / ".done" / "a.json").read_text())
+    (out / ".done" / "a.json").write_text(json.dumps({"stamp": record["stamp"]}))
+    (out / "a_labels.tif").write_text("half")
+    code, printed, err = run()
+    assert (code, err) == (0, "") and printed.startswith("1 images (2 more")
+    assert tifffile.imread(out / "a_labels.tif").max() == 1
 
 
 def test_a_record_that_was_cut_short_is_made_again(run, out):
