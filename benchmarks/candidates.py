@@ -74,7 +74,7 @@ def compare(train: list, features: list, ious: list, validation: list, maps: lis
     return report
 
 
-def main(folder: str = "saved_model/dsb2018") -> None:
+def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     segmenter = nuclei.Segmenter.load(folder)
     data = nuclei.load_samples("dsb2018")
     ids = segmenter.split

@@ -36,7 +36,7 @@ def crowd() -> np.ndarray:
     return expand_labels(seeds, RADIUS)
 
 
-def main(model_folder: str = "saved_model/dsb2018") -> None:
+def main(model_folder: str = nuclei.DEFAULT_MODEL) -> None:
     labels = crowd()
     maps = ndi.gaussian_filter(interior_target(labels), (1, 1, 0))
     maps += np.random.default_rng(SEED).normal(0, NOISE, maps.shape)

@@ -30,7 +30,7 @@ def rescale(sample: nuclei.Sample, factor: float) -> nuclei.Sample:
     return nuclei.Sample(sample.id, image, resize_labels(sample.labels, shape))
 
 
-def main(folder: str = "saved_model/dsb2018") -> None:
+def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     segmenter = nuclei.Segmenter.load(folder)
     segmenter.settings.pop("diameters", None)  # unusual sizes are the question here: no warning
     ids = set(segmenter.split["validation"])

@@ -70,7 +70,7 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
     return found
 
 
-def main(folder: str = "saved_model/dsb2018") -> None:
+def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     segmenter = nuclei.Segmenter.load(folder)
     ids = set(segmenter.split["validation"])
     data = nuclei.load_samples("dsb2018")

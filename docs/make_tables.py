@@ -18,6 +18,7 @@ import re
 from pathlib import Path
 
 from nuclei import ROOT
+from nuclei.output.formats import FORMATS
 
 NUMBER = re.compile(r"(<!--(\{[^>]+\})-->).*?(<!---->)")
 TABLE = re.compile(r"(<!--table:(\w+)-->\n).*?(<!---->)", re.DOTALL)
@@ -59,12 +60,8 @@ def cell(value: str | int | float) -> str:
 def formats() -> str:
     """The files that `nuclei segment` writes."""
     rows = [
-        ["`labels`", "`NAME_labels.tif`", "label image: every nucleus has its number, 0 is background"],
-        ["`measurements`", "`measurements.csv`, `summary.csv`", "one row per nucleus, one row per image"],
-        ["`overlay`", "`NAME_overlay.png`", "the image with outlines, to check by eye"],
-        ["`geojson`", "`NAME.geojson`", "outlines and measurements for QuPath"],
-        ["`roi`", "`NAME_rois.zip`", "outlines for Fiji's ROI Manager"],
-        ["`rle`", "`rle.csv`", "run lengths for Kaggle"],
+        [f"`{name}`", ", ".join(f"`{file}`" for file in each.files), each.about]
+        for name, each in FORMATS.items()
     ]
     return table("`--save`, file, content", rows)
 

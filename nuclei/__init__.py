@@ -5,6 +5,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _MODULES = {
+    "DEFAULT_MODEL": "common",
     "ROOT": "common",
     "Sample": "data.samples",
     "Segmenter": "segmentation.segmenter",

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import nuclei
-from nuclei import ROOT, cli
+from nuclei import ROOT
+from nuclei.common import DEFAULT_MODEL
 from nuclei.data.fields import HELD_OUT
 from nuclei.training.augmentation import FORMER_NAMES
 
@@ -78,7 +79,7 @@ def test_no_shipped_model_was_trained_on_the_field_of_the_sample():
 
 
 def test_the_default_model_exists():
-    assert (ROOT / cli.MODEL / "model.keras").exists()
+    assert (ROOT / DEFAULT_MODEL / "model.keras").exists()
 
 
 MAKE_TABLES = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))

@@ -60,8 +60,8 @@ class Result:
 def write_labels(path: str | Path, labels: np.ndarray, pixel_size: tuple[float, float] | None = None) -> None:
     """Write labels as a TIFF that ImageJ, QuPath and napari open.
 
-    In napari: ``napari --layer-type labels NAME_labels.tif``. It does not read the pixel size of a TIFF;
-    ``--scale HEIGHT,WIDTH`` sets it, with the values of ``summary.csv``.
+    In napari: ``napari --layer-type labels NAME_labels.tif``. It does not read the pixel size of a TIFF: the
+    layer's ``scale`` has to be set to the sides of a pixel in ``summary.csv``.
 
     labels : (H, W) integer array, 0 = background; 16 bits are written, or 32 for numbers above 65,535
     pixel_size : (float, float), optional; height and width of a pixel in micrometres
@@ -150,28 +150,33 @@ class Format:
     tables: dict[str, Callable[[Result], pd.DataFrame]] = field(default_factory=dict)
     large: bool = False
 
+    @property
+    def files(self) -> list[str]:
+        """The names of its files, with NAME for an image's."""
+        return [f"NAME{self.ending}"] if self.ending else list(self.tables)
+
 
 FORMATS = {
     "labels": Format(
-        "label image (TIFF): every nucleus has its number, 0 is background",
+        "label image: every nucleus has its number, 0 is background",
         "_labels.tif",
         lambda path, result: write_labels(path, result.labels, result.pixel_size),
         large=True,
     ),
     "measurements": Format(
-        "tables (CSV): a row for each nucleus, a row for each image",
+        "tables: one row per nucleus, one row per image",
         tables={"measurements.csv": nuclei_rows, "summary.csv": summary_row},
         large=True,
     ),
     "overlay": Format(
-        "the image with outlines (PNG), to check by eye",
+        "the image with outlines, to check by eye",
         "_overlay.png",
         lambda path, result: write_overlay(path, result.image, result.labels),
         large=True,
     ),
-    "geojson": Format("outlines with measurements for QuPath", ".geojson", write_geojson),
-    "roi": Format("outlines for ImageJ and Fiji (ROI zip)", "_rois.zip", write_rois),
-    "rle": Format("run lengths for Kaggle (CSV)", tables={"rle.csv": run_length_rows}),
+    "geojson": Format("outlines and measurements for QuPath", ".geojson", write_geojson),
+    "roi": Format("outlines for the ROI Manager of ImageJ and Fiji", "_rois.zip", write_rois),
+    "rle": Format("run lengths for Kaggle", tables={"rle.csv": run_length_rows}),
 }
 
 DEFAULT = ("labels", "measurements", "overlay")
@@ -191,16 +196,6 @@ def chosen(save: str | Iterable[str]) -> list[str]:
             f"`save` has {found}, expected any of {', '.join(FORMATS)} separated by commas, or all"
         )
     return [name for name in FORMATS if name in names or "all" in names]
-
-
-def markdown_table() -> str:
-    """Return the formats as a Markdown table, for the documentation."""
-    rows = ["| `--save` | file | content |", "|---|---|---|"]
-    for name, each in FORMATS.items():
-        files = [f"NAME{each.ending}"] if each.ending else list(each.tables)
-        default = " (default)" if name in DEFAULT else ""
-        rows.append(f"| `{name}`{default} | {', '.join(f'`{file}`' for file in files)} | {each.about} |")
-    return "\n".join(rows) + "\n"
 
 
 def _per_unit(pixel_size: tuple[float, float], micrometres: float) -> tuple[float, float]:

@@ -16,10 +16,8 @@ from shapely.geometry import shape
 from nuclei.output.formats import (
     DEFAULT,
     FORMATS,
-    Format,
     Result,
     chosen,
-    markdown_table,
     nuclei_rows,
     run_length_rows,
     summary_row,
@@ -162,10 +160,9 @@ def test_formats_are_chosen_by_name():
             chosen(wrong)
 
 
-def test_a_new_format_is_in_the_table(monkeypatch):
-    monkeypatch.setitem(FORMATS, "paint", Format("a painting", "_paint.svg", lambda path, result: None))
-    assert "| `paint` | `NAME_paint.svg` | a painting |" in markdown_table()
-    assert markdown_table().count("(default)") == len(DEFAULT)
+def test_the_names_of_files():
+    assert FORMATS["roi"].files == ["NAME_rois.zip"]
+    assert FORMATS["measurements"].files == ["measurements.csv", "summary.csv"]
 
 
 def test_rows_of_an_image_without_nuclei():
