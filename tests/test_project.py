@@ -18,8 +18,6 @@ from nuclei.common import DEFAULT_MODEL
 from nuclei.data.fields import HELD_OUT
 from nuclei.training.augmentation import FORMER_NAMES
 
-README = (ROOT / "README.md").read_text()
-CARD = (ROOT / "saved_model" / "dsb2018" / "README.md").read_text()
 
 
 MODULES = [m.name for m in pkgutil.walk_packages(nuclei.__path__, "nuclei.") if "__main__" not in m.name]
