@@ -18,8 +18,6 @@ from nuclei.common import DEFAULT_MODEL
 from nuclei.data.fields import HELD_OUT
 from nuclei.training.augmentation import FORMER_NAMES
 
-
-
 MODULES = [m.name for m in pkgutil.walk_packages(nuclei.__path__, "nuclei.") if "__main__" not in m.name]
 
 

@@ -76,7 +76,7 @@ def without_ending(stem: str) -> str:
 
 def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
     """Join what lies in folders called images, masks and labels, side by side."""
-    places = defaultdict(lambda: {"images": [], "masks": [], "labels": []})
+    places: dict = defaultdict(lambda: {"images": [], "masks": [], "labels": []})
     for path in pictures:
         if path.parent.name in ("images", "masks", "labels"):
             places[path.parent.parent][path.parent.name].append(path)

@@ -114,8 +114,8 @@ def load_samples(source: str | Path | Sequence[str | Path] = "sample", *, group:
         _warn_of_other_edition(name, path, read)
         for s in read:
             full = f"{name}/{s.id}"
-            about = {"source": name, "group": group_name(full, group)}
-            samples.append(replace(s, id=full if len(paths) > 1 else s.id, **about))
+            id = full if len(paths) > 1 else s.id
+            samples.append(replace(s, id=id, source=name, group=group_name(full, group)))
     return sorted(samples, key=lambda s: s.id)
 
 
@@ -223,7 +223,7 @@ def _read_sample(read: Callable[[str], bytes], id: str, files: Files) -> Sample:
     for name in files.masks:
         mask = decode(read, name)
         if mask.ndim == 3:  # all channels but alpha
-            mask = mask[..., : 1 if mask.shape[2] == 2 else 3].any(axis=-1)
+            mask = np.any(mask[..., : 1 if mask.shape[2] == 2 else 3], axis=-1)
         masks.append(same_shape(mask, name))
     return Sample(id, image, merge_masks(masks))
 

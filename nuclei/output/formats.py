@@ -66,6 +66,7 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: tuple[float, 
     labels : (H, W) integer array, 0 = background; 16 bits are written, or 32 for numbers above 65,535
     pixel_size : (float, float), optional; height and width of a pixel in micrometres
     """
+    options: dict
     if labels.max() <= 65_535:
         labels, options = labels.astype(np.uint16), {"imagej": True}
         if pixel_size:
@@ -121,7 +122,7 @@ def nuclei_rows(result: Result) -> pd.DataFrame:
 
 def summary_row(result: Result) -> pd.DataFrame:
     """Return the row of an image in ``summary.csv``: names, `summarise`, and how the model was applied."""
-    row = {"image": result.name, "file": result.file}
+    row: dict = {"image": result.name, "file": result.file}
     row |= summarise(result.table, result.shape or result.labels.shape, result.pixel_size)
     row |= {"scale": " ".join(f"{scale:g}" for scale in result.scales), "median_diameter_px": result.diameter}
     return pd.DataFrame([row])

@@ -139,7 +139,7 @@ def summarise(
         "nuclei": len(table),
         "touching_border": int(table["touches_border"].sum()),
         "median_area_px": area,
-        "median_area_um2": area * height * width if area and pixel_size else None,
+        "median_area_um2": area * height * width if area and height and width else None,
         "covered": float(table["area_px"].sum() / (shape[0] * shape[1])),
         "mean_confidence": float(table["confidence"].mean()) if len(table) else None,
     }

@@ -1,12 +1,14 @@
 """Outlines of nuclei along the edges of their pixels."""
 
+from typing import TypeAlias
+
 import numpy as np
 import shapely
 from roifile import ROI_TYPE, ImagejRoi
 
 from nuclei.data.run_lengths import find_runs
 
-Outline = shapely.Polygon | shapely.MultiPolygon
+Outline: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
 MOVE, LINE, CLOSE = 0, 1, 4  # how ImageJ writes a path
 

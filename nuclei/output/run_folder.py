@@ -110,9 +110,9 @@ class RunFolder:
             if key == "labels" and unfinished.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 unfinished.replace(path)
-            else:
+            elif write := FORMATS[key].write:
                 with replacing(path) as temporary:
-                    FORMATS[key].write(temporary, result)
+                    write(temporary, result)
         unfinished.unlink(missing_ok=True)
         tables = {table: rows for key in formats for table, rows in FORMATS[key].tables.items()}
         for table, rows in tables.items():
@@ -257,8 +257,10 @@ def _is_unchanged(path: Path, known: dict) -> bool:
 def _is_running(process: int) -> bool:
     """Return whether there is such a process; always True on Windows, where asking would end it."""
     try:
-        return os.name == "nt" or os.kill(process, 0) is None
+        if os.name != "nt":
+            os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
+    return True

@@ -85,7 +85,7 @@ def scale_to_diameter(
 
 def flip(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Rotate and mirror image and labels alike, to one of the eight orientations of a square."""
-    turns = rng.integers(4)
+    turns = int(rng.integers(4))
     image, labels = np.rot90(image, turns), np.rot90(labels, turns)
     return (image[:, ::-1], labels[:, ::-1]) if rng.integers(2) else (image, labels)
 

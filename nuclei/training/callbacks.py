@@ -155,7 +155,7 @@ class InstanceScore(keras.callbacks.Callback):
 
     def __init__(self, samples: list[Sample], size: int):
         super().__init__()
-        keep = {"augment": None, "shuffle": False, "target": lambda labels: labels}
+        keep: dict = {"augment": None, "shuffle": False, "target": lambda labels: labels}
         self.images, self.labels = draw_batch(samples, 0, size=size, batch_size=len(samples), **keep)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -74,7 +74,7 @@ def crowd(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tu
     A nucleus of which more than a tenth would lie on others is left out; of the rest, only what falls on
     background is pasted. The image must be square. Pasted nuclei get new numbers.
     """
-    turns = rng.integers(1, 4)
+    turns = int(rng.integers(1, 4))
     other, numbers = np.rot90(image, turns), np.rot90(labels, turns)
     areas = np.bincount(numbers.ravel())
     covered = np.bincount(numbers[labels > 0], minlength=areas.size)
@@ -92,7 +92,7 @@ def crowd(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tu
 def haze(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add out-of-focus light: a very blurred copy of the image, an even veil, or both."""
     height, width = image.shape[:2]
-    cells = rng.integers(2, 9)
+    cells = int(rng.integers(2, 9))
     blurred = _resize(_resize(image, (cells, cells)), (height, width))
     amount = rng.uniform(0.1, 0.6)
     return (1 - amount) * image + amount * (blurred + rng.uniform(0, 0.5)) * rng.uniform(0.6, 1)
@@ -186,4 +186,5 @@ def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize an (H, W, 3) float32 image to `shape`: bilinear, and anti-aliased where it shrinks."""
     height, width = (max(1, side) for side in shape)
     planes = [Image.fromarray(plane) for plane in np.moveaxis(image, 2, 0)]
-    return np.stack([p.resize((width, height), Image.Resampling.BILINEAR) for p in planes], axis=2)
+    resized = [np.asarray(p.resize((width, height), Image.Resampling.BILINEAR)) for p in planes]
+    return np.stack(resized, axis=2)

@@ -150,16 +150,16 @@ def fit_iou_network(
     """
     keras.utils.set_random_seed(seed)
     counts = np.array([len(each) for each in ious])
-    features, ious = np.concatenate(features).astype(np.float32), np.concatenate(ious).astype(np.float32)
-    if not ious.size:
+    inputs, targets = (np.concatenate(each).astype(np.float32) for each in (features, ious))
+    if not targets.size:
         raise ValueError("no candidates to learn from: the model sees no nuclei in any of the images")
     weights = 1 / np.sqrt(np.repeat(counts, counts))
-    network = network or iou_network(features)
-    decay = keras.optimizers.schedules.CosineDecay(0.002, IOU_EPOCHS * -(-ious.size // IOU_BATCH))
+    network = network or iou_network(inputs)
+    decay = keras.optimizers.schedules.CosineDecay(0.002, IOU_EPOCHS * -(-targets.size // IOU_BATCH))
     network.compile(keras.optimizers.AdamW(decay, weight_decay=0.001), "binary_crossentropy")
     network.fit(
-        features,
-        ious,
+        inputs,
+        targets,
         sample_weight=(weights / weights.mean()).astype(np.float32),
         batch_size=IOU_BATCH,
         epochs=IOU_EPOCHS,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 from nuclei.training.augmentation import AUGMENTS, FORMER_NAMES
 from nuclei.training.targets import TARGETS
 
-Rule = tuple[Callable[[object], bool], str]
+Rule = tuple[Callable[[Any], bool], str]
 """Whether a value fits, and what is expected."""
 
 

@@ -166,7 +166,7 @@ def _encoder(weights: str | Path | None) -> keras.Model:
         ) from error
     outputs = [backbone.get_layer(name).output for name in (*SKIPS, BOTTOM)]
     encoder = keras.Model(backbone.input, outputs, name="encoder")
-    if from_model:
+    if weights is not None and from_model:
         trained = keras.saving.load_model(_weights_file(weights), compile=False)
         encoder.set_weights(trained.get_layer("encoder").get_weights())
     return encoder
