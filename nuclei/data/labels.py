@@ -1,7 +1,10 @@
 """Label images: integers, 0 is background, every other number is one nucleus."""
 
 import numpy as np
+import numpy.typing as npt
 from skimage.measure import label
+
+from nuclei.common import some
 
 
 def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
@@ -49,10 +52,10 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     ------
     ValueError
         The file is a JPEG, whose numbers are not those that were saved; the picture has colours or is a
-        stack; a number is negative or not whole; or the mask is binary: one number for several pieces.
+        stack; a number is negative or not whole; or the numbers are not those of nuclei, see `check_nuclei`.
     """
     if name.lower().endswith((".jpg", ".jpeg")):
-        raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it anew as PNG or TIFF.")
+        raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it again as PNG or TIFF.")
     labels = picture
     if labels.ndim == 3 and labels.shape[2] <= 4:
         colours = labels[..., : 1 if labels.shape[2] == 2 else 3]  # all but alpha
@@ -73,18 +76,94 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
     numbers, index = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)  # 0 stays 0
     labels = index[:-1].reshape(labels.shape).astype(np.int32)
-    if len(numbers) == 2 and (pieces := label(labels).max()) > 1:
-        raise ValueError(
-            f"{name}: a binary mask, its {pieces} separate pieces are all {numbers[1]}; expected one number "
-            "per nucleus. If nuclei do not touch, skimage.measure.label(mask) numbers them."
-        )
+    check_nuclei(labels, name, numbers)
     return labels
 
 
-SPECK = 10  # pixels; what is smaller does not tell how large nuclei are
+IN_BETWEEN = 0.1
+"""Share of a label image's changing pixels that lie between their neighbours' numbers; at most 0.006 in the
+1,629 images of five data sets, and about 1 where labels were interpolated."""
 
 
-def check_labels(labels, name="labels", shape=None):
+def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = None) -> None:
+    """Raise ValueError unless the labels can be those of nuclei.
+
+    Parameters
+    ----------
+    labels : (H, W) int32, 0 = background, 1..N
+    name : str
+        What errors call the file.
+    numbers : (N + 1,) array, optional
+        The number that each label has in the file; without it, every label is a mask file of its own.
+
+    Raises
+    ------
+    ValueError
+        One label covers most of the image and most of its border: it is the background. Labels change by
+        steps along edges: they were interpolated, or have soft edges. Or there are twice as many separate
+        pieces as labels, small ones beside a large one aside: the labels are a mask of all nuclei, a map of
+        classes, or shades that stand for several nuclei.
+
+    Notes
+    -----
+    In the 1,629 images of the 2018 Data Science Bowl, NuInsSeg, TNBC, S-BSST265 and Aitslab-bioimaging1, no
+    nucleus covers more than 9 % of an image or its border, and one image alone has more than 1.2 pieces a
+    label: 1.8, as numbers were used twice.
+    """
+    areas = np.bincount(labels.ravel())
+    if len(areas) < 2:
+        return
+    shown = np.arange(len(areas)) if numbers is None else numbers
+    largest = areas[1:].argmax() + 1
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    if 2 * areas[largest] > labels.size and 2 * np.count_nonzero(border == largest) > border.size:
+        raise ValueError(
+            f"{name}: the number {shown[largest]} covers most of the image and of its border, as the "
+            "background does, expected 0 for the background and one number per nucleus. Replace that "
+            "number by 0, and label the nuclei, if they are one class, with skimage.measure.label."
+        )
+    if _in_between(labels) > IN_BETWEEN:
+        raise ValueError(
+            f"{name}: numbers change by steps along the edges of nuclei, expected one number per nucleus. "
+            "Soft edges must be thresholded and labelled; a label image must be resized without "
+            "interpolation (order 0, nearest neighbour)."
+        )
+    if (count := _count_pieces(labels)) >= 2 * (nuclei := np.count_nonzero(areas[1:])):
+        what = "mask files" if numbers is None else "numbers"
+        values = "" if numbers is None else f" ({some(shown[1:])})"
+        raise ValueError(
+            f"{name}: {count} separate pieces have {nuclei} {what}{values}, expected one for each nucleus: "
+            "it looks like a binary mask, a map of classes, or shades that stand for several nuclei. Export "
+            "the label image itself; if nuclei do not touch, skimage.measure.label(mask) numbers them."
+        )
+
+
+def _count_pieces(labels: np.ndarray) -> int:
+    """Count separate pieces, without those smaller than a tenth of the largest one with the same label."""
+    pieces = label(labels)
+    sizes, owner = np.bincount(pieces.ravel()), np.zeros(pieces.max() + 1, int)
+    owner[pieces.ravel()] = labels.ravel()
+    largest = np.zeros(labels.max() + 1)
+    np.maximum.at(largest, owner, sizes)
+    return int(np.count_nonzero(10 * sizes[1:] >= largest[owner[1:]]))
+
+
+def _in_between(labels: np.ndarray) -> float:
+    """Return which share of the pixels that differ from a neighbour lie between both, in 0..1."""
+    steps = changes = 0
+    for lines in (labels, labels.T):
+        before, here, after = lines[:, :-2], lines[:, 1:-1], lines[:, 2:]
+        steps += np.count_nonzero(((before < here) & (here < after)) | ((before > here) & (here > after)))
+        changes += np.count_nonzero((before != here) | (here != after))
+    return steps / max(changes, 1)
+
+
+SPECK = 10  # pixels; smaller objects do not count where the size of nuclei is estimated
+
+
+def check_labels(
+    labels: npt.ArrayLike, name: str = "labels", shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Return `labels` as an array, or say why it is no label image.
 
     Parameters
@@ -92,7 +171,7 @@ def check_labels(labels, name="labels", shape=None):
     labels : (H, W) array_like of int
         0 is background.
     name : str
-        What the error calls them.
+        What errors call them.
     shape : tuple of int, optional
         The shape they must have.
 
@@ -118,7 +197,7 @@ def check_labels(labels, name="labels", shape=None):
     return labels
 
 
-def smallest_area(areas, min_area):
+def smallest_area(areas: np.ndarray, min_area: float) -> float:
     """Return the pixels under which a nucleus is dropped, among nuclei of these (N,) `areas` in pixels.
 
     It is `min_area` itself, or where that is below 1, this share of the median area, specks of fewer than 10
@@ -127,4 +206,4 @@ def smallest_area(areas, min_area):
     if not 0 < min_area < 1:
         return min_area
     areas = areas[areas >= SPECK]
-    return min_area * np.median(areas) if areas.size else SPECK
+    return float(min_area * np.median(areas)) if areas.size else SPECK

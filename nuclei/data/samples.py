@@ -12,14 +12,14 @@ import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from nuclei.common import ROOT, replacing
-from nuclei.data.labels import as_labels, merge_masks
+from nuclei.data.labels import as_labels, check_nuclei, merge_masks
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
 from nuclei.images.intensity import as_rgb8
@@ -225,25 +225,42 @@ def _read_sample(read: Callable[[str], bytes], id: str, files: Files) -> Sample:
         if mask.ndim == 3:  # all channels but alpha
             mask = np.any(mask[..., : 1 if mask.shape[2] == 2 else 3], axis=-1)
         masks.append(same_shape(mask, name))
-    return Sample(id, image, merge_masks(masks))
+    labels = merge_masks(masks)
+    check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent))
+    return Sample(id, image, labels)
 
 
 def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     """Return the names of all files below a folder or in a zip, and the function that reads one by name.
 
-    Raises ValueError where a file is no complete zip.
+    Raises ValueError if a file is no complete zip.
     """
     if path.is_dir():
-        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        files = [file.relative_to(path).as_posix() for file in _files_below(path)]
         return files, lambda name: (path / name).read_bytes()
+    size = f"{path.stat().st_size:,} bytes"
+    if path.suffix.lower() != ".zip":
+        raise ValueError(f"{path}: a file of {size}, expected a folder or a zip of images with their labels")
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise ValueError(
-            f"{path}: not a complete zip file ({path.stat().st_size:,} bytes found). "
-            "Delete it and download it again."
+            f"{path}: not a complete zip file ({size} found): it was cut short, or is of another kind. "
+            "Copy or download it again, or unpack it and name the folder."
         ) from error
     return archive.namelist(), archive.read
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return all files below a folder and the folders that links in it lead to, each folder once, sorted."""
+    files, visited = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in visited:  # a link to a folder around it would never end
+            folders.clear()
+            continue
+        visited.add(real)
+        files += [file for name in names if (file := Path(place, name)).is_file()]
+    return sorted(files)
 
 
 def _read_cached(path: Path) -> list[Sample]:
@@ -265,10 +282,9 @@ def _read_cached(path: Path) -> list[Sample]:
 def _cache_key(path: Path) -> str:
     """Return eight hex digits that change when a file below `path` is added, removed, renamed or written."""
     digest = hashlib.sha256(str(CACHE_FORMAT).encode())
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.exists():  # not a link to nowhere
-            about = file.stat()
-            digest.update(os.fsencode(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}"))
+    for file in _files_below(path) if path.is_dir() else [path]:
+        about = file.stat()
+        digest.update(os.fsencode(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}"))
     return digest.hexdigest()[:8]
 
 

@@ -43,7 +43,7 @@ def split(
     Raises
     ------
     ValueError
-        A fraction or `by` out of range, or too few samples for two sides.
+        A fraction or `by` out of range, too few samples for two sides, or a side without any nucleus.
     """
     check_fraction(validation_fraction)
     if by not in ("field", "image"):
@@ -77,7 +77,7 @@ def split(
             f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split with "
             f"validation_fraction {validation_fraction}: one side would be empty. Use more samples."
         )
-    _warn_of_what_validation_lacks(train, validation)
+    _check_sides(train, validation)
     return train, validation
 
 
@@ -118,8 +118,21 @@ def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]
             )
 
 
+def _check_sides(train: list[Sample], validation: list[Sample]) -> None:
+    for name, side in (("training", train), ("validation", validation)):
+        if not any(s.labels.any() for s in side):
+            raise ValueError(
+                f"none of the {len(side)} {name} images has a nucleus, expected one at least: nothing can be "
+                "learned or chosen from them. Add labelled images, or split with another seed."
+            )
+    _warn_of_what_validation_lacks(train, validation)
+
+
 def check_split(train: list[Sample], validation: list[Sample]) -> None:
-    """Warn of a split made by hand with one field of view on both sides, or a type in training alone."""
+    """Warn of a split made by hand with one field of view on both sides, or a type in training alone.
+
+    Raises ValueError if no image of a side has a nucleus.
+    """
     samples = [*train, *validation]
     group = field_numbers(samples)
     leaking = np.intersect1d(group[: len(train)], group[len(train) :])
@@ -130,7 +143,7 @@ def check_split(train: list[Sample], validation: list[Sample]) -> None:
             f"{some(ids)}: validation scores will be too good",
             stacklevel=2,
         )
-    _warn_of_what_validation_lacks(train, validation)
+    _check_sides(train, validation)
 
 
 def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:

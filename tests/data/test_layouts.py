@@ -8,6 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage as ndi
 
 from nuclei.data.labels import as_labels
 from nuclei.data.layouts import Files, find_samples
@@ -86,7 +87,7 @@ def test_a_mask_with_the_name_of_its_image_is_one_of_many():
 def test_numbers_are_made_consecutive_in_their_order():
     labels = as_labels(np.array([[0, 70000, 70000], [9, 0, 5_000_000]], np.uint32), "x.tif")
     assert labels.tolist() == [[0, 2, 2], [1, 0, 3]] and labels.dtype == np.int32
-    assert as_labels(np.array([[4, 4], [4, 2]]), "x.tif").tolist() == [[2, 2], [2, 1]], "no background"
+    assert as_labels(np.array([[4, 4], [2, 2]]), "x.tif").tolist() == [[2, 2], [1, 1]], "no background"
     assert as_labels(np.zeros((2, 3)), "x.tif").max() == 0, "no nuclei"
 
 
@@ -140,10 +141,10 @@ RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3)
         (
             "x.png",
             np.array([[0, 1, 0, 1]], np.uint8),
-            "binary mask, its 2 separate pieces are all 1.*measure.label",
+            r"2 separate pieces have 1 numbers \(1\).*binary mask.*measure.label",
         ),
-        ("x.png", np.array([[0, 255, 0, 255]], np.uint8), "binary mask, its 2 separate pieces are all 255"),
-        ("x.tif", np.array([[False, True, False, True]]), "binary mask, its 2 separate pieces are all True"),
+        ("x.png", np.array([[0, 255, 0, 255]], np.uint8), r"2 separate pieces have 1 numbers \(255\)"),
+        ("x.tif", np.array([[False, True, False, True]]), r"2 separate pieces have 1 numbers \(True\)"),
         ("x.png", np.stack([RAMP, RAMP, 0 * RAMP], -1), "a picture in colours, expected a label image"),
         ("x.jpg", RAMP, "JPEG changes the numbers"),
         ("x.tif", RAMP / 4, "float64 numbers that are not whole.*Threshold and label"),
@@ -159,7 +160,85 @@ def test_what_is_no_label_image(name, picture, message):
 
 
 def test_one_nucleus_alone_may_look_binary():
-    assert as_labels(np.array([[0, 255, 255]], np.uint8), "x.png").tolist() == [[0, 1, 1]]
+    assert as_labels(np.array([[0, 0, 255]], np.uint8), "x.png").tolist() == [[0, 0, 1]]
+
+
+# --- what looks like a label image and is none ----------------------------------------------------------
+
+
+@pytest.fixture
+def discs():
+    """Sixteen discs with the numbers 1 to 16, (96, 96) int."""
+    y, x = np.mgrid[:96, :96]
+    inside = (y % 24 - 12) ** 2 + (x % 24 - 12) ** 2 < 70
+    return np.where(inside, 1 + y // 24 * 4 + x // 24, 0)
+
+
+def ilastik(discs):
+    return np.where(discs > 0, 2, 1)
+
+
+def inverted(discs):
+    return np.where(discs > 0, 0, 255)
+
+
+def background_255(discs):
+    return np.where(discs > 0, discs, 255)
+
+
+def interior_and_border(discs):
+    return np.where(discs > 0, np.where(ndi.binary_erosion(discs > 0, iterations=2), 1, 2), 0)
+
+
+def soft_edges(discs):
+    return np.round(ndi.gaussian_filter(255.0 * (discs > 0), 1)).astype(int)
+
+
+def four_shades(discs):
+    return (discs + 3) // 4 * 60
+
+
+def interpolated(discs):
+    return np.round(ndi.zoom(discs.astype(float), 2, order=1)).astype(int)
+
+
+def interpolated_smaller(discs):
+    return np.round(ndi.zoom(discs.astype(float), 0.6, order=1)).astype(int)
+
+
+NO_LABELS = [
+    (ilastik, "the number 1 covers most"),
+    (inverted, "the number 255 covers most"),
+    (background_255, "the number 255 covers most"),
+    (interior_and_border, "pieces have 2 numbers"),
+    (soft_edges, "by steps along the edges"),
+    (four_shades, "16 separate pieces have 4 numbers"),
+    (interpolated, "by steps along the edges"),
+    (interpolated_smaller, "by steps along the edges"),
+]
+
+
+@pytest.mark.parametrize("change, message", NO_LABELS)
+def test_what_only_looks_like_labels(discs, change, message):
+    assert as_labels(discs, "x.tif").max() == 16
+    with pytest.raises(ValueError, match=f"x.tif: .*{message}"):
+        as_labels(change(discs), "x.tif")
+
+
+def test_nuclei_may_touch_be_cut_and_have_specks(discs):
+    touching = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((9, 9), int))
+    assert as_labels(touching, "x.tif").max() == 16
+    cut = discs.copy()
+    cut[12] = 0  # four of them are in two pieces
+    cut[::24, ::24] = np.arange(1, 17).reshape(4, 4)
+    assert as_labels(cut, "x.tif").max() == 16
+
+
+def test_one_mask_of_all_nuclei(tmp_path, squares):
+    write(tmp_path / "own" / "a" / "images" / "a.png", squares[0].image)
+    write(tmp_path / "own" / "a" / "masks" / "all.png", (squares[0].labels > 0).astype(np.uint8))
+    with pytest.raises(ValueError, match="a/masks: 3 separate pieces have 1 mask files"):
+        load_samples(tmp_path / "own")
 
 
 def broken(tmp_path, squares, name, content: np.ndarray | bytes):

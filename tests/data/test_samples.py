@@ -195,6 +195,20 @@ def test_image_too_small(folder):
         load_samples(folder)
 
 
+def test_linked_folders_are_read(folder, squares, tmp_path):
+    (folder / "square-1").rename(tmp_path / "elsewhere")
+    (folder / "square-1").symlink_to(tmp_path / "elsewhere")
+    (folder / "square-0" / "around").symlink_to(folder)
+    assert same(load_samples(folder), squares)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "image.tif"])
+def test_another_file_than_a_zip(folder, name):
+    (folder / name).write_text("hello")
+    with pytest.raises(ValueError, match=f"{name}: a file of 5 bytes, expected a folder or a zip"):
+        load_samples(folder / name)
+
+
 def test_truncated_zip(folder):
     archive = zipped(folder)
     whole = open(archive, "rb").read()

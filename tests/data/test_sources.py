@@ -21,7 +21,8 @@ def a_picture(seed):
 
 
 def a_sample(name, seed, source="", group=""):
-    return Sample(name, a_picture(seed), np.ones((40, 40), np.int32), source, group)
+    image = a_picture(seed)
+    return Sample(name, image, (image[..., 0] > 50).astype(np.int32), source, group)
 
 
 @pytest.fixture

@@ -164,6 +164,15 @@ def test_validation_fraction_out_of_range(many, fraction):
         splits.split(many, fraction)
 
 
+def test_images_without_any_nucleus_alone(many):
+    empty = [Sample(s.id, s.image, 0 * s.labels) for s in many]
+    with pytest.raises(ValueError, match="none of the 48 training images has a nucleus"):
+        splits.split(empty)
+    with pytest.raises(ValueError, match="none of the 40 training images has a nucleus"):
+        check_split(empty[:40], many[40:])
+    splits.split([*empty[:30], *many[30:]])
+
+
 def test_unknown_kind_of_split(many):
     with pytest.raises(ValueError, match='by is \'tile\', expected "field" or "image"'):
         splits.split(many, by="tile")
