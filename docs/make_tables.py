@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 
 from nuclei import ROOT
-from nuclei.output.formats import FORMATS
+from nuclei.output.formats import DEFAULT, FORMATS
 
 NUMBER = re.compile(r"(<!--(\{[^>]+\})-->).*?(<!---->)")
 TABLE = re.compile(r"(<!--table:(\w+)-->\n).*?(<!---->)", re.DOTALL)
@@ -60,7 +60,7 @@ def cell(value: str | int | float) -> str:
 def formats() -> str:
     """The files that `nuclei segment` writes."""
     rows = [
-        [f"`{name}`", ", ".join(f"`{file}`" for file in each.files), each.about]
+        [f"`{name}`" + " (default)" * (name in DEFAULT), ", ".join(f"`{f}`" for f in each.files), each.about]
         for name, each in FORMATS.items()
     ]
     return table("`--save`, file, content", rows)

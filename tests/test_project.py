@@ -85,6 +85,7 @@ PAGES = [*MAKE_TABLES["pages"](), ROOT / "CONTRIBUTING.md", ROOT / "data" / "REA
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_numbers_and_tables_are_those_of_the_result_files(page):
     assert MAKE_TABLES["filled"](page.read_text()) == page.read_text(), "run `make readme`"
+    assert not re.search(r"^\s*<!--\{", page.read_text(), re.M), "a line that begins so is not Markdown"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
