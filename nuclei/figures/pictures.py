@@ -1,112 +1,30 @@
-"""Pictures of images and nuclei: functions that take arrays and return a matplotlib Figure.
-
-One colour language throughout, safe for colour-blind readers (Okabe and Ito): what is true is orange,
-what the model predicts is blue, and where both agree is white.
-"""
+"""Pictures of images and nuclei: functions that take arrays and return a matplotlib Figure."""
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, Patch
-from scipy.ndimage import binary_dilation, uniform_filter
-from skimage.segmentation import find_boundaries
+from matplotlib.lines import Line2D
+from matplotlib.patches import ConnectionPatch, Patch, Rectangle
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import regionprops
 
-from nuclei.common import replacing
+from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
+from nuclei.figures.style import BOTH, DARK, INK, PANEL, PREDICTION, STYLE, TRUTH, WIDTH
+from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
+from nuclei.segmentation.candidates import Candidates
 
-TRUTH, PREDICTION, BOTH = "#E69F00", "#0090E0", "#FFFFFF"
+LARGEST, CLOSER = 200, 120
+"""Pixels: largest side of the squares that the gallery and the pipeline show."""
 
-INK = "#333333"
+BLUES, ORANGES = (LinearSegmentedColormap.from_list("", [DARK, colour]) for colour in (PREDICTION, TRUTH))
 
-DARK = "#101018"
-
-WIDTH = 9.0
-"""Inches: with the text at 9 points, a figure is readable at the width of a README."""
-
-VIEW = 360
-"""Pixels: larger images are shown by the square of this side in their middle."""
-
-CLOSE, CLOSER = 200, 120
-"""Pixels: sides of the square with most outlines, for the gallery and for the pipeline of one image."""
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "normal",
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#B0B0B0",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.grid.axis": "y",
-    "grid.color": "#E6E6E6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "figure.titlesize": 12,
-    "figure.facecolor": "white",
-}
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Save `figure` as PNG; the file appears whole or not at all, its folder is made where needed."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
-    return Path(path)
-
-
-def outlined(image: np.ndarray, outlines: dict[str, np.ndarray], scale: int | None = None) -> np.ndarray:
-    """Draw the outlines of nuclei into a copy of an image.
-
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-    outlines : dict of colour -> (H, W) labels or bool, 0 = background
-        Where outlines of two colours meet, both agree: white.
-    scale : int, optional
-        The image is magnified by it first, so that outlines look thin; by default to about 600 pixels.
-
-    Returns
-    -------
-    (H * scale, W * scale, 3) uint8
-    """
-    scale = scale or max(1, round(600 / max(image.shape[:2])))
-    canvas = image.repeat(scale, axis=0).repeat(scale, axis=1)
-    drawn = np.zeros(canvas.shape[:2], bool)
-    for colour, labels in outlines.items():
-        big = np.asarray(labels, np.int32).repeat(scale, axis=0).repeat(scale, axis=1)
-        edge = find_boundaries(big, mode="thick")
-        if scale > 2:
-            edge = binary_dilation(edge)
-        canvas[edge] = np.round(np.multiply(to_rgb(colour), 255))
-        canvas[edge & drawn] = np.round(np.multiply(to_rgb(BOTH), 255))
-        drawn |= edge
-    return canvas
-
-
-def brightened(image: np.ndarray) -> np.ndarray:
-    """Return an (H, W, 3) uint8 image stretched for the eye: its 99.5th percentile becomes white."""
-    white = max(np.percentile(image, 99.5), 32)  # the floor keeps the noise of an empty image dark
-    return np.clip(image * (255 / white), 0, 255).astype(np.uint8)
-
-
-def agreement(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) float 0-1: the image darkened, agreement white, missed orange, invented blue.
-
-    image : (H, W, 3) uint8; truth, predicted : (H, W) bool
-    """
-    picture = np.repeat(image.mean(axis=-1, keepdims=True) / 255 * 0.3, 3, axis=-1)
-    for colour, where in (
-        (BOTH, truth & predicted),
-        (TRUTH, truth & ~predicted),
-        (PREDICTION, predicted & ~truth),
-    ):
-        picture[where] = np.multiply(to_rgb(colour), 0.92)
-    return picture
+RATINGS = LinearSegmentedColormap.from_list("rating", ["#3A5068", PREDICTION, "#E8F8FF"])
 
 
 @matplotlib.rc_context(STYLE)
@@ -116,20 +34,29 @@ def examples(
     titles: list[str],
     *,
     title: str = "",
-    found: bool = False,
+    predicted: bool = False,
 ) -> Figure:
-    """Show images side by side, above themselves with every nucleus outlined.
+    """Show images, and a close-up of each where it has the longest outlines, with the outlines of its nuclei.
 
-    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one a column;
-    found : whether the labels are predicted ones (blue) instead of true ones (orange)
+    Where the close-up is not the whole image, a frame in the image shows where it lies.
+
+    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one an image;
+    predicted : whether the labels are predicted ones (blue) instead of true ones (orange)
     """
-    colour, name = (PREDICTION, "nuclei found") if found else (TRUTH, "true nuclei")
-    figure, axes = _grid(2, len(images), title, row_height=WIDTH / len(images))
-    for column, (image, each, text) in enumerate(zip(images, labels, titles, strict=True)):
-        image, each = brightened(_centre_square(image)), _centre_square(each)
-        _show(axes[0, column], image, text)
-        _show(axes[1, column], outlined(image, {colour: each}))
-    _row_names(axes, ("image", name), ("black", colour))
+    kind = "predicted" if predicted else "truth"
+    steps = ("image", f"close-up with\n{'predicted' if predicted else 'true'} outlines")
+    figure, axes = _panels(steps, titles, title)
+    for (above, below), image, each in zip(axes.T, images, labels, strict=True):
+        outer = busiest_square(each, min(each.shape))
+        image, each = image[outer], each[outer]
+        rows, columns = inner = close_up(each, len(each))
+        _show(above, brightened(image))
+        _show(below, brightened(image[inner]))
+        draw_outlines(below, **{kind: each[inner]})
+        if (side := rows.stop - rows.start) < 0.9 * len(image):
+            for colour, width in ((DARK, 3), (BOTH, 1.2)):
+                style = {"fill": False, "edgecolor": colour, "linewidth": width}
+                above.add_patch(Rectangle((columns.start - 0.5, rows.start - 0.5), side, side, **style))
     return figure
 
 
@@ -137,163 +64,231 @@ def examples(
 def mosaics(
     pictures: list[np.ndarray], tiles: list[tuple[int, int]], titles: list[str], *, title: str = ""
 ) -> Figure:
-    """Show fields of view that were put back together from tiles, with short marks where the seams end.
+    """Show fields of view that were put back together from tiles, with ticks where the tiles meet.
 
-    pictures : list of (H, W, 4) uint8, with opacity; tiles : list of (height, width) of one tile in pixels
+    pictures : list of (H, W, 4) uint8, with opacity 0 where no tile lies;
+    tiles : list of (height, width) of one tile in pixels
     """
-    figure, axes = _grid(1, len(pictures), title, row_height=WIDTH / len(pictures) + 0.3)
-    for axis, picture, (height, width), text in zip(axes[0], pictures, tiles, titles, strict=True):
+    shapes = [picture.shape[1] / picture.shape[0] for picture in pictures]  # all are shown equally high
+    high = min(PANEL, (WIDTH - 0.25 * len(shapes)) / sum(shapes))
+    size = (sum(shapes) * high + 0.25 * len(shapes), high + 0.5 + 0.4 * bool(title))
+    figure = Figure(figsize=size, layout="compressed")
+    figure.get_layout_engine().set(w_pad=0.1)
+    figure.suptitle(title)
+    axes = figure.subplots(1, len(pictures), squeeze=False, width_ratios=shapes)[0]
+    for axis, picture, (height, width), text in zip(axes, pictures, tiles, titles, strict=True):
         _show(axis, np.dstack([brightened(picture[..., :3]), picture[..., 3:]]), text)
         rows, columns = np.arange(1, 9) * height - 0.5, np.arange(1, 9) * width - 0.5
-        axis.set(
-            yticks=rows[rows < picture.shape[0] - 1],
-            xticks=columns[columns < picture.shape[1] - 1],
-            xticklabels=[],
-            yticklabels=[],
-        )
-        axis.tick_params(color=TRUTH, length=8, width=2, direction="in", right=True, top=True)
+        axis.set_yticks(rows[rows < picture.shape[0] - 1], [])
+        axis.set_xticks(columns[columns < picture.shape[1] - 1], [])
+        axis.tick_params(color=INK, length=4, width=1.2, right=True, top=True)
+        axis.spines[:].set_visible(False)
+        gap = picture[..., 3] == 0
+        if gap.any():
+            axis.patch.set(facecolor="#F2F2F2", hatch="////", edgecolor="#D0D0D0")
+            box = {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 2}
+            text = {"ha": "center", "va": "center", "fontsize": 8, "bbox": box}
+            axis.text(*_widest(gap), "not in the\ndata set", **text)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def predictions(
-    images: list[np.ndarray], truths: list[np.ndarray], probabilities: list[np.ndarray], *, title: str = ""
+    images: list[np.ndarray],
+    truths: list[np.ndarray],
+    probabilities: list[np.ndarray],
+    titles: list[str] | None = None,
+    *,
+    title: str = "",
 ) -> Figure:
-    """Show, one sample a column: image, truth, predicted probability, and where the two differ.
+    """Show of each sample: image, truth, predicted probability, and where the two differ.
 
-    images : list of (H, W, 3) uint8; truths : list of (H, W) bool; probabilities : list of (H, W) float 0-1
+    Samples without any nucleus, true or predicted, are left out while there are others.
+
+    images : list of (H, W, 3) uint8; truths : list of (H, W) bool; probabilities : list of (H, W) float 0-1;
+    titles : one a sample, such as its image type
     """
-    figure, axes = _grid(4, len(images), title, row_height=WIDTH / len(images))
-    truth_colours, probability_colours = (
-        LinearSegmentedColormap.from_list(name, [DARK, colour])
-        for name, colour in (("truth", TRUTH), ("probability", PREDICTION))
-    )
-    for column, (image, truth, probability) in enumerate(zip(images, truths, probabilities, strict=True)):
+    samples = list(zip(images, truths, probabilities, titles or [""] * len(images), strict=True))
+    samples = [s for s in samples if np.any(s[1]) or np.any(s[2] >= 0.5)] or samples
+    steps = ("image", "truth", "prediction", "comparison")
+    figure, axes = _panels(steps, [text for *_, text in samples], title)
+    for column, (image, truth, probability, _) in zip(axes.T, samples, strict=True):
         predicted = probability >= 0.5
-        _show(axes[0, column], brightened(image))
-        axes[1, column].imshow(truth, cmap=truth_colours, vmin=0, vmax=1)
-        axes[2, column].imshow(probability, cmap=probability_colours, vmin=0, vmax=1)
-        axes[3, column].imshow(agreement(image, truth, predicted))
-        axes[3, column].set_xlabel(f"{np.mean(truth == predicted):.1%} of pixels agree")
-    _row_names(axes, ("image", "truth", "prediction", "difference"), ("black", TRUTH, PREDICTION, "black"))
+        shown = (brightened(image), ORANGES(truth * 1.0), BLUES(probability))
+        for axis, picture in zip(column, (*shown, agreement(image, truth, predicted)), strict=True):
+            _show(axis, picture[..., :3])
+        column[3].set_xlabel(f"{np.mean(truth == predicted):.1%} of pixels agree", fontsize=8)
+    names = {"both": BOTH, "truth alone: missed": TRUTH, "prediction alone: false": PREDICTION}
+    handles = [Patch(facecolor=colour, edgecolor=INK, label=name) for name, colour in names.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
+
+
+def agreement(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3) float 0-1: the image darkened, true positives white, missed orange, false blue.
+
+    image : (H, W, 3) uint8; truth, predicted : (H, W) bool
+    """
+    picture = np.repeat(image.mean(axis=-1, keepdims=True) / 255 * 0.3, 3, axis=-1)
+    parts = {BOTH: truth & predicted, TRUTH: truth & ~predicted, PREDICTION: predicted & ~truth}
+    for colour, where in parts.items():
+        picture[where] = np.multiply(to_rgb(colour), 0.92)
+    return picture
 
 
 @matplotlib.rc_context(STYLE)
 def gallery(
-    images: list[np.ndarray],
-    truths: list[np.ndarray],
-    predicted: list[np.ndarray],
-    titles: list[str],
-    *,
-    title: str = "",
-    columns: int = 4,
-    row_names: tuple[str, ...] = (),
+    groups: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray, str]]], *, title: str = ""
 ) -> Figure:
-    """Show images with true (orange) and predicted (blue) outlines, white where both agree.
+    """Show images with true (orange) and predicted (blue) outlines, white where the two agree.
 
-    Of a large image it is the square with the longest outlines.
+    Of a large image it is a close-up where it has the longest outlines.
 
-    images : list of (H, W, 3) uint8; truths, predicted : lists of (H, W) labels or bool, 0 = background
+    groups : dict of name, such as an image type -> list of (image, truth, predicted, title): an (H, W, 3)
+    uint8 image, two (H, W) labels or bool, 0 = background, and what stands above it
     """
-    rows = math.ceil(len(images) / columns)
-    figure, axes = _grid(rows, columns, title, row_height=WIDTH / columns + 0.3)
-    for axis in axes.flat[len(images) :]:
-        axis.remove()
-    for axis, image, truth, guess, text in zip(axes.flat, images, truths, predicted, titles, strict=False):
-        window = _busiest_square(truth, guess, CLOSE)
-        image, truth, guess = image[window], truth[window], guess[window]
-        _show(axis, outlined(brightened(image), {TRUTH: truth, PREDICTION: guess}), text)
-    for axis, name in zip(axes[:, 0], row_names, strict=False):
-        axis.set_ylabel(name, fontsize=10)
+    figure, axes = _panels([""] * max(map(len, groups.values())), list(groups), title)
+    for column, group in zip(axes.T, groups.values(), strict=True):
+        for axis, (image, truth, predicted, text) in zip(column, group, strict=False):
+            window = close_up([truth, predicted], LARGEST)
+            _show(axis, brightened(image[window]), f"{axis.get_title()}\n{text}".strip())
+            draw_outlines(axis, truth=truth[window], predicted=predicted[window])
+        for axis in column[len(group) :]:
+            axis.remove()
     _name_outlines(figure)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
-def pipeline(image: np.ndarray, maps: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
-    """Show the way of one image, where it has most outlines: maps, nuclei, and these beside the true ones.
+def pipeline(
+    image: np.ndarray,
+    maps: np.ndarray,
+    labels: np.ndarray,
+    truth: np.ndarray,
+    *,
+    candidates: tuple[Candidates, np.ndarray] | None = None,
+    confidence: np.ndarray | None = None,
+) -> Figure:
+    """Show how the nuclei of one image are found, step by step, in the square with the longest outlines.
 
-    image : (H, W, 3) uint8; maps : (H, W, C) float 0-1; labels, truth : (H, W) int, 0 = background
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+    maps : (H, W, C) float, 0-1
+    labels, truth : (H, W) int, 0 = background
+    candidates : (Candidates, (N,) float 0-1), optional
+        The proposed outlines and the IoU that is expected of each; the step is left out without them.
+    confidence : (M,) float, 0-1, optional
+        Of the nuclei 1..M in `labels`, to be written into them.
     """
-    blues = LinearSegmentedColormap.from_list("probability", [DARK, PREDICTION])
-    window = _busiest_square(truth, labels, CLOSER)
-    bright, maps, labels, truth = brightened(image[window]), maps[window], labels[window], truth[window]
-    questions = ["nucleus or not?", "inside or rim?"]
-    steps = {
-        "image": bright,
-        **{q: blues(maps[..., k])[..., :3] for k, q in enumerate(questions[: maps.shape[-1]])},
-        "which nucleus?": numbered(labels),
-        "as the expert has it?": outlined(bright, {TRUTH: truth, PREDICTION: labels}),
-    }
-    figure, axes = _grid(1, len(steps), "", row_height=WIDTH / len(steps) + 0.6)
+    window = busiest_square([truth, labels], CLOSER)
+    bright, labels, truth = brightened(image[window]), labels[window], truth[window]
+    names = ["foreground map: nucleus or not?", "interior map: away from the edge?"][: maps.shape[-1]]
+    titles = ["image", *names, *["candidates"] * bool(candidates)]
+    titles += ["nuclei kept, with confidence" if confidence is not None else "nuclei kept"]
+    titles += ["comparison with the truth"]
+    columns = 3 if len(titles) > 4 else len(titles)
+    figure, axes = _panels([""] * math.ceil(len(titles) / columns), [""] * columns)
+    for axis in axes.flat[len(titles) :]:
+        axis.remove()
+    axes = axes.flat[: len(titles)]
+    shown = [bright, *(BLUES(maps[window][..., k] * 1.0)[..., :3] for k in range(len(names)))]
+    shown += [(bright * 0.35).astype(np.uint8)] * bool(candidates) + [numbered(labels), bright]
+    for axis, picture in zip(axes, shown, strict=True):
+        _show(axis, picture)
+    if candidates:
+        count = _draw_candidates(axes[-3], *candidates, window)
+        titles[-3] = f"{count} candidates, bright: rated high"
+    if confidence is not None:
+        _write_numbers(axes[-2], labels, confidence)
+    draw_outlines(axes[-1], truth=truth, predicted=labels)
     _name_outlines(figure)
-    for number, (axis, (title, picture)) in enumerate(zip(axes[0], steps.items(), strict=True), start=1):
-        _show(axis, picture, f"{number}  {title}")
-    for left, right in zip(axes[0][:-1], axes[0][1:], strict=True):
-        arrow = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
-        ends = ((0.97, 0.5), (0.03, 0.5), "axes fraction", "axes fraction")
-        figure.add_artist(ConnectionPatch(*ends, axesA=left, axesB=right, fc="white", ec=INK, **arrow))
+    for number, (axis, text) in enumerate(zip(axes, titles, strict=True), start=1):
+        axis.set_title(f"{number}  {text}")
+    for left, right in zip(axes[:-1], axes[1:], strict=True):
+        if left.get_subplotspec().rowspan == right.get_subplotspec().rowspan:
+            arrow = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
+            ends = ((0.96, 0.5), (0.04, 0.5), "axes fraction", "axes fraction")
+            figure.add_artist(ConnectionPatch(*ends, axesA=left, axesB=right, fc="white", ec=INK, **arrow))
     return figure
 
 
+def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tuple[slice, slice]) -> int:
+    """Draw the outlines of the candidates in a window, the best on top; return how many there are."""
+    lines, ratings, count = [], [], 0
+    mask = np.zeros(found.shape, bool)
+    for k in np.argsort(ious, kind="stable"):
+        pixels = found.pixels[found.starts[k] : found.stops[k]]
+        mask.ravel()[pixels] = True
+        own = contours(mask[window])
+        mask.ravel()[pixels] = False
+        lines += own
+        ratings += [ious[k]] * len(own)
+        count += bool(own)
+    widths = 0.4 + 1.2 * np.square(ratings)
+    drawn = LineCollection(lines, array=np.array(ratings), cmap=RATINGS, clim=(0.2, 0.9), linewidths=widths)
+    axis.add_collection(drawn)
+    return count
+
+
+def _write_numbers(axis: Axes, labels: np.ndarray, numbers: np.ndarray) -> None:
+    """Write a number into each nucleus 1..N that has room for it, where it is widest."""
+    for region in regionprops(labels):
+        x, y = np.add(_widest(region.image), region.bbox[1::-1])
+        if region.area > 60 and 6 <= x < labels.shape[1] - 6:
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": DARK}
+            axis.text(x, y, f"{numbers[region.label - 1]:.2f}", **style)
+
+
+def _widest(mask: np.ndarray) -> tuple[int, int]:
+    """Return x and y of the pixel that is furthest inside of an (H, W) mask."""
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return int(x), int(y)
+
+
 def numbered(labels: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) float 0-1: every nucleus in one of six blues and greys, background dark.
+    """Return (H, W, 3) float 0-1: every nucleus in one of six light blues and greys, background dark.
 
     labels : (H, W) int, 0 = background
     """
-    shades = np.array([to_rgb(c) for c in ("#0090E0", "#9FD8FF", "#0072B2", "#D9F0FF", "#4FB3E8", "#B9C4CC")])
+    shades = np.array([to_rgb(c) for c in ("#4FB3E8", "#D9F0FF", "#7FA8C9", "#9FD8FF", "#B9C4CC", "#2F9FE0")])
     picture = shades[labels % len(shades)]
     picture[labels == 0] = to_rgb(DARK)
     return picture
 
 
-def _grid(rows: int, columns: int, title: str, row_height: float) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(WIDTH, rows * row_height + 0.5 * bool(title)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.01, hspace=0)
+def _panels(steps: Sequence[str], samples: Sequence[str], title: str = "") -> tuple[Figure, np.ndarray]:
+    """Return a figure of square panels with their names, and its axes, (steps, samples).
+
+    A sample is a column; where there are fewer than three, it is a row.
+    """
+    upright = len(samples) > 2
+    rows, columns = (steps, samples) if upright else (samples, steps)
+    side = min(PANEL, (WIDTH - 0.2) / len(columns))
+    size = (len(columns) * side + 0.2, len(rows) * (side + 0.25) + 0.3 * bool(title) + 0.25)
+    figure = Figure(figsize=size, layout="compressed")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0)
     figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    return figure, axes
+    for axis, name in zip(axes[:, 0], rows, strict=True):
+        axis.set_ylabel(name)
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize=9)
+    return figure, axes if upright else axes.T
 
 
-def _show(axis, image: np.ndarray, title: str = "") -> None:
-    axis.imshow(image, interpolation="nearest" if image.shape[0] < 200 else "antialiased")
-    axis.set_title(title, fontsize=9)
-
-
-def _row_names(axes: np.ndarray, names: tuple[str, ...], colours: tuple[str, ...]) -> None:
-    for axis, name, colour in zip(axes[:, 0], names, colours, strict=True):
-        axis.set_ylabel(name, fontsize=10, color=colour)
+def _show(axis: Axes, image: np.ndarray, title: str | None = None) -> None:
+    axis.imshow(image, interpolation="bicubic" if image.shape[0] < LARGEST else "antialiased")
+    if title is not None:
+        axis.set_title(title, fontsize=9)
 
 
 def _name_outlines(figure: Figure) -> None:
-    figure.legend(
-        handles=[
-            Patch(color=TRUTH, label="true outline"),
-            Patch(color=PREDICTION, label="predicted outline"),
-            Patch(facecolor=BOTH, edgecolor=INK, label="both"),
-        ],
-        loc="outside lower center",
-        ncols=3,
-    )
-
-
-def _busiest_square(truth: np.ndarray, predicted: np.ndarray, largest: int) -> tuple[slice, slice]:
-    """Return the square of at most `largest` pixels with the longest outlines in both (H, W) labels."""
-    side = min(*truth.shape, largest)
-    outlines = sum(find_boundaries(each.astype(np.int32)).astype(float) for each in (truth, predicted))
-    lengths = uniform_filter(outlines, side, mode="constant")
-    half, (height, width) = side // 2, truth.shape
-    inside = lengths[half:, half:][: height - side + 1, : width - side + 1]  # by corner, where it fits
-    top, left = np.unravel_index(inside.argmax(), inside.shape)
-    return np.s_[top : top + side, left : left + side]
-
-
-def _centre_square(array: np.ndarray, largest: int = VIEW) -> np.ndarray:
-    """Cut a square from the middle, so that images of all shapes line up and their nuclei can be seen."""
-    side = min(*array.shape[:2], largest)
-    top, left = ((length - side) // 2 for length in array.shape[:2])
-    return array[top : top + side, left : left + side]
+    names = {"true outline": TRUTH, "predicted outline": PREDICTION, "both agree": BOTH}
+    handles = [Line2D([], [], color=colour, label=name, linewidth=2) for name, colour in names.items()]
+    style = {"facecolor": "#4A4A52", "edgecolor": "none", "labelcolor": "white", "frameon": True}
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, **style)

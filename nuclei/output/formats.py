@@ -88,9 +88,9 @@ def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> No
     image : any image that `nuclei.images.intensity.as_rgb8` takes
     labels : (H, W) integer array, 0 = background
     """
-    from nuclei.figures.pictures import PREDICTION, brightened, outlined  # matplotlib is slow to import
+    from nuclei.figures.drawing import overlay  # matplotlib is slow to import
 
-    picture = outlined(brightened(as_rgb8(image)), {PREDICTION: labels})
+    picture = overlay(as_rgb8(image), labels)
     Image.fromarray(picture).save(path, format="PNG")
 
 

@@ -183,6 +183,8 @@ class PredictionPlot(keras.callbacks.Callback):
         After which epochs to draw, counted from 1: ``epoch5_predictions.png``.
     folder : path
         Where the figures go.
+    titles : list of str, optional
+        What stands above the samples, such as their image types.
     show : function (figure) -> None, optional
         Called with each figure, for a notebook to display it.
     """
@@ -194,10 +196,11 @@ class PredictionPlot(keras.callbacks.Callback):
         epochs: list[int],
         folder: str | Path,
         *,
+        titles: list[str] | None = None,
         show: Callable | None = None,
     ):
         super().__init__()
-        self.images, self.targets = images, targets
+        self.images, self.targets, self.titles = images, targets, titles
         self.epochs, self.folder, self.show = epochs, Path(folder), show
         self.last = 0
 
@@ -219,6 +222,7 @@ class PredictionPlot(keras.callbacks.Callback):
             list(self.images.astype(np.uint8)),
             [target[..., 0] > 0.5 for target in self.targets],
             list(maps[..., 0]),
+            self.titles,
             title=f"Predictions {when}",
         )
         pictures.save(figure, self.folder / name)

@@ -98,13 +98,15 @@ def test_epoch_counter(tmp_path):
 def test_predictions_are_drawn_at_the_epochs_asked_for(tmp_path, capsys):
     images, targets = np.zeros((2, 8, 8, 3), np.float32), np.zeros((2, 8, 8, 1), np.float32)
     shown = []
-    drawing = PredictionPlot(images, targets, [1, 3, 10, 20], tmp_path / "plot", show=shown.append)
+    drawing = PredictionPlot(
+        images, targets, [1, 3, 10, 20], tmp_path / "plot", titles=list("ab"), show=shown.append
+    )
     fit(tiny_model(), tmp_path, 4, drawing)
     assert {p.name for p in (tmp_path / "plot").iterdir()} == {
         "epoch1_predictions.png",
         "epoch3_predictions.png",
     }
-    assert len(shown) == 2
+    assert len(shown) == 2 and [axis.get_title() for axis in shown[0].axes][:2] == ["a", ""]
     assert "ended after epoch 4: no predictions were drawn for epochs [10, 20]" in capsys.readouterr().out
 
 

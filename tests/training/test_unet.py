@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from nuclei.figures import charts
+from nuclei.figures import diagram
 from nuclei.training.batches import draw_batch
 from nuclei.training.iou_network import fit_iou_network
 from nuclei.training.targets import interior_target
@@ -108,7 +108,7 @@ def test_maps_are_as_large_as_the_image(small_unet, shape):
 @pytest.mark.parametrize("detail_filters", [0, 8])
 def test_the_drawing_tells_the_sizes_of_the_network(detail_filters):
     network = unet(encoder_weights=None, encoder_trainable=True, detail_filters=detail_filters, channels=2)
-    (axis,) = charts.architecture(network, 64).axes
+    (axis,) = diagram.architecture(network, 64).axes
     texts = {text.get_text() for text in axis.texts}
     assert {"32 × 32 × 96", "2 × 2 × 320", "4 × 4 × 512", "32 × 32 × 64"} <= texts
     assert "probability maps\n64 × 64 × 2" in texts

@@ -1,0 +1,115 @@
+"""A diagram of the network."""
+
+import math
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from nuclei.figures.style import INK, PREDICTION, STYLE, TRAINING, VALIDATION, WIDTH
+
+MIDDLE, STEP = 5.0, 0.62
+"""Of the drawing: its axis of symmetry, and how far each level moves towards it; levels are 1 apart."""
+
+FLOW = {"color": INK, "linewidth": 1.3}
+
+SKIP = {"color": "#909090", "linewidth": 1.3, "linestyle": (0, (4, 3))}
+
+
+@matplotlib.rc_context(STYLE)
+def architecture(model, size: int = 128) -> Figure:
+    """Draw a U-Net: encoder going down on the left, decoder coming up on the right, skip connections across.
+
+    Parameters
+    ----------
+    model : keras.Model made by `nuclei.training.unet.unet`; channels and sides are read from it
+    size : int, multiple of 32
+        Side of the input in pixels for which the sides of the feature maps are given.
+
+    Notes
+    -----
+    A block's height goes with the logarithm of its side, its width with that of its channels.
+    """
+    skips = [output.shape[-1] for output in model.get_layer("encoder").outputs]
+    blocks = [layer for layer in model.layers if type(layer).__name__ == "Sequential"]
+    filters = [block.layers[0].filters for block in blocks[:4]]
+    left = [(3, size), *((channels, size // 2 ** (k + 1)) for k, channels in enumerate(skips))]
+    right = [(model.output_shape[-1], size)]
+    right += [(channels, size // 2 ** (k + 1)) for k, channels in enumerate(reversed(filters))]
+
+    figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
+    axis = figure.subplots()
+    down = [_block(axis, k, *each, TRAINING if k else "#C8C8C8", "image") for k, each in enumerate(left)]
+    name = "probability map" + "s" * (right[0][0] > 1)
+    up = [
+        _block(axis, k, *each, VALIDATION if k else PREDICTION, name, on_the_left=False)
+        for k, each in enumerate(right)
+    ]
+    for above, below in zip(down[:-1], down[1:], strict=True):
+        _arrow(axis, _bottom(above), _top(below), **FLOW)
+    for above, below in zip(up[:-1], up[1:], strict=True):
+        _arrow(axis, _top(below), _bottom(above), **FLOW)
+    _arrow(
+        axis, _side(down[-1], 1), _bottom(up[-1]), connectionstyle="angle,angleA=0,angleB=90,rad=8", **FLOW
+    )
+    detail = len(blocks) > 4  # a last block at full resolution, which also sees the image itself
+    for k in range(0 if detail else 1, len(up)):
+        _arrow(axis, _side(down[k], 1), _side(up[k], -1), **SKIP)
+    _describe(axis)
+    total = model.count_params()
+    learned = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    axis.set_title(f"U-Net: {total / 1e6:.2f} million weights, {learned / 1e6:.2f} million of them trained")
+    axis.set(xlim=(0.3, 2 * MIDDLE - 0.3), ylim=(-5.45, 0.45))
+    axis.axis("off")
+    return figure
+
+
+def _block(
+    axis: Axes, level: int, channels: int, side: int, colour: str, name: str, on_the_left=True
+) -> Rectangle:
+    """Draw a feature map, with its size beside it; the uppermost has a name too."""
+    width, height = 0.08 + 0.085 * math.log2(channels + 1), 0.16 + 0.05 * math.log2(side)
+    x = 1.75 + STEP * level if on_the_left else 2 * MIDDLE - 1.75 - STEP * level
+    block = Rectangle((x - width / 2, -level - height / 2), width, height, color=colour, linewidth=0)
+    axis.add_patch(block)
+    text = f"{side} × {side} × {channels}"
+    edge = x + (-1 if on_the_left else 1) * (width / 2 + 0.1)
+    text = text if level else f"{name}\n{text}"
+    axis.text(edge, -level, text, ha="right" if on_the_left else "left", va="center", fontsize=8.5)
+    return block
+
+
+def _describe(axis: Axes) -> None:
+    """Write what the two halves are, and what the arrows mean."""
+    style = {"fontsize": 9, "va": "top", "linespacing": 1.45}
+    axis.text(0.35, -4.25, "Encoder: MobileNetV2,\neach level halves the sides", color=INK, **style)
+    right = 2 * MIDDLE - 0.35
+    axis.text(
+        right,
+        -4.25,
+        "Decoder: pix2pix blocks,\neach level doubles them",
+        color=VALIDATION,
+        ha="right",
+        **style,
+    )
+    axis.text(MIDDLE, -0.85, "skip connections", ha="center", va="bottom", color="#707070", fontsize=8.5)
+    axis.text(MIDDLE, 0.2, "numbers: height × width × channels", ha="center", color="#707070", fontsize=8.5)
+
+
+def _arrow(axis: Axes, start: tuple, end: tuple, **style) -> None:
+    style = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 1.5, "shrinkB": 1.5, "zorder": 3} | style
+    axis.add_patch(FancyArrowPatch(start, end, joinstyle="miter", **style))
+
+
+def _top(block: Rectangle) -> tuple[float, float]:
+    return block.get_x() + block.get_width() / 2, block.get_y() + block.get_height()
+
+
+def _bottom(block: Rectangle) -> tuple[float, float]:
+    return block.get_x() + block.get_width() / 2, block.get_y()
+
+
+def _side(block: Rectangle, direction: int) -> tuple[float, float]:
+    x = block.get_x() + (block.get_width() if direction > 0 else 0)
+    return x, block.get_y() + block.get_height() / 2

@@ -1,0 +1,123 @@
+"""Outlines of nuclei and close-ups: what all pictures are drawn with."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from PIL import Image
+from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
+from scipy.spatial import KDTree
+from skimage.measure import find_contours, regionprops
+from skimage.segmentation import find_boundaries
+
+from nuclei.figures.style import BOTH, DARK, PREDICTION, TRUTH
+from nuclei.segmentation.scale import median_diameter
+
+ACROSS = 9
+"""So many median nuclei lie side by side in a close-up, so that the outlines do not hide them."""
+
+SMOOTHING = 0.8
+"""Pixels: standard deviation by which outlines are smoothed in figures, so that no stairs are seen."""
+
+
+def brightened(image: np.ndarray) -> np.ndarray:
+    """Return an (H, W, 3) uint8 image stretched for the eye: its 99.5th percentile becomes white."""
+    white = max(np.percentile(image, 99.5), 32)  # the floor keeps the noise of an empty image dark
+    return np.clip(image * (255 / white), 0, 255).astype(np.uint8)
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> np.ndarray:
+    """Draw the outlines of predicted nuclei into a brightened copy of an image.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+    labels : (H, W) int, 0 = background
+    scale : int, optional
+        How many times the image is enlarged; by default until the median nucleus is 32 pixels wide and the
+        longer side about 600, but never beyond 1,600 pixels.
+
+    Returns
+    -------
+    (H * scale, W * scale, 3) uint8
+        Outlines lie inside of the nuclei, at most two pixels wide. In bright images a white line around them
+        sets them off from the stain.
+    """
+    height, width = labels.shape
+    if scale is None:
+        side = max(height, width)
+        wanted = max(math.ceil(32 / (median_diameter(labels) or 32)), round(600 / side))
+        scale = max(1, min(wanted, 1600 // side))
+    bright = brightened(image)
+    size = (width * scale, height * scale)
+    canvas = np.array(Image.fromarray(bright).resize(size, Image.Resampling.BICUBIC))
+    enlarged = labels.repeat(scale, axis=0).repeat(scale, axis=1)
+    line = find_boundaries(enlarged, mode="inner")
+    if scale > 1:
+        line |= binary_dilation(line) & (enlarged > 0)
+    if np.median(bright) > 127:
+        canvas[binary_dilation(line) & ~line] = 255
+    canvas[line] = np.round(np.multiply(to_rgb(PREDICTION), 255))
+    return canvas
+
+
+def draw_outlines(axis: Axes, **labels: np.ndarray) -> None:
+    """Draw outlines over an image: of ``truth``, of ``predicted``, and where they lie within a pixel, white.
+
+    Both are (H, W) labels or bool, 0 = background; one may be missing.
+    """
+    truth, predicted = (_segments(labels.get(name)) for name in ("truth", "predicted"))
+    missed, agreed = ~_near(truth, predicted), _near(predicted, truth)
+    shown = {TRUTH: truth[missed], PREDICTION: predicted[~agreed], BOTH: predicted[agreed]}
+    for below, width in ((True, 2.2), (False, 1.1)):  # a dark line sets the others off from the stain
+        for colour, segments in shown.items():
+            style = {"color": DARK if below else colour, "linewidth": width, "capstyle": "round"}
+            axis.add_collection(LineCollection(list(segments), **style))
+
+
+def contours(labels: np.ndarray) -> list[np.ndarray]:
+    """Return the smoothed outlines of nuclei, each (P, 2) float, x and y in pixels; labels may be bool."""
+    lines = []
+    for region in regionprops(np.asarray(labels, np.int32)):
+        mask = np.pad(region.image, 3).astype(float)
+        smooth = gaussian_filter(mask, SMOOTHING)
+        found = find_contours(smooth if smooth.max() > 0.6 else mask, 0.5)
+        lines += [(line + np.subtract(region.bbox[:2], 3))[:, ::-1] for line in found]
+    return lines
+
+
+def _segments(labels: np.ndarray | None) -> np.ndarray:
+    """Return outlines cut into segments between two points: (S, 2, 2) float."""
+    lines = [] if labels is None else contours(labels)
+    return np.concatenate([np.zeros((0, 2, 2)), *(np.stack([a[:-1], a[1:]], axis=1) for a in lines)])
+
+
+def _near(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which segments have their middle within a pixel of another's: (S,) bool."""
+    if not (len(segments) and len(others)):
+        return np.zeros(len(segments), bool)
+    return KDTree(others.mean(axis=1)).query(segments.mean(axis=1))[0] <= 1
+
+
+def busiest_square(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
+    """Return the square of at most `largest` pixels with the longest outlines.
+
+    labels : (H, W) int or bool, 0 = background, or a list of these of one size, whose outlines are added up
+    """
+    several = labels if isinstance(labels, list) else [labels]
+    height, width = several[0].shape
+    side = min(height, width, largest)
+    outlines = sum(find_boundaries(np.asarray(each, np.int32)).astype(float) for each in several)
+    lengths = uniform_filter(outlines, side, mode="constant")
+    half = side // 2
+    inside = lengths[half:, half:][: height - side + 1, : width - side + 1]  # by corner, where it fits
+    top, left = np.unravel_index(inside.argmax(), inside.shape)
+    return np.s_[top : top + side, left : left + side]
+
+
+def close_up(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
+    """Return the busiest square in which `ACROSS` median nuclei of the (first) labels lie side by side."""
+    first = labels[0] if isinstance(labels, list) else labels
+    return busiest_square(labels, min(largest, max(64, round(ACROSS * (median_diameter(first) or 32)))))
