@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import warnings
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import TextIO
 
 from nuclei import __version__
@@ -41,36 +42,53 @@ def main(argv: list[str] | None = None) -> int:
     # read when TensorFlow is imported; at 2 it would still call a missing GPU an error
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
-    try:
-        arguments = _parser().parse_args(argv)
-        with warnings.catch_warnings():
-            warnings.showwarning = _print_warning
-            return arguments.run(arguments) or 0
-    except KeyboardInterrupt:
-        _print(f"{PROGRAM}: interrupted", sys.stderr)
-        return 130
-    except MemoryError:
-        _print(f"{PROGRAM}: error: not enough memory", sys.stderr)
-        return 2
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        _print(f"{PROGRAM}: error: {_for_command_line(error)}", sys.stderr)
-        return 2
+    with redirect_stdout(_Forgiving(sys.stdout)), redirect_stderr(_Forgiving(sys.stderr)):
+        try:
+            arguments = _parser().parse_args(argv)
+            with warnings.catch_warnings():
+                warnings.showwarning = _print_warning
+                return arguments.run(arguments) or 0
+        except KeyboardInterrupt:
+            print(f"{PROGRAM}: interrupted", file=sys.stderr)
+            return 130
+        except MemoryError:
+            print(f"{PROGRAM}: error: not enough memory", file=sys.stderr)
+            return 2
+        except (OSError, ValueError, ModuleNotFoundError) as error:
+            print(f"{PROGRAM}: error: {_for_command_line(error)}", file=sys.stderr)
+            return 2
+
+
+class _Forgiving:
+    """A stream whose reader may go away: from then on, what is written to it is dropped."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: it is closed
+            with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())  # or Python fails when it flushes it at exit
+        return len(text)
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports bad usage as any other error, and prints as everything else does."""
+    """Reports bad usage as any other error."""
 
     def error(self, message):
         raise ValueError(f"{message}; see {self.prog} --help")
-
-    def _print_message(self, message, file=None):
-        _print(message.removesuffix("\n"), file or sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Find cell nuclei in microscope images.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    parser.set_defaults(run=lambda _: parser.print_help(sys.stdout))
+    parser.set_defaults(run=lambda _: parser.print_help())
     commands = parser.add_subparsers(metavar="COMMAND")
     _add_segment(commands)
     _add_score(commands)
@@ -180,11 +198,11 @@ def _segment(arguments: argparse.Namespace) -> int:
     options = {key: value for key, value in vars(arguments).items() if key != "run"}
     report = segment(**options)
     earlier = f" ({len(report.earlier):,} more were complete before)" if report.earlier else ""
-    _print(f"{len(report.segmented):,} images{earlier}, {sum(report.segmented.values()):,} nuclei found.")
-    _print(f"Results are in {arguments.out}/.")
+    print(f"{len(report.segmented):,} images{earlier}, {sum(report.segmented.values()):,} nuclei found.")
+    print(f"Results are in {arguments.out}/.")
     if report.skipped:
         names = ", ".join(report.skipped)
-        _print(f"{PROGRAM}: {len(report.skipped)} images skipped: {names}", sys.stderr)
+        print(f"{PROGRAM}: {len(report.skipped)} images skipped: {names}", file=sys.stderr)
     return int(bool(report.skipped))
 
 
@@ -195,15 +213,15 @@ def _export(arguments: argparse.Namespace) -> None:
         from nuclei.workflows.export import export
 
     difference = export(arguments.model, arguments.out, arguments.format)
-    _print(f"{arguments.out}: its maps differ from Keras' by at most {difference:.1g} on a test image.")
+    print(f"{arguments.out}: its maps differ from Keras' by at most {difference:.1g} on a test image.")
 
 
 def _score(arguments: argparse.Namespace) -> None:
     from nuclei.workflows.score import score
 
     report = score(arguments.images, arguments.truth, arguments.model, arguments.out)
-    _print(_table(report))
-    _print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
+    print(_table(report))
+    print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
 
 
 def _table(report: dict) -> str:
@@ -252,25 +270,14 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))
 
 
-def _print(text: str, file: TextIO | None = None) -> None:
-    """Print a line; where nobody reads it any more, go on in silence."""
-    stream = file or sys.stdout
-    try:
-        print(text, file=stream, flush=True)
-    except (OSError, ValueError):  # ValueError: the stream was closed
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1 if stream is sys.stdout else 2)  # or Python fails as it flushes the stream at exit
-        os.close(nowhere)
-
-
 def _print_warning(message, *_) -> None:
     from tqdm import tqdm
 
     with tqdm.external_write_mode(file=sys.stderr):  # not into a progress bar
-        _print(f"{PROGRAM}: warning: {_for_command_line(message)}", sys.stderr)
+        print(f"{PROGRAM}: warning: {_for_command_line(message)}", file=sys.stderr)
 
 
 def _for_command_line(message) -> str:
     """Put a message on one line, and call parameters what the command line calls them."""
-    line = " ".join(str(message).split())
+    line = re.sub(r"\s*\n\s*", " ", str(message).strip())
     return re.sub(r"`(\w+)`", lambda match: OPTIONS.get(match[1], match[0]), line)

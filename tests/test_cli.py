@@ -1,6 +1,9 @@
 """`nuclei score`, with a segmenter that reads the number of a nucleus off its brightness."""
 
+import errno
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import pytest
 import tifffile
 from conftest import write_sample
 
+import nuclei
 from nuclei.cli import main
 from nuclei.data.run_lengths import write_rle_csv
 from nuclei.data.samples import Sample
@@ -352,6 +356,58 @@ def test_bad_usage_is_one_clear_line(words, expected, capsys):
     assert line.startswith("nuclei: error: ") and expected in line and "--help" in line
 
 
+@pytest.mark.parametrize("place", ["folder", "truth", "below"])
+def test_the_truth_is_never_written_over(score, tmp_path, flat, place):
+    """Neither label images in the folder of results, nor a folder around them, nor one in it."""
+    pictures, labels = flat
+    out = {"folder": labels.parent, "truth": labels, "below": labels / "results"}[place]
+    before = {path: path.read_bytes() for path in labels.iterdir()}
+    code, _, err = score(pictures, labels, out)
+    assert code == 2 and "would be written into --truth" in err
+    assert {path: path.read_bytes() for path in labels.iterdir()} == before
+
+
+def test_label_images_beside_masks_are_never_written_over(score, tmp_path, folder):
+    code, _, err = score(folder, folder, folder)
+    assert code == 2 and "would be written into IMAGES" in err
+    assert not (folder / "labels").exists() and not (folder / "scores.json").exists()
+
+
+def test_label_images_of_others_are_not_replaced(score, tmp_path):
+    (tmp_path / "out" / "labels").mkdir(parents=True)
+    (tmp_path / "out" / "labels" / "square-1.tif").write_text("by hand")
+    code, _, err = score()
+    assert code == 2 and "square-1.tif: is there already, and was not written by an earlier run" in err
+    assert (tmp_path / "out" / "labels" / "square-1.tif").read_text() == "by hand"
+
+
+def test_results_of_an_earlier_run_are_replaced(score, tmp_path, segmenter):
+    assert score()[0] == 0
+    segmenter.labels = lambda image: 0 * perfect(image)
+    assert score()[0] == 0
+    assert scores(tmp_path / "out")["all"]["score"] == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labels", "scores.json"]
+
+
+def test_a_full_disk_is_reported(score, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nuclei.workflows.score.write_labels", full)
+        code, printed, err = score()
+    assert (code, printed) == (2, "")
+    assert f"--out {tmp_path / 'out'}: cannot be written to (No space left on device)" in err
+    assert score()[0] == 0
+
+
+@pytest.mark.parametrize("name", ["images", "truth", "out", "model"])
+def test_an_empty_name_is_reported(score, name):
+    code, _, err = score(**{name: ""})
+    option = "IMAGES" if name == "images" else f"--{name}"
+    assert code == 2 and f"{option} is '', expected the name of a file or folder" in err
+
+
 def test_an_interrupted_run_leaves_whole_files_and_no_scores(score, tmp_path, segmenter):
     assert score()[0] == 0
     done = []
@@ -365,8 +421,11 @@ def test_an_interrupted_run_leaves_whole_files_and_no_scores(score, tmp_path, se
     segmenter.labels = labels
     code, printed, err = score()
     assert (code, printed, err) == (130, "", "nuclei: interrupted\n")
-    left = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*"))
-    assert left == [f"labels/square-{k}.tif" for k in range(4)], "no older scores, nothing half written"
+    left = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.tif*"))
+    assert left == [f"labels/square-{k}.tif" for k in range(4)], "nothing half written"
+    assert not (tmp_path / "out" / "scores.json").exists()
+    segmenter.labels = perfect
+    assert score()[0] == 0
 
 
 def test_a_relative_model_may_start_from_the_root(score, tmp_path, segmenter, monkeypatch):
@@ -395,6 +454,37 @@ def test_the_module_is_the_command():
     run = subprocess.run([sys.executable, "-m", "nuclei", "--help"], capture_output=True, text=True)
     assert run.returncode == 0
     assert run.stdout.startswith("usage: nuclei ") and "score" in run.stdout
+
+
+def test_without_a_command_the_help_is_printed(capsys):
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("usage: nuclei ")
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"nuclei {nuclei.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words, closed, code", [("--help", "| true", 0), ("--help", ">&-", 0), ("score", ">&- 2>&-", 2)]
+)
+def test_closed_streams_change_no_exit_code(words, closed, code):
+    command = f"set -o pipefail; {sys.executable} -m nuclei {words} {closed}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == code
+
+
+def test_results_are_whole_though_nobody_reads_the_messages(score, tmp_path, monkeypatch, segmenter):
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    segmenter.split = {"train": ["square-1"]}  # a warning, in the middle of the run
+    monkeypatch.setattr(sys, "stdout", Broken())
+    monkeypatch.setattr(sys, "stderr", Broken())
+    assert score()[0] == 0
+    assert scores(tmp_path / "out")["all"]["score"] == 1
 
 
 def test_help_does_not_wait_for_tensorflow():

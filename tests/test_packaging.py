@@ -18,8 +18,9 @@ def test_the_wheel_carries_the_default_model(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / "source" / name)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / "source")
-    build = ["-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", tmp_path / "wheel"]
-    done = subprocess.run([sys.executable, *build, tmp_path / "source"], capture_output=True, text=True)
+    build = ["pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", tmp_path / "wheel"]
+    words = [sys.executable, "-m", *build, tmp_path / "source"]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = (tmp_path / "wheel").iterdir()
     assert f"-{__version__}-" in wheel.name
@@ -48,4 +49,6 @@ def test_a_relative_model_may_start_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert model_folder(DEFAULT_MODEL) == ROOT / DEFAULT_MODEL
     (tmp_path / DEFAULT_MODEL).mkdir(parents=True)
-    assert model_folder(DEFAULT_MODEL).absolute() == tmp_path / DEFAULT_MODEL, "the current folder comes first"
+    assert model_folder(DEFAULT_MODEL).absolute() == tmp_path / DEFAULT_MODEL, (
+        "the current folder comes first"
+    )

@@ -1,22 +1,26 @@
-"""A trained model as a file for other programs, with all that comes before and after the network inside.
+"""A trained model as a file for other programs, including all steps before and after the network.
 
-The graph takes ``image``, (B, H, W, 3) uint8 of any size, and gives ``maps``, (B, H, W, C) float32 0-1: what
-`nuclei.segmenter.Segmenter.maps` gives at a scale of 1. NumPy, Pillow and scikit-image cannot go into a
-graph, so what they do for the segmenter stands here again, in TensorFlow operations that ONNX has too.
+The graph maps ``image``, (B, H, W, 3) uint8 of any size, to ``maps``, (B, H, W, C) float32 0-1: the maps of a
+`Segmenter` at a scale of 1. NumPy, Pillow and scikit-image cannot be part of a graph, so what they do for the
+segmenter is implemented here again, in TensorFlow operations that ONNX has too.
 """
 
+import json
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from skimage.data import immunohistochemistry
 
-from nuclei.common import model_folder, quiet
-from nuclei.data.samples import load_samples
+from nuclei import __version__
+from nuclei.common import checked_path, model_folder, naming_output, output_folder, quiet, write_json
 from nuclei.images.tiles import STRIDE
 from nuclei.segmentation.segmenter import Segmenter
 
@@ -26,16 +30,19 @@ FORMATS = {"onnx": ("tf2onnx", "onnxruntime"), "savedmodel": ()}
 TOLERANCE = 1e-3
 """Of the maps, 0-1. Sums of float32 in another order moved the baseline's by 2e-5, one grey level by 0.04."""
 
+MARK = "nuclei_version"
+"""The property of an ONNX file, and the key in a SavedModel's ``nuclei.json``, by which exports are known."""
+
 
 def export(model: str | Path, out: str | Path, format: str) -> float:
-    """Write a trained model in another format, after a check that it still sees the same.
+    """Write a trained model in another format, after a check that its maps are the same.
 
     Parameters
     ----------
     model : str or Path
-        The model's folder; a relative one may also start from the repository's root.
+        The model's folder; see `nuclei.common.model_folder`.
     out : str or Path
-        The file (ONNX) or folder (SavedModel) to write; an older one of its format is replaced.
+        The file (ONNX) or folder (SavedModel) to write. An earlier export there is replaced, nothing else.
     format : "onnx" or "savedmodel"
 
     Returns
@@ -53,64 +60,60 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
         than `TOLERANCE`. `out` is then what it was before.
     ModuleNotFoundError
         The format needs a package that is not installed.
+    OSError
+        `out` cannot be written.
 
     Warns
     -----
     UserWarning
-        The segmenter magnifies small nuclei and shrinks large ones (``working_diameter`` in the settings); a
-        graph looks at the image as it is.
+        The segmenter rescales images with small or large nuclei (``working_diameter`` in the settings); the
+        graph does not.
 
     Notes
     -----
-    The graph looks at an image as a whole, so the memory that it needs grows with the image.
+    The graph is applied to an image as a whole, so the memory that it needs grows with the image.
 
-    A model that squeezes its images gets the pixels that Pillow makes. But where the height shrinks much more
-    than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of 255, and the
-    baseline's maps then by 0.2 at single pixels.
+    A model that resizes all images to one size gets Pillow's pixels. But where the height shrinks much more
+    than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of
+    255, and the baseline's maps then by 0.2 at single pixels.
     """
-    out = Path(out)
+    out = Path(checked_path("out", out))
     _check(out, format)
     segmenter = Segmenter.load(model_folder(model))
     if diameter := segmenter.settings.get("working_diameter"):
         warnings.warn(
-            "the model magnifies or shrinks images whose median nucleus is far from "
-            f"{diameter} pixels wide; the exported one does not. Give it such images at another scale.",
+            f"the model rescales images whose median nucleus is far from {diameter} pixels wide; the export "
+            "does not. Rescale such images before.",
             stacklevel=2,
         )
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with quiet():
-            Graph(segmenter).export(
-                temporary,
-                format={"onnx": "onnx", "savedmodel": "tf_saved_model"}[format],
-                verbose=False,
-                input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "image")],
-            )
+    with naming_output(out), _temporary(out) as temporary:
+        _write(segmenter, temporary, format)
         difference = _difference(segmenter, temporary, format)
         if not difference <= TOLERANCE:
             raise ValueError(
                 f"{out}: not written, as the exported maps differ from the model's by {difference:.2g}, "
                 f"expected at most {TOLERANCE:g}. Try other versions of TensorFlow or tf2onnx."
             )
+        _mark(temporary, format)
         if out.is_dir():
-            shutil.rmtree(out)
-        temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.unlink(missing_ok=True)
+            older = temporary.with_suffix(".old")
+            out.rename(older)
+            temporary.rename(out)
+            shutil.rmtree(older, ignore_errors=True)
+        else:
+            temporary.replace(out)
     return difference
 
 
 class Graph(keras.Model):
-    """What a segmenter does from image to maps, (B, H, W, 3) uint8 -> {"maps": (B, H, W, C) float32}."""
+    """All steps of a segmenter from image to maps: (B, H, W, 3) uint8 -> {"maps": (B, H, W, C) float32}."""
 
     def __init__(self, segmenter: Segmenter):
         super().__init__()
         self.network = segmenter.model
         self.stretch = segmenter.settings.get("normalize", False)
         self.side = segmenter.settings["resize"]
-        self.built = True  # as its network is; Keras does not export what has never run
+        self.built = True  # as its network is; Keras refuses to export a model that never ran
 
     def call(self, image):
         height, width = (tf.shape(image)[axis] for axis in (1, 2))
@@ -180,22 +183,81 @@ def along(axis, weights, image):
 
 
 def _check(out: Path, format: str) -> None:
-    """Raise what is wrong with the words of `export` before any long work."""
+    """Raise what is wrong with the parameters of `export` before any long work."""
     if format not in FORMATS:
-        raise ValueError(f"format is {format!r}, expected one of {', '.join(FORMATS)}")
+        raise ValueError(f"`format` is {format!r}, expected one of {', '.join(FORMATS)}")
     if missing := [name for name in FORMATS[format] if find_spec(name) is None]:
         raise ModuleNotFoundError(
             f"{format} needs {' and '.join(missing)}, not installed: pip install {' '.join(missing)}"
         )
+    output_folder(out.parent)
     if format == "onnx" and out.is_dir():
-        raise ValueError(f"{out}: a folder, expected the name of a file, such as model.onnx")
-    if format == "savedmodel" and out.exists() and not (out / "saved_model.pb").exists():
-        raise ValueError(f"{out}: there already, and no SavedModel to be replaced; choose a new name")
+        raise ValueError(f"`out` {out}: a folder, expected the name of a file, such as model.onnx")
+    if out.exists() and not _is_export(out, format):
+        raise ValueError(
+            f"`out` {out}: is there already, and is not (or not only) an earlier export of the same format. "
+            "Choose a new name."
+        )
+
+
+def _is_export(out: Path, format: str) -> bool:
+    """Return whether `export` wrote what is at `out`, and all of it."""
+    try:
+        if format == "onnx":
+            import onnx
+
+            return any(each.key == MARK for each in onnx.load_model(out).metadata_props)
+        about = json.loads((out / "nuclei.json").read_text())
+        return MARK in about and set(_files(out)) <= {*about["files"], "nuclei.json"}
+    except Exception:  # a file that is no ONNX raises nearly anything
+        return False
+
+
+def _mark(path: Path, format: str) -> None:
+    """Note in an export what wrote it."""
+    if format == "onnx":
+        import onnx
+
+        graph = onnx.load_model(path)
+        graph.metadata_props.add(key=MARK, value=__version__)
+        onnx.save_model(graph, path)
+    else:
+        write_json(path / "nuclei.json", {MARK: __version__, "files": _files(path)})
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+@contextmanager
+def _temporary(out: Path) -> Iterator[Path]:
+    """Yield a name beside `out` for a file or folder, which is deleted where it is left over."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary.is_file():
+            temporary.unlink()
+
+
+def _write(segmenter: Segmenter, path: Path, format: str) -> None:
+    try:
+        with quiet():
+            Graph(segmenter).export(
+                path,
+                format={"onnx": "onnx", "savedmodel": "tf_saved_model"}[format],
+                verbose=False,
+                input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "image")],
+            )
+    except tf.errors.OpError as error:  # TensorFlow's own for a full disk, among others
+        raise OSError(error.message) from error
 
 
 def _difference(segmenter: Segmenter, path: Path, format: str) -> float:
     """Return the largest difference between the maps of an exported model and the segmenter's."""
-    image = load_samples("sample")[0].image[:-9, :-3]
+    image = immunohistochemistry()[:247, :253]
     if format == "onnx":
         import onnxruntime
 

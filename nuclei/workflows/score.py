@@ -2,13 +2,23 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from nuclei.common import model_folder, output_folder, quiet, replacing, some, write_json
+from nuclei.common import (
+    checked_path,
+    model_folder,
+    naming_output,
+    output_folder,
+    quiet,
+    replacing,
+    some,
+    write_json,
+)
 from nuclei.data.fields import field_numbers
 from nuclei.data.labels import as_labels, check_labels
 from nuclei.data.layouts import without_ending
@@ -39,7 +49,7 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     model : str or Path
         A model's folder; a relative one may also start from the repository's root.
     out : str or Path
-        Files of an earlier run with the same names are replaced.
+        Not inside `images` or `truth`. Files of an earlier run with the same names are replaced.
 
     Returns
     -------
@@ -59,14 +69,11 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     UserWarning
         The model was trained on images with the same ids.
     """
-    images, truth = Path(images), Path(truth)
-    for name, path in (("IMAGES", images), ("--truth", truth)):
-        if not path.exists():
-            raise FileNotFoundError(f"{name} {path}: no such file or folder; check the path")
     folder, out = model_folder(model), output_folder(out)
+    images, truth = (_checked_input(name, path, out) for name, path in (("images", images), ("truth", truth)))
     samples, ignored = read_samples(images, truth)
     with quiet():
-        from nuclei.common import versions  # slow to import: wrong input should be told before
+        from nuclei.common import versions  # slow to import: wrong input is reported before
         from nuclei.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter.load(folder)
@@ -74,28 +81,60 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
         warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
     numbers = field_numbers(samples)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "scores.json").unlink(missing_ok=True)  # or a stopped run leaves old scores beside new labels
     results = []
-    bar = tqdm(samples, "segmenting", unit="image", disable=None)
-    for sample, field in zip(bar, numbers, strict=True):
-        labels = segmenter(sample.image)
-        with replacing(out / "labels" / f"{sample.id}.tif") as temporary:
-            write_labels(temporary, labels)
-        results.append(compare(sample, labels, field))
-
-    report = {
-        "images": str(images),
-        "truth": str(truth),
-        "model": {"folder": str(model), "settings": segmenter.settings},
-        "versions": versions(),
-        "ignored": ignored,
-        "all": measures_with_interval(results),
-        "by_type": measures_by_type(results),
-        "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
-    }
-    write_json(out / "scores.json", report)
+    with naming_output(out), _labels_folder(out, samples) as folder:
+        bar = tqdm(samples, "segmenting", unit="image", disable=None)
+        for sample, field in zip(bar, numbers, strict=True):
+            labels = segmenter(sample.image)
+            with replacing(folder / f"{sample.id}.tif") as temporary:
+                write_labels(temporary, labels)
+            results.append(compare(sample, labels, field))
+        report = {
+            "images": str(images),
+            "truth": str(truth),
+            "model": {"folder": str(model), "settings": segmenter.settings},
+            "versions": versions(),
+            "ignored": ignored,
+            "all": measures_with_interval(results),
+            "by_type": measures_by_type(results),
+            "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
+        }
+        write_json(out / "scores.json", report)
     return report
+
+
+def _checked_input(name: str, path: str | Path, out: Path) -> Path:
+    """Return `images` or `truth`, which must exist, and must not be written over by the results in `out`."""
+    path = Path(checked_path(name, path))
+    if not path.exists():
+        raise FileNotFoundError(f"`{name}` {path}: no such file or folder; check the path")
+    for written in (out / "labels", out / "scores.json"):
+        if path.resolve() in (written.resolve(), *written.resolve().parents):
+            raise ValueError(
+                f"`out` {out}: {written} would be written into `{name}` {path}. Choose another folder."
+            )
+    return path
+
+
+@contextmanager
+def _labels_folder(out: Path, samples: list[Sample]) -> Iterator[Path]:
+    """Yield the folder for label images, after a check that it has none of others with the same names.
+
+    Older scores are deleted first: a stopped run must not leave them beside new labels. Until all is done,
+    an empty file says that the labels are of a run that was stopped.
+    """
+    folder, scores, unfinished = out / "labels", out / "scores.json", out / ".unfinished"
+    there = [path for s in samples if (path := folder / f"{s.id}.tif").exists()]
+    if there and not scores.exists() and not unfinished.exists():
+        raise ValueError(
+            f"{there[0]}: is there already, and was not written by an earlier run (no scores.json in {out}). "
+            "Choose another folder for `out`."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
+    scores.unlink(missing_ok=True)
+    yield folder
+    unfinished.unlink()
 
 
 def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:

@@ -1,9 +1,12 @@
 """Exported models, run by onnxruntime and TensorFlow alone, see what the segmenter sees."""
 
+import errno
+import os
 import sys
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import pytest
@@ -98,11 +101,12 @@ def test_a_constant_image_becomes_black():
     assert not normalized(np.full((1, 5, 4, 3), 77, np.uint8)).numpy().any()
 
 
-def test_an_older_export_is_replaced(tmp_path, tiny, images):
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_older_export_is_replaced(tmp_path, tiny, images, format):
     folder, out = saved(tmp_path, tiny), tmp_path / "out"
     for _ in range(2):
-        export(folder, out, "savedmodel")
-    assert largest_difference(folder, out, "savedmodel", images[:1]) < 1e-5
+        export(folder, out, format)
+    assert largest_difference(folder, out, format, images[:1]) < 1e-5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
 
 
@@ -112,7 +116,7 @@ def test_the_command_line(tmp_path, tiny, capsys):
     assert main([str(word) for word in words]) == 0
     printed, told = capsys.readouterr()
     assert f"{tmp_path / 'nuclei.onnx'}: its maps differ from Keras' by at most " in printed
-    assert "warning: the model magnifies or shrinks images" in told and "far from 15 pixels wide" in told
+    assert "warning: the model rescales images" in told and "far from 15 pixels wide" in told
 
 
 # --- bad input ------------------------------------------------------------------------------------------
@@ -127,27 +131,72 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_an_unknown_format(tmp_path, capsys):
-    with pytest.raises(ValueError, match="format is 'tflite', expected one of onnx, savedmodel"):
+    with pytest.raises(ValueError, match="`format` is 'tflite', expected one of onnx, savedmodel"):
         export(tmp_path, tmp_path / "out", "tflite")
     assert main(["export", "--format", "tflite", "--out", "x"]) == 2
     assert "invalid choice: 'tflite'" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder, expected that of a trained model"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder, expected the folder"):
         export(tmp_path / "nowhere", tmp_path / "out", "savedmodel")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "format, message",
-    [("onnx", "a folder, expected the name of a file"), ("savedmodel", "there already, and no SavedModel")],
-)
-def test_a_folder_with_other_things_stays(tmp_path, format, message):
-    (tmp_path / "work.txt").write_text("precious")
-    with pytest.raises(ValueError, match=message):
-        export(tmp_path / "model", tmp_path, format)
-    assert (tmp_path / "work.txt").exists()
+def test_a_file_that_is_no_export_stays(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    for format in FORMATS:
+        for out in ("thesis.txt", "thesis.txt/new"):
+            assert main(["export", "--format", format, "--out", str(tmp_path / out)]) == 2
+            assert f"--out {tmp_path / 'thesis.txt'}" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_folder_with_other_things_stays(tmp_path, format):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "saved_model.pb").write_text("precious")
+    with pytest.raises(ValueError, match="`out` .*out: "):
+        export(tmp_path / "model", tmp_path / "out", format)
+    assert (tmp_path / "out" / "saved_model.pb").read_text() == "precious"
+
+
+def test_an_export_to_which_a_file_was_added_stays(tmp_path, tiny):
+    folder, out = saved(tmp_path, tiny), tmp_path / "out"
+    export(folder, out, "savedmodel")
+    (out / "assets" / "notes.txt").write_text("precious")
+    with pytest.raises(ValueError, match="not only"):
+        export(folder, out, "savedmodel")
+    assert (out / "assets" / "notes.txt").read_text() == "precious"
+
+
+def test_an_onnx_file_of_another_program_stays(tmp_path, tiny):
+    folder, out = saved(tmp_path, tiny), tmp_path / "out.onnx"
+    export(folder, out, "onnx")
+    other = onnx.load_model(out)
+    del other.metadata_props[:]
+    onnx.save_model(other, out)
+    with pytest.raises(ValueError, match="not .* an earlier export"):
+        export(folder, out, "onnx")
+
+
+@pytest.mark.parametrize("out", ["", "  "])
+def test_no_name_for_the_export(out, capsys):
+    assert main(["export", "--format", "savedmodel", "--out", out]) == 2
+    assert f"--out is {out!r}, expected the name of a file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_full_disk_is_reported(tmp_path, tiny, monkeypatch, format, capsys):
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder, out = saved(tmp_path, tiny), tmp_path / "out"
+    monkeypatch.setattr(Graph, "export", full)
+    words = ["export", "--model", folder, "--format", format, "--out", out]
+    assert main([str(word) for word in words]) == 2
+    assert f"--out {out}: cannot be written to (No space left on device)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
