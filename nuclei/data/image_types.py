@@ -12,13 +12,13 @@ IMAGE_TYPES = (
     "grayscale tissue",
 )
 
-STAINED = 5  # grey levels between an image's strongest and weakest channel, on average; 0 in grey images
+STAINED = 5  # mean difference of the strongest and the weakest channel, in grey values; 0 in grey images
 
-PINK = 0.005  # share of pixels with more red than blue; 0 where only the purple stain was used
+PINK = 0.005  # share of pixels with more red than blue; 0 in tissue with the purple stain alone
 
 LARGE = 31  # pixels; the fluorescent images of the data set have nuclei of about 14, 28 or 46 pixels
 
-HAZE = 87  # pixels, a square's side: what is smoother, such as the glow of an embryo, is no nucleus
+HAZE = 87  # pixels, side of a square: anything smoother, such as the glow of an embryo, is no nucleus
 
 
 def image_type(image: np.ndarray) -> str:
@@ -31,15 +31,15 @@ def image_type(image: np.ndarray) -> str:
     Returns
     -------
     str
-        Stained tissue is coloured: with pink in it or purple alone. A grey image with a bright background is
-        grayscale tissue, one with a dark background is fluorescent, "large" where the median object that
-        Otsu's threshold finds has a diameter (that of a circle of its area) above `LARGE` pixels.
+        A coloured image is stained tissue, with pink or with purple alone. A grey image with a bright
+        background is grayscale tissue, one with a dark background is fluorescent: "large" if the median
+        object found by Otsu's threshold has an equivalent diameter above `LARGE` pixels.
 
     Notes
     -----
     The types are those of Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data
     Science Bowl", Nature Methods 16 (2019), who sorted by eye. The constants were chosen on the training
-    set's images: wide gaps lie around all but `LARGE`, as nuclei come in every size.
+    set's images. All but `LARGE` lie in wide gaps; nuclei have all sizes.
     """
     pixels = image[::2, ::2].astype(np.int16)  # a quarter of the pixels is enough
     if np.mean(pixels.max(axis=-1) - pixels.min(axis=-1)) > STAINED:
@@ -52,7 +52,7 @@ def image_type(image: np.ndarray) -> str:
 
 
 def _object_diameter(grey: np.ndarray) -> float:
-    """Return the median diameter in pixels of what is brighter than Otsu's threshold; 0 where nothing is."""
+    """Return the median diameter in pixels of objects brighter than Otsu's threshold; 0 if there are none."""
     if grey.min() == grey.max():
         return 0.0
     smooth = gaussian(grey, 1) - ndi.uniform_filter(grey, HAZE)

@@ -1,11 +1,13 @@
 """Kaggle's run-length encoding of labels.
 
-It numbers the pixels from 1, down the columns first, and writes a nucleus as "start length start length ...".
-Its CSV has the columns ImageId and EncodedPixels and one row a nucleus; the competition's solution files add
-Height, Width and Usage.
+Pixels are numbered from 1, down the columns first, and a nucleus is written as "start length start length
+...". The CSV has the columns ImageId and EncodedPixels and one row per nucleus; the competition's solution
+files add Height, Width and Usage.
 """
 
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,8 @@ from nuclei.common import replacing
 from nuclei.data.labels import check_labels
 
 
-def encode_nuclei(labels):
-    """(H, W) integer or bool labels, 0 = background -> list of the runs of each nucleus, by ascending label.
+def encode_nuclei(labels: np.ndarray) -> list[str]:
+    """Return the runs of each nucleus in (H, W) integer labels, 0 = background, by ascending label.
 
     Examples
     --------
@@ -28,8 +30,8 @@ def encode_nuclei(labels):
     return [" ".join(map(str, one.ravel().tolist())) for one in np.split(pairs, ends)] if len(pairs) else []
 
 
-def find_runs(labels):
-    """Find the runs of equal labels down the columns; one may go on at the top of the next column.
+def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the runs of equal labels down the columns; a run may continue at the top of the next column.
 
     Parameters
     ----------
@@ -38,8 +40,8 @@ def find_runs(labels):
     Returns
     -------
     numbers, starts, lengths : (R,) integer arrays
-        The label of each run, its first pixel (from 0, down the columns first) and its pixels; by ascending
-        label, then start. The background is left out.
+        The label, the first pixel (from 0, down the columns first) and the length of each run, sorted by
+        label, then start; without the background.
     """
     flat = labels.ravel(order="F")
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
@@ -50,16 +52,16 @@ def find_runs(labels):
     return numbers[order], starts[order], lengths[order]
 
 
-def write_rle_csv(path, labels_by_id, sizes=False):
+def write_rle_csv(path: str | Path, labels_by_id: dict[str, np.ndarray], sizes: bool = False) -> None:
     """Write label images as one run-length CSV.
 
     Parameters
     ----------
     path : str or Path
-        Written under a temporary name and then renamed: what was there stays until the new file is complete.
+        An existing file is replaced once the new one is complete.
     labels_by_id : dict of str to (H, W) integer array
-        0 is background. Rows follow the dict's order, then ascending labels; an image without nuclei gets one
-        row with nothing in EncodedPixels.
+        0 is background. Rows are in the dict's order, then by ascending label; an image without nuclei gets
+        one row with empty EncodedPixels.
     sizes : bool
         Whether to add Height, Width and Usage ("Public"), so that the file can be read without `shapes`.
 
@@ -77,39 +79,40 @@ def write_rle_csv(path, labels_by_id, sizes=False):
         (table if sizes else table.iloc[:, :2]).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_rle_csv(path, shapes=None):
+def read_rle_csv(
+    path: str | Path, shapes: Mapping[str, tuple[int, int]] | None = None
+) -> dict[str, np.ndarray]:
     """Read a run-length CSV or a solution file of the competition.
 
     Parameters
     ----------
     path : str or Path
     shapes : dict of str to (height, width), optional
-        The images that may occur. Without it the file's own Height and Width say how large an image is.
+        The images that may occur. By default, sizes are read from the columns Height and Width.
 
     Returns
     -------
     dict of str to (H, W) int32
-        Labels by ImageId in the file's order: 0 is background, and a nucleus's number is the place of its row
-        among those of its image that hold runs. Images without a row in the file are not in it.
+        Labels by ImageId in the file's order: 0 is background, and nuclei are numbered in the order of their
+        rows. Images without a row in the file are missing.
 
     Raises
     ------
     ValueError
-        If a column is missing, an ImageId unknown, a size no number or not that of `shapes`, a run malformed
-        or beyond the image. The error names file, line, ImageId and what was found.
+        A column is missing, an ImageId is unknown, a size is no number or differs from `shapes`, or a run is
+        malformed or outside the image. The error names file, line, ImageId and what was found.
 
     Warns
     -----
     UserWarning
-        Where nuclei of one image overlap. As in `data.labels.merge_masks` the smaller one is drawn over the
-        larger, and the numbers close up if that hides one altogether.
+        Nuclei of one image overlap. As in `data.labels.merge_masks`, the smaller one is painted over the
+        larger, and labels are renumbered without gaps if one is hidden altogether.
 
     Notes
     -----
-    Rows whose Usage is "Ignored" are dropped. The competition marks whole images that way, which then are
-    absent, as are all images whose every row is dropped.
+    Rows whose Usage is "Ignored" are dropped, as the competition marks whole images; these are then missing.
     """
-    shapes = None if shapes is None else {str(key): tuple(map(int, shape)) for key, shape in shapes.items()}
+    shapes = None if shapes is None else {str(key): (int(h), int(w)) for key, (h, w) in shapes.items()}
     needed = ["ImageId", "EncodedPixels"] + ([] if shapes is not None else ["Height", "Width"])
     table = read_table(path)
     missing = [name for name in needed if name not in table]
@@ -143,24 +146,24 @@ def read_rle_csv(path, shapes=None):
     return labels_by_id
 
 
-def read_table(path):
-    """Read a CSV as text, with one row a line: a DataFrame, "" where a value is missing. Or ValueError."""
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a CSV as text, one row per line, "" for missing values. Raises ValueError where it is none."""
     try:
         table = pd.read_csv(
             path,
             dtype=str,  # an ImageId may look like a number
             keep_default_na=False,
             index_col=False,
-            skip_blank_lines=False,  # or the line numbers in errors would be off
-            encoding="utf-8-sig",  # spreadsheets put a mark before the first column's name
+            skip_blank_lines=False,  # for correct line numbers in errors
+            encoding="utf-8-sig",  # spreadsheets write a byte order mark
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no CSV with the columns ImageId, EncodedPixels ({error})") from error
-    return table.rename(columns=str.strip).fillna("")  # fields that a line lacks
+    return table.rename(columns=str.strip).fillna("")  # fields missing from a line
 
 
-def _parse(text, size):
-    """Text -> starts (from 0) and lengths of its runs, each (R,) int64, inside an image of `size` pixels."""
+def _parse(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the starts (from 0) and lengths of the runs in a text, each (R,) int64; `size` in pixels."""
     try:
         numbers = np.array(text.split(), dtype=np.int64)
     except (ValueError, OverflowError) as error:
@@ -181,17 +184,17 @@ def _parse(text, size):
     return starts - 1, lengths
 
 
-def _short(text):
+def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]} ...")
 
 
-def _pixels(starts, lengths):
-    """Runs -> the position of every pixel in them."""
+def _pixels(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the position of every pixel in the runs."""
     return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
 def _row_shape(row, shapes, previous):
-    """The height and width of the image that a row belongs to."""
+    """Return the height and width of the image that a row belongs to."""
     shape = None
     if "Height" in row and "Width" in row:
         size = (row["Height"], row["Width"])
@@ -200,7 +203,7 @@ def _row_shape(row, shapes, previous):
         except ValueError:
             shape = (0, 0)
         if min(shape) < 1:
-            raise ValueError(f"Height and Width are {size}, expected two whole numbers from 1 up")
+            raise ValueError(f"Height and Width are {size}, expected two whole numbers of 1 or more")
     if shapes is None:
         expected = previous or shape
     elif row["ImageId"] in shapes:
@@ -216,7 +219,7 @@ def _row_shape(row, shapes, previous):
 
 
 def _draw(runs, shape, where):
-    """Runs of each nucleus -> (H, W) int32 labels, the smaller over the larger."""
+    """Return (H, W) int32 labels from the runs of each nucleus, the smaller over the larger."""
     areas = np.array([lengths.sum() for _, lengths in runs], dtype=np.int64)
     flat = np.zeros(shape[0] * shape[1], np.int32)
     shared = 0

@@ -1,8 +1,8 @@
 """Scores for pixels and for nuclei: first count, then divide.
 
-Counting reads label images and returns whole numbers, which can be added up over images. Scoring turns the
-numbers into scores and never looks at an image. Labels are integers, 0 is background, every other number is
-one nucleus; the numbers need not be consecutive.
+Functions that count take label images and return whole numbers, which can be added up over images; functions
+that score take these numbers. Labels are integers, 0 is background, every other number is one nucleus; the
+numbers need not be consecutive.
 
     >>> truth = np.array([[1, 1, 1, 0, 2, 2]])
     >>> predicted = np.array([[7, 7, 0, 0, 0, 9]])
@@ -12,22 +12,23 @@ one nucleus; the numbers need not be consecutive.
     >>> [counts.tolist() for counts in counts_at(found, [0.5, 0.75])]
     [[1, 0], [1, 2], [1, 2]]
 
-At 0.5 one nucleus is found: an IoU of exactly one half is not above it.
+At 0.5 one nucleus is found: a match needs an IoU above the threshold, and one half is not above 0.5.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nuclei.data.labels import check_labels, smallest_area
 
-# Quotients of whole numbers, as an IoU is one: IEEE division rounds both to the same nearest double when they
-# are equal as fractions, so that "above" is strict at 0.6 and 0.7 too. Sums of 0.05 lack that (0.5 + 2 * 0.05
-# is 0.6, but np.arange(0.5, 1, 0.05) holds 0.6000000000000001).
+# Quotients of whole numbers, as IoUs are: equal fractions round to the same double, so that "above" is strict
+# at 0.6 and 0.7 too. np.arange(0.5, 1, 0.05) holds 0.6000000000000001.
 THRESHOLDS = np.arange(10, 20) / 20
 
-# Square pixels. Factors of two: from specks to the large nuclei of tissue seen at high magnification.
+# pixels; factors of two, from specks to large nuclei at high magnification
 AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
 
 
@@ -39,31 +40,24 @@ class PixelCounts(NamedTuple):
     fn: int
     tn: int
 
-    def __add__(self, other):
+    def __add__(self, other):  # type: ignore[override]
         return PixelCounts(*(a + b for a, b in zip(self, other, strict=True)))
 
     def __radd__(self, other):  # sum() starts from 0
         return self if other == 0 else NotImplemented
 
 
-def pixel_counts(truth, predicted):
+def pixel_counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> PixelCounts:
     """Count true and false, positive and negative pixels.
 
-    Parameters
-    ----------
-    truth, predicted : bool or integer arrays of one shape
-        True, or a label above 0, is foreground.
-
-    Returns
-    -------
-    PixelCounts
+    `truth` and `predicted` are bool or integer arrays of one shape; True, or a label above 0, is foreground.
 
     Raises
     ------
     TypeError
-        For floating-point arrays: which probability counts as foreground is not for this function to guess.
+        An array holds floats: they must be thresholded first.
     ValueError
-        If the shapes differ.
+        The shapes differ.
 
     Examples
     --------
@@ -83,24 +77,24 @@ def pixel_counts(truth, predicted):
     return PixelCounts(tp, fp, fn, truth.size - tp - fp - fn)
 
 
-def pixel_scores(counts):
+def pixel_scores(counts: PixelCounts) -> dict[str, float]:
     """Pixel accuracy, Dice and IoU of the foreground.
 
     Parameters
     ----------
     counts : PixelCounts
-        Of one image, or the sum over many: then every pixel weighs the same, large images more.
+        Of one image, or the sum over several: then large images weigh more.
 
     Returns
     -------
     dict of float
         `accuracy` = (TP + TN) / all, `dice` = 2 TP / (2 TP + FP + FN), `iou` = TP / (TP + FP + FN), in 0..1.
-        Without foreground in truth and prediction Dice and IoU are 1; in one of the two alone they are 0.
+        Dice and IoU are 1 if both truth and prediction have no foreground, and 0 if one of them has none.
 
     Raises
     ------
     ValueError
-        If no pixel was counted.
+        No pixel was counted.
     """
     tp, fp, fn, tn = counts
     if tp + fp + fn + tn == 0:
@@ -114,7 +108,7 @@ def pixel_scores(counts):
 
 
 class Match(NamedTuple):
-    """What two label images share; nuclei are numbered from 0 by ascending label.
+    """The overlaps of two label images; nuclei are numbered from 0 by ascending label.
 
     true_areas : (N,) int64, pixels
     predicted_areas : (M,) int64, pixels
@@ -130,17 +124,12 @@ class Match(NamedTuple):
     ious: np.ndarray
 
 
-def match(truth, predicted):
-    """Pair the nuclei of two label images that overlap.
+def match(truth: np.ndarray, predicted: np.ndarray) -> Match:
+    """Find the overlapping nuclei of two label images.
 
     Parameters
     ----------
-    truth, predicted : (H, W) integer arrays
-        0 is background.
-
-    Returns
-    -------
-    Match
+    truth, predicted : (H, W) integer arrays, 0 = background
 
     Raises
     ------
@@ -149,8 +138,8 @@ def match(truth, predicted):
 
     Notes
     -----
-    Memory grows with pixels and overlapping pairs, never with N times M. Neighbouring pixels mostly hold the
-    same two labels, so only the places where either changes are sorted.
+    Memory grows with pixels and overlapping pairs, not with the product of both numbers of nuclei. Only the
+    places where a label changes along the rows are sorted.
     """
     truth = check_labels(truth, "true labels")
     predicted = check_labels(predicted, "predicted labels", shape=truth.shape)
@@ -177,8 +166,8 @@ def match(truth, predicted):
     )
 
 
-def drop_small(found, min_area):
-    """The same match, as if small predicted nuclei had never been drawn; `min_area` as in `smallest_area`."""
+def drop_small(found: Match, min_area: float) -> Match:
+    """Return the match without small predicted nuclei; `min_area` as in `smallest_area`."""
     large = found.predicted_areas >= smallest_area(found.predicted_areas, min_area)
     kept = large[found.pairs[:, 1]]
     pairs = found.pairs[kept]
@@ -187,15 +176,17 @@ def drop_small(found, min_area):
     return Match(found.true_areas, areas, pairs, found.intersections[kept], found.ious[kept])
 
 
-def counts_at(found, thresholds=THRESHOLDS):
-    """Count nuclei found, invented and missed at each IoU threshold.
+def counts_at(
+    found: Match, thresholds: npt.ArrayLike = THRESHOLDS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count true positives, false positives and false negatives at each IoU threshold.
 
     Parameters
     ----------
     found : Match
     thresholds : (T,) floats from 0.5 up to 1
-        A pair is a match when its IoU is strictly above. From 0.5 on a nucleus has one match at most, so
-        no assignment has to be solved. Rounded to nine decimals: 0.6000000000000001 means 0.6.
+        A pair is a match if its IoU is strictly above. From 0.5 on a nucleus has one match at most, so no
+        assignment has to be solved. Rounded to nine decimals: 0.6000000000000001 means 0.6.
 
     Returns
     -------
@@ -205,7 +196,7 @@ def counts_at(found, thresholds=THRESHOLDS):
     Raises
     ------
     ValueError
-        If a threshold is outside 0.5..1.
+        A threshold is outside 0.5..1.
     """
     thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
     if not np.all((thresholds >= 0.5) & (thresholds <= 1)):
@@ -214,12 +205,8 @@ def counts_at(found, thresholds=THRESHOLDS):
     return tp, found.predicted_areas.size - tp, found.true_areas.size - tp
 
 
-def merges_and_splits(found):
+def merges_and_splits(found: Match) -> tuple[int, int]:
     """Count predicted nuclei that merge true ones, and true nuclei that were split.
-
-    Parameters
-    ----------
-    found : Match
 
     Returns
     -------
@@ -229,36 +216,28 @@ def merges_and_splits(found):
         True nuclei in which two or more predicted ones each lie with more than half of their area.
     """
     true, predicted = found.pairs.T
-    swallowed = 2 * found.intersections > found.true_areas[true]
+    covered = 2 * found.intersections > found.true_areas[true]
     inside = 2 * found.intersections > found.predicted_areas[predicted]
-    merges = np.count_nonzero(np.bincount(predicted[swallowed]) > 1)
+    merges = np.count_nonzero(np.bincount(predicted[covered]) > 1)
     splits = np.count_nonzero(np.bincount(true[inside]) > 1)
     return int(merges), int(splits)
 
 
-def _divide(part, whole, empty):
-    """part / whole, and `empty` where whole is 0."""
+def _divide(part: npt.ArrayLike, whole: npt.ArrayLike, empty: npt.ArrayLike) -> np.ndarray:
+    """Return part / whole, and `empty` where whole is 0."""
     part, whole, empty = np.broadcast_arrays(np.asarray(part, float), whole, empty)
     return np.where(whole > 0, part / np.maximum(whole, 1e-300), empty)
 
 
-def average_precision(tp, fp, fn):
-    """TP / (TP + FP + FN), the Data Science Bowl's average precision; 1 where nothing is counted."""
+def average_precision(tp: npt.ArrayLike, fp: npt.ArrayLike, fn: npt.ArrayLike) -> np.ndarray:
+    """Return TP / (TP + FP + FN), the Data Science Bowl's average precision; 1 where all three are 0."""
     return _divide(tp, np.add(tp, fp) + fn, empty=1)
 
 
-def image_score(found):
-    """The competition's score of one image, in 0..1.
+def image_score(found: Match) -> float:
+    """Return the competition score of one image: the mean of `average_precision` over `THRESHOLDS`, 0-1.
 
-    Parameters
-    ----------
-    found : Match
-
-    Returns
-    -------
-    float
-        The mean of TP / (TP + FP + FN) over `THRESHOLDS`. 1 where truth and prediction are both empty, 0
-        where one of them is.
+    It is 1 if truth and prediction are both empty, and 0 if one of them is.
 
     References
     ----------
@@ -268,27 +247,26 @@ def image_score(found):
     return float(average_precision(*counts_at(found)).mean())
 
 
-def competition_score(matches):
-    """The mean of `image_score` over a list of Match: an image counts once, however many nuclei it has."""
+def competition_score(matches: list[Match]) -> float:
+    """Return the mean of `image_score`: every image weighs the same, however many nuclei it has."""
     if not matches:
         raise ValueError("no images to score, expected the match of at least one")
     return float(np.mean([image_score(found) for found in matches]))
 
 
-def score_table(matches, thresholds=THRESHOLDS):
-    """Scores of a data set at each IoU threshold.
+def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
+    """Return the scores of a data set at each IoU threshold.
 
     Parameters
     ----------
-    matches : list of Match
-        One an image.
+    matches : list of Match, one per image
     thresholds : (T,) floats
         See `counts_at`.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a threshold (the index, `threshold`), with the columns
+    DataFrame
+        One row per threshold (the index, `threshold`), with the columns
 
         - `ap`: `average_precision` of each image, averaged over images; at `THRESHOLDS` the column's mean is
           the competition's score,
@@ -297,8 +275,7 @@ def score_table(matches, thresholds=THRESHOLDS):
           images together, so that every nucleus weighs the same,
         - `tp`, `fp`, `fn`: those nuclei.
 
-        A pooled score is 1 where there is no nucleus, true or predicted, in any image; otherwise one without
-        a denominator is 0.
+        The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0.
 
     References
     ----------
@@ -327,35 +304,37 @@ def score_table(matches, thresholds=THRESHOLDS):
     )
 
 
-def recall_by_area(matches, threshold=0.5, edges=AREA_EDGES):
-    """Which share of the true nuclei of each size was found.
+def recall_by_area(
+    matches: list[Match], threshold: float = 0.5, edges: Sequence[float] = AREA_EDGES
+) -> pd.DataFrame:
+    """Return the share of the true nuclei of each size that is found.
 
     Parameters
     ----------
     matches : list of Match
     threshold : float
-        A nucleus is found when a predicted one has an IoU strictly above it.
+        A nucleus is found if a predicted one has an IoU strictly above it.
     edges : increasing floats
         Areas in pixels; a bin holds its lower edge, not its upper one. Nuclei outside are not counted.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a bin: `area_from`, `area_below`, `nuclei`, `found`, `recall` (NaN in an empty bin).
+    DataFrame
+        One row per bin: `area_from`, `area_below`, `nuclei`, `found`, `recall` (NaN in an empty bin).
     """
     areas = np.concatenate([np.zeros(0)] + [found.true_areas for found in matches])
     hits = np.concatenate(
         [np.zeros(0)] + [found.true_areas[found.pairs[found.ious > threshold, 0]] for found in matches]
     )
-    edges = np.asarray(edges, float)
+    bounds = np.asarray(edges, float)
     nuclei, found = (
-        np.bincount(np.searchsorted(edges, values, side="right"), minlength=edges.size + 1)[1:-1]
+        np.bincount(np.searchsorted(bounds, values, side="right"), minlength=bounds.size + 1)[1:-1]
         for values in (areas, hits)
     )
     return pd.DataFrame(
         {
-            "area_from": edges[:-1],
-            "area_below": edges[1:],
+            "area_from": bounds[:-1],
+            "area_below": bounds[1:],
             "nuclei": nuclei,
             "found": found,
             "recall": _divide(found, nuclei, empty=np.nan),
@@ -363,30 +342,29 @@ def recall_by_area(matches, threshold=0.5, edges=AREA_EDGES):
     )
 
 
-def bootstrap_interval(values, seed=0, repeats=1000, level=0.95, groups=None):
-    """Percentile bootstrap interval of a mean over images.
+def bootstrap_interval(
+    values: npt.ArrayLike,
+    seed: int = 0,
+    repeats: int = 1000,
+    level: float = 0.95,
+    groups: npt.ArrayLike | None = None,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean over images: low, high.
 
     Parameters
     ----------
-    values : (N,) floats
-        One an image.
-    seed : int
-    repeats : int
-        Samples drawn with replacement.
-    level : float
-        In 0..1, the interval's share of the samples' means.
+    values : (N,) floats, one per image
+    seed, repeats : int
+        Number of samples drawn with replacement.
+    level : float, 0-1
     groups : (N,) array, optional
-        Images with the same entry are drawn together. Tiles of one field of view resemble each other, and
-        drawing them singly makes the interval too narrow.
-
-    Returns
-    -------
-    low, high : float
+        Images with the same entry are drawn together, such as tiles of one field of view: they resemble each
+        other, and drawing them one by one makes the interval too narrow.
 
     Raises
     ------
     ValueError
-        If there are no values, or one is not finite, or `groups` differs in length.
+        There are no values, one is not finite, or `groups` differs in length.
     """
     values = np.asarray(values, float)
     groups = np.arange(values.size) if groups is None else np.asarray(groups)
