@@ -16,6 +16,7 @@ _MODULES = {
     "describe": "data.samples",
     "fingerprint": "data.samples",
     "load_samples": "data.samples",
+    "open_image": "images.reading",
     "parameter_values": "notebook",
     "quiet": "common",
     "survey": "data.samples",

@@ -160,6 +160,8 @@ def _add_score(commands) -> None:
         "with the names of the images",
     )
     _add_model(score)
+    add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
+    add("--page", type=int, metavar="N", help="the page of a stack, from 0")
     add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
 
 
@@ -219,7 +221,8 @@ def _export(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from nuclei.workflows.score import score
 
-    report = score(arguments.images, arguments.truth, arguments.model, arguments.out)
+    options = {"channel": arguments.channel, "page": arguments.page}
+    report = score(arguments.images, arguments.truth, arguments.model, arguments.out, **options)
     print(_table(report))
     print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
 

@@ -6,6 +6,7 @@ number of its own.
 """
 
 import hashlib
+import io
 import os
 import warnings
 import zipfile
@@ -23,12 +24,12 @@ from nuclei.data.labels import as_labels, check_nuclei, merge_masks
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
 from nuclei.images.intensity import as_rgb8
-from nuclei.images.reading import decode
+from nuclei.images.reading import open_image, read_numbers
 
 MIN_SIDE = 32
 """Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
 
-CACHE_FORMAT = 2  # to be raised when what is cached, or how, changes
+CACHE_FORMAT = 3  # to be raised when what is cached, or how, changes
 
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
@@ -61,7 +62,13 @@ class Sample:
         return self.id.removeprefix(f"{self.source}/")
 
 
-def load_samples(source: str | Path | Sequence[str | Path] = "sample", *, group: str = GROUP) -> list[Sample]:
+def load_samples(
+    source: str | Path | Sequence[str | Path] = "sample",
+    channel: int | None = None,
+    page: int | None = None,
+    *,
+    group: str = GROUP,
+) -> list[Sample]:
     """Load every image of one or several data sets with its labelled nuclei, sorted by id.
 
     Parameters
@@ -73,6 +80,8 @@ def load_samples(source: str | Path | Sequence[str | Path] = "sample", *, group:
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
         the repository's root or absolute. Ids of several data sets begin with the name of theirs.
+    channel, page : int, optional
+        Which channel and page of each image file to take, from 0: see `nuclei.images.open_image`.
     group : str
         A regular expression for ``source/name`` whose groups name the image, patient or organ that several
         images are parts of, see `nuclei.data.sources.group_name`. A split keeps them together.
@@ -110,7 +119,7 @@ def load_samples(source: str | Path | Sequence[str | Path] = "sample", *, group:
     group_name("", group)  # an error in it is reported before minutes of reading
     samples = []
     for name, path in paths.items():
-        read = _read_cached(path)
+        read = _read_cached(path, channel, page)
         _warn_of_other_edition(name, path, read)
         for s in read:
             full = f"{name}/{s.id}"
@@ -183,11 +192,11 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
 
 
-def _read_samples(path: Path) -> list[Sample]:
+def _read_samples(path: Path, channel: int | None, page: int | None) -> list[Sample]:
     names, read = open_files(path)
     found = find_samples(names, path)
     with ThreadPoolExecutor() as pool:
-        loading = [pool.submit(_read_sample, read, id, found[id]) for id in sorted(found)]
+        loading = [pool.submit(_read_sample, read, id, found[id], channel, page) for id in sorted(found)]
         try:
             return [future.result() for future in tqdm(loading, desc=f"reading {path.name}", unit="image")]
         except BaseException:
@@ -195,10 +204,12 @@ def _read_samples(path: Path) -> list[Sample]:
             raise
 
 
-def _read_sample(read: Callable[[str], bytes], id: str, files: Files) -> Sample:
-    picture = decode(read, files.image)
+def _read_sample(
+    read: Callable[[str], bytes], id: str, files: Files, channel: int | None, page: int | None
+) -> Sample:
+    picture = open_image(io.BytesIO(read(files.image)), channel, page, files.image)
     try:
-        image = as_rgb8(picture)
+        image = as_rgb8(picture.pixels())
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from error
     if min(image.shape[:2]) < MIN_SIDE:
@@ -217,11 +228,11 @@ def _read_sample(read: Callable[[str], bytes], id: str, files: Files) -> Sample:
         return labels
 
     if files.labels:
-        labels = as_labels(decode(read, files.labels), files.labels)
+        labels = as_labels(read_numbers(io.BytesIO(read(files.labels)), files.labels), files.labels)
         return Sample(id, image, same_shape(labels, files.labels))
     masks = []
     for name in files.masks:
-        mask = decode(read, name)
+        mask = read_numbers(io.BytesIO(read(name)), name)
         if mask.ndim == 3:  # all channels but alpha
             mask = np.any(mask[..., : 1 if mask.shape[2] == 2 else 3], axis=-1)
         masks.append(same_shape(mask, name))
@@ -248,7 +259,14 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
             f"{path}: not a complete zip file ({size} found): it was cut short, or is of another kind. "
             "Copy or download it again, or unpack it and name the folder."
         ) from error
-    return archive.namelist(), archive.read
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(name)
+        except Exception as error:  # zipfile and zlib have nothing in common here
+            raise ValueError(f"{name}: cannot be read from {path} ({error}); the zip is damaged") from error
+
+    return archive.namelist(), read
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -263,17 +281,18 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _read_cached(path: Path) -> list[Sample]:
+def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Sample]:
     """Return the samples of a folder or zip from the cache; read and cache them where it has none."""
     where = f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    cache = ROOT / "data" / "cache" / f"{where}-{_cache_key(path)}.npz"
+    chosen = "".join(f"-{k}{n}" for k, n in (("ch", channel), ("p", page)) if n is not None)
+    cache = ROOT / "data" / "cache" / f"{where}{chosen}-{_cache_key(path)}.npz"
     if cache.exists():
         try:
             return _read_cache(cache)
         except Exception as error:  # numpy raises by what is broken; the data itself is still there
             warnings.warn(f"{cache}: cannot be read ({error}); the data is read anew", stacklevel=3)
-    samples = _read_samples(path)
-    for old in cache.parent.glob(f"{where}-*.npz"):
+    samples = _read_samples(path, channel, page)
+    for old in cache.parent.glob(f"{where}{chosen}-{'?' * 8}.npz"):
         old.unlink()
     _write_cache(cache, samples)
     return samples

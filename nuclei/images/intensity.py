@@ -54,21 +54,19 @@ SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken fr
 
 
 def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.ndarray]:
-    """Look at a whole image, window by window, to bring any part of it to the model's range.
+    """Read a whole image, window by window, to bring any part of it to the model's range.
 
     Parameters
     ----------
-    image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array_like
-        As `images.intensity.as_rgb8` takes, or a `nuclei.images.large.LargeTiff`; without NaN and
-        infinite values.
+    image : nuclei.images.reading.Image
     normalize : bool
         Whether to stretch as `nuclei.images.intensity.normalize` does, afterwards.
 
     Returns
     -------
     function
-        Part of the image, (h, w, ...) -> (h, w, 3) uint8: what `as_rgb8` and `normalize` would have made of
-        it as a part of the whole.
+        A window of ``image.pixels``, (h, w) or (h, w, 3) -> (h, w, 3) uint8: what `as_rgb8` and `normalize`
+        would have made of it as a part of the whole.
 
     Notes
     -----
@@ -100,9 +98,8 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _distribution(image) -> tuple[np.ndarray, np.ndarray]:
     """Return values of the image's colours in ascending order, and how often each occurs."""
-    height, width = image.shape[:2]
-    parts = (np.atleast_3d(image[tile.core]) for tile in windows((height, width), halo=0))
-    colours = (part[..., : 1 if part.shape[2] < 3 else 3] for part in parts)  # without alpha
+    height, width = image.shape
+    colours = (np.atleast_3d(image.pixels(tile.core)) for tile in windows((height, width), halo=0))
     if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
         least, most = np.iinfo(image.dtype).min, np.iinfo(image.dtype).max
         values = np.arange(least, most + 1)

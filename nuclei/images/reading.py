@@ -1,79 +1,99 @@
-"""Images as people have them: which files are images, and what one file holds.
+"""Images as people have them, opened in one way.
 
 A file may hold more than a picture: pages (planes of a stack, time points), channels, and how large a pixel
 is. Pages and channels are counted from 0.
 """
 
 import io
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import imagecodecs
-import imageio.v3 as iio
 import numpy as np
+import PIL.Image
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from nuclei.images.tiff import naming, read_tiff
+from nuclei.images.tiff import BEGINNINGS, Choice, TiffPage
+from nuclei.images.tiles import Window
 
+WHOLE = (slice(None), slice(None))
 
-def decode(read: Callable[[str], bytes], name: str) -> np.ndarray:
-    """Return the picture in the file `name`, as its file has it; ValueError where it is none."""
-    if name.lower().endswith((".tif", ".tiff")):
-        with suppress(Exception):  # Pillow has some compressions that tifffile lacks, or says what is wrong
-            if (picture := tifffile.imread(io.BytesIO(read(name)))).size:
-                return picture
-    try:
-        content = read(name)
-        if content[1:4] == b"PNG" and content[24:25] == b"\x10":  # Pillow would cut 16-bit colours to 8
-            return imagecodecs.png_decode(content)
-        with Image.open(io.BytesIO(content)) as picture:
-            mode = "RGB" if picture.mode == "CMYK" else None
-        return iio.imread(io.BytesIO(content), plugin="pillow", mode=mode)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
-    except Exception as error:  # a broken file raises nearly anything, by its format and damage
-        what = "no format that is known" if isinstance(error, UnidentifiedImageError) else error
-        raise ValueError(
-            f"{name}: cannot be read as an image ({what}). Replace or remove the file."
-        ) from error
+LARGEST_PICTURE = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 2**26)
+"""Pixels of the largest PNG, JPEG or BMP that is read; Pillow refuses what is larger."""
 
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How a TIFF file begins, by byte order; with + for more than 4 GB."""
+class Image:
+    """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C).
 
+    shape : (H, W), pixels
+    dtype : numpy.dtype of the values, those of the file
+    channels : tuple of str, the names of what can be measured: ``R``, ``G`` and ``B``, the names that the
+        file has, or ``ch0``, ``ch1``, …; never alpha
+    pixel_size : (y, x) in micrometres, or None where the file does not tell
+    name : str, what errors call the file
+    is_large : bool, whether windows are read from disk when they are asked for, as the image may not fit into
+        memory: a TIFF of more than `tiff.LARGE` pixels. All others are in memory.
 
-class Picture(NamedTuple):
-    """What a file holds.
-
-    image : (H, W) or (H, W, 2 to 4) array of any type, the values of the file
-        What a model looks at: grey, grey + alpha, RGB or RGB + alpha.
-    channels : (H, W, C) array of the same type
-        All that can be measured: every channel of the page, without alpha.
-    pixel_size : float or None
-        Micrometres; None where the file does not tell, or has pixels that are no squares.
+    To be closed where it is large, or used in a ``with`` statement. Made by `open_image`.
     """
 
-    image: np.ndarray
-    channels: np.ndarray
-    pixel_size: float | None = None
+    def __init__(
+        self,
+        source: np.ndarray | TiffPage,
+        channels: tuple[str, ...],
+        shown: slice = slice(None),
+        pixel_size: tuple[float, float] | None = None,
+        name: str = "image",
+    ):
+        self._source, self._shown = source, shown
+        self.shape, self.dtype, self.channels = source.shape[:2], source.dtype, channels
+        self.pixel_size, self.name = pixel_size, name
+        self.is_large = not isinstance(source, np.ndarray)
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        """Return all channels of a window, (h, w, C); ValueError where it cannot be read, or has NaN."""
+        if not self.is_large:
+            return self._source[window]
+        with _errors_named(self.name):
+            part = self._source[window]
+        _check_values(part, self.name)
+        return part
+
+    def pixels(self, window: Window = WHOLE) -> np.ndarray:
+        """Return a window of what a model sees: (h, w) grey or (h, w, 3) RGB, in the file's values."""
+        return self.shown(self[window])
+
+    def shown(self, part: np.ndarray) -> np.ndarray:
+        """Return the same, of a window that has been read: (h, w, C) -> (h, w) or (h, w, 3)."""
+        part = part[..., self._shown]
+        return part[..., 0] if part.shape[2] == 1 else part
+
+    def __enter__(self) -> "Image":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.is_large:
+            self._source.close()
+
+    close = __exit__
 
 
-def read_picture(
+def open_image(
     file: str | Path | BinaryIO,
     channel: int | None = None,
     page: int | None = None,
     name: str | None = None,
-) -> Picture:
-    """Read a PNG, JPEG or TIFF file.
+) -> Image:
+    """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in.
 
     Parameters
     ----------
     file : str, Path or binary file
     channel : int, optional
-        Which channel, or colour, the image is, from 0; needed where there are several that are no colours.
+        Which channel, or colour, a model sees, from 0; needed where there are several that are no colours.
     page : int, optional
         Which plane the image is, from 0; needed where there are several.
     name : str, optional
@@ -81,7 +101,7 @@ def read_picture(
 
     Returns
     -------
-    Picture
+    Image
 
     Raises
     ------
@@ -94,54 +114,120 @@ def read_picture(
     name = str(file) if name is None else name
     if isinstance(file, (str, Path)):
         with open(file, "rb") as opened:
-            return read_picture(opened, channel, page, name)
-    begin = file.read(4)
-    file.seek(0)
-    if begin in TIFF:
-        with naming(name):
-            pixels, colours, pixel_size = read_tiff(file, channel, page)
+            if (beginning := opened.read(4)) not in BEGINNINGS:
+                return _from_pillow(beginning + opened.read(), channel, page, name)
     else:
-        content = file.read()
-        pixels, colours, pixel_size = np.atleast_3d(decode(lambda _: content, name)), True, None
-        if page or pixels.ndim > 3:
-            raise ValueError(f"{name}: a file of one page was expected; save one page of it, or give no page")
-    check_values(pixels, name)
-    measured, seen = choose_channels(pixels.shape[2], colours, channel, name)
-    image = pixels[..., seen]
-    return Picture(image[..., 0] if image.shape[2] == 1 else image, pixels[..., measured], pixel_size)
+        beginning = file.read(4)
+        file.seek(0)
+        if beginning not in BEGINNINGS:
+            return _from_pillow(file.read(), channel, page, name)
+    with _errors_named(name):
+        tiff = TiffPage(file, page)
+        image = Image(tiff, tiff.names, _shown(tiff, channel), tiff.pixel_size, name)
+        if tiff.is_large:
+            return image
+        pixels = image[WHOLE]
+        image.close()
+    return Image(pixels, image.channels, image._shown, image.pixel_size, name)
 
 
-def check_values(pixels: np.ndarray, name: str) -> None:
+def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
+    """Return the numbers of a label image or mask as they are stored: (H, W) or (H, W, C) array.
+
+    Nothing is converted: a palette's numbers stay, whatever colours they stand for, and alpha is kept.
+    `name` is what errors call the file; ValueError where it cannot be read.
+    """
+    content = file.read()
+    if content[:4] in BEGINNINGS:
+        with _errors_named(name):
+            if (numbers := tifffile.imread(io.BytesIO(content))).size:
+                return numbers
+            raise ValueError("it holds no image")
+    return _decode(content, 0, name, palette=False)
+
+
+def _from_pillow(content: bytes, channel: int | None, page: int | None, name: str) -> Image:
+    pixels = np.atleast_3d(_decode(content, page, name))
+    pixels = pixels[..., : 1 if pixels.shape[2] < 3 else 3]  # without alpha
+    names = ("R", "G", "B") if pixels.shape[2] == 3 else ("ch0",)
+    _check_values(pixels, name)
+    return Image(pixels, names, _one_of(names, channel, name), None, name)
+
+
+def _decode(content: bytes, page: int | None, name: str, palette: bool = True) -> np.ndarray:
+    """Return the picture in a file that Pillow reads; with `palette`, indices become their colours."""
+    try:
+        with PIL.Image.open(io.BytesIO(content)) as picture:
+            width, height = picture.size
+            if width * height > LARGEST_PICTURE:
+                raise PIL.Image.DecompressionBombError(f"{width} x {height} pixels")
+            pages = getattr(picture, "n_frames", 1)
+            if page is None and pages > 1 or not 0 <= (page or 0) < pages:
+                raise Choice(f"a file of {pages} pages was found; choose a page, 0 to {pages - 1}")
+            if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
+                return imagecodecs.png_decode(content)
+            picture.seek(page or 0)
+            if picture.mode == "P" and palette:
+                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+            elif picture.mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX"):
+                picture = picture.convert("RGB")
+            pixels = np.asarray(picture)
+            return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{name}: cannot be read as an image (unsupported format). Replace or remove the file."
+        ) from error
+    except Choice as error:
+        raise ValueError(f"{name}: {error}") from error
+    except Exception as error:  # a broken file raises nearly anything, by its format and damage
+        raise ValueError(
+            f"{name}: cannot be read as an image ({_reason(error)}). Replace or remove the file."
+        ) from error
+
+
+@contextmanager
+def _errors_named(name: str) -> Iterator[None]:
+    """Make any error in reading a TIFF a ValueError that names the file: a broken one raises nearly any."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # of the disk
+            raise
+        raise ValueError(f"{name}: cannot be read as a TIFF image: {_reason(error)}") from error
+    except Exception as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        wrong = "" if isinstance(error, Choice) else "cannot be read as a TIFF image: "
+        raise ValueError(f"{name}: {wrong}{_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
+
+
+def _shown(tiff: TiffPage, channel: int | None) -> slice:
+    if channel is None and len(tiff.names) > 1 and not tiff.rgb:
+        raise Choice(
+            f"{len(tiff.names)} channels were found ({tiff}; {', '.join(tiff.names)}); choose the channel "
+            f"that shows the nuclei, 0 to {len(tiff.names) - 1}"
+        )
+    return _one_of(tiff.names, channel, "")
+
+
+def _one_of(channels: tuple[str, ...], channel: int | None, name: str) -> slice:
+    if channel is None:
+        return slice(None)
+    if not 0 <= channel < len(channels):
+        where = f"{name}: " if name else ""
+        raise Choice(f"{where}channel {channel} was asked for, there are {len(channels)} from 0")
+    return slice(channel, channel + 1)
+
+
+def _check_values(pixels: np.ndarray, name: str) -> None:
     """Raise ValueError where values are no numbers; it calls the file by `name`."""
     if pixels.dtype.kind not in "buif":
         raise ValueError(f"{name}: values of type {pixels.dtype}, expected whole or decimal numbers")
     if pixels.dtype.kind == "f" and (bad := np.count_nonzero(~np.isfinite(pixels))):
         raise ValueError(f"{name}: {bad:,} of {pixels.size:,} values are NaN or infinite; replace them first")
-
-
-def choose_channels(count: int, colours: bool, channel: int | None, name: str) -> tuple[slice, slice]:
-    """Choose among the channels of a file.
-
-    Parameters
-    ----------
-    count : int, how many there are
-    colours : bool, whether they are grey or RGB, with or without alpha
-    channel : int, optional; see `read_picture`
-    name : str, what errors call the file
-
-    Returns
-    -------
-    slice, slice
-        The channels to measure, and those that a model looks at; see `Picture`.
-
-    Raises
-    ------
-    ValueError
-        There is no such channel.
-    """
-    measured = {2: 1, 4: 3}.get(count, count) if colours else count
-    if channel is None:
-        return slice(measured), slice(count)
-    if not 0 <= channel < measured:
-        raise ValueError(f"{name}: channel {channel} was asked for, there are {measured} from 0")
-    return slice(measured), slice(channel, channel + 1)

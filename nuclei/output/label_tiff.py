@@ -9,11 +9,11 @@ import numpy as np
 import tifffile
 
 from nuclei.common import replacing
-from nuclei.images.large import _Mapped
+from nuclei.images.tiff import Mapped
 
 
 @contextmanager
-def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Iterator["_Mapped"]:
+def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Iterator[Mapped]:
     """Write a label image window by window.
 
     Parameters
@@ -39,4 +39,4 @@ def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Itera
         if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process by a signal
             with open(temporary, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, os.path.getsize(temporary))
-        yield _Mapped(temporary, np.uint32, offset, shape, mode="r+")
+        yield Mapped(temporary, np.uint32, offset, shape, mode="r+")

@@ -23,7 +23,7 @@ def label_large(
     ----------
     image : (H, W, ...) array_like
         Only ``image.shape`` and ``image[rows, columns]`` are used, so it may lie on disk: see
-        `nuclei.images.large.LargeTiff`.
+        `nuclei.images.reading.Image`.
     segment : function
         Part of the image, (h, w, ...) -> its labels, (h, w) integer, 0 = background.
     labels : (H, W) uint32 array_like, all 0

@@ -10,7 +10,8 @@ import pandas as pd
 
 from nuclei.data.labels import smallest_area
 from nuclei.images.intensity import rgb8_converter
-from nuclei.images.large import LARGEST, LargeTiff, Slide
+from nuclei.images.reading import Image, open_image
+from nuclei.images.tiff import LARGE
 from nuclei.images.tiles import HALO, TILE, Tile, Window, edge_labels
 from nuclei.output.formats import resolution
 from nuclei.output.label_tiff import new_label_tiff
@@ -29,22 +30,20 @@ class Found(NamedTuple):
 
     shape : (H, W), pixels
     table : DataFrame, what `nuclei.output.measurements.measure` says of each nucleus of the whole image
-    pixel_size : float or None, micrometres
+    pixel_size : (y, x) in micrometres, or None
     """
 
     shape: tuple[int, int]
     table: pd.DataFrame
-    pixel_size: float | None
+    pixel_size: tuple[float, float] | None
 
 
 def segment_slide(
-    path: str | Path,
+    image: Image,
     segmenter,
     labels_path: str | Path,
     *,
-    channel: int | None = None,
-    page: int | None = None,
-    pixel_size: float | None = None,
+    pixel_size: tuple[float, float] | None = None,
     scale: float | str = "auto",
     augment: bool = False,
     tile: int = TILE,
@@ -54,15 +53,13 @@ def segment_slide(
 
     Parameters
     ----------
-    path : str or Path
+    image : nuclei.images.reading.Image
     segmenter : nuclei.segmentation.segmenter.Segmenter
         Of its methods, `look`, `labels_from_maps`, `scales_for` and `check_size` are used.
     labels_path : str or Path
         Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
-    channel, page : int, optional
-        See `nuclei.images.reading.read_picture`.
-    pixel_size : float, optional
-        Micrometres, in place of what the file tells.
+    pixel_size : (y, x), optional
+        Micrometres.
     scale : float or "auto"
         How many times to magnify. For "auto", the nuclei in nine windows decide for the whole image at which
         scales to look. Whatever the scale, they also decide which nuclei are too small or not sure enough,
@@ -90,73 +87,70 @@ def segment_slide(
     """
     if side := segmenter.settings.get("resize"):
         raise ValueError(
-            f"{path}: the model sees whole images, squeezed to {side} pixels, and this one is too large for "
-            f"it. Choose another model, or cut the image into parts of up to {LARGEST / 1e6:.0f} megapixels."
+            f"{image.name}: the model resizes whole images to {side} pixels, and this one is too large for "
+            f"that. Choose another model, or cut the image into parts of up to {LARGE / 1e6:.0f} megapixels."
         )
-    with Slide(path, channel, page) as slide:
-        shape, pixel_size = slide.shape[:2], pixel_size or slide.pixel_size
-        size = (pixel_size, pixel_size) if pixel_size else None
-        to_rgb8 = rgb8_converter(slide.image, segmenter.settings.get("normalize", False))
-        scales, foreground, tables = [1 if scale == "auto" else scale], None, []
-        sizing, changed = True, {}
+    shape = image.shape
+    to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
+    scales, foreground, tables = [1 if scale == "auto" else scale], None, []
+    sizing, changed = True, {}
 
-        def find(part: np.ndarray) -> np.ndarray:
-            nonlocal foreground
-            seen = to_rgb8(part[..., slide.seen])
-            maps = segmenter.look(seen, scales, augment)
-            foreground = maps[..., 0]
-            if sizing:
-                return labels_from_maps(maps, **SIZING)
-            return segmenter.labels_from_maps(maps, seen, **changed)
+    def find(part: np.ndarray) -> np.ndarray:
+        nonlocal foreground
+        seen = to_rgb8(image.shown(part))
+        maps = segmenter.look(seen, scales, augment)
+        foreground = maps[..., 0]
+        if sizing:
+            return labels_from_maps(maps, **SIZING)
+        return segmenter.labels_from_maps(maps, seen, **changed)
 
-        def survey() -> np.ndarray:
-            """Areas in pixels and confidences of the nuclei in windows spread over the slide: (2, N)."""
-            found = []
-            for window in _spread(slide.shape[:2]):
-                labels = find(slide[window])
-                found.append((np.bincount(labels.ravel())[1:], confidence(labels, foreground)))
-            return np.concatenate(found, axis=1)
+    def survey() -> np.ndarray:
+        """Areas in pixels and confidences of the nuclei in windows spread over the image: (2, N)."""
+        found = []
+        for window in _spread(shape):
+            labels = find(image[window])
+            found.append((np.bincount(labels.ravel())[1:], confidence(labels, foreground)))
+        return np.concatenate(found, axis=1)
 
-        def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
-            channels, before = part[..., slide.measured], sum(map(len, tables))
-            tables.append(_measure(window, added, channels, foreground, pixel_size, shape, before))
+    def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
+        before = sum(map(len, tables))
+        tables.append(_measure(window, added, part, foreground, pixel_size, shape, before))
 
-        with new_label_tiff(labels_path, shape, **resolution(size)) as labels:
-            if scale == "auto":
-                areas, _ = survey()
-                scales = segmenter.scales_for(circle_diameter(areas))
-            sizing, thresholds = False, segmenter.settings["thresholds"]
-            min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
-            if 0 < min_area < 1 or min_confidence:  # shares, of the same values in all tiles
-                changed = {"min_area": 0, "min_confidence": 0}
-                areas, sure = survey()
-                surest = surest_confidence(sure)
-                areas = areas[sure >= min_confidence * surest]
-                smallest = max(1, smallest_area(areas, min_area))
-                changed = {"min_area": smallest, "surest": surest} if areas.size else {}
-            step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
-            label_large(slide, find, labels, step * tile, step * halo, measure_tile)
+    with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
+        if scale == "auto":
+            areas, _ = survey()
+            scales = segmenter.scales_for(circle_diameter(areas))
+        sizing, thresholds = False, segmenter.settings["thresholds"]
+        min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
+        if 0 < min_area < 1 or min_confidence:  # shares, of the same values in all tiles
+            changed = {"min_area": 0, "min_confidence": 0}
+            areas, sure = survey()
+            surest = surest_confidence(sure)
+            areas = areas[sure >= min_confidence * surest]
+            smallest = max(1, smallest_area(areas, min_area))
+            changed = {"min_area": smallest, "surest": surest} if areas.size else {}
+        step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
+        label_large(image, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     if len(table):
         segmenter.check_size(circle_diameter(table["area_px"]), scales)
     return Found(shape, table, pixel_size)
 
 
-def preview(
-    path: str | Path, labels_path: str | Path, channel: int | None = None, page: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return every k-th pixel of a slide and of its labels, `PREVIEW` a side or less.
+def preview(image: Image, labels_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return every k-th pixel of a large image and of its labels, `PREVIEW` a side or less.
 
-    (h, w, 1 to 4) array of what a model sees, as the file has it, and (h, w) uint32, 0 = background
+    (h, w) or (h, w, 3) array of what a model sees, in the file's values, and (h, w) uint32, 0 = background
     """
-    with Slide(path, channel, page) as slide, LargeTiff(labels_path) as labels:
-        return _thinned(slide.image), _thinned(labels)[..., 0]
+    with open_image(labels_path) as labels:
+        return _thinned(image), _thinned(labels)
 
 
-def _thinned(image) -> np.ndarray:
-    height, width = image.shape[:2]
+def _thinned(image: Image) -> np.ndarray:
+    height, width = image.shape
     step = math.ceil(max(height, width) / PREVIEW)
-    return np.concatenate([image[y : y + 1, :width][:, ::step] for y in range(0, height, step)])
+    rows = (slice(y, y + 1) for y in range(0, height, step))
+    return np.concatenate([image.pixels((row, slice(0, width)))[:, ::step] for row in rows])
 
 
 def _spread(shape: tuple[int, int]) -> list[Window]:
@@ -174,19 +168,18 @@ def _measure(
     added: np.ndarray,
     channels: np.ndarray,
     foreground: np.ndarray,
-    pixel_size: float | None,
+    pixel_size: tuple[float, float] | None,
     shape: tuple[int, int],
     before: int,
 ) -> pd.DataFrame:
     """Measure the nuclei that a tile has added to those `before`, as parts of an image of `shape` (H, W)."""
     labels = np.where(added > 0, added - np.uint32(before), 0).astype(np.int32)
-    size = (pixel_size, pixel_size) if pixel_size else None
-    table = measure(labels, channels, confidence(labels, foreground), size)
+    table = measure(labels, channels, confidence(labels, foreground), pixel_size)
     table["label"] += before
-    for axis, span in zip("yx", tile.outer, strict=True):
+    for k, (axis, span) in enumerate(zip("yx", tile.outer, strict=True)):
         table[f"centroid_{axis}_px"] += span.start
         if pixel_size:
-            table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_px"] * pixel_size
+            table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_px"] * pixel_size[k]
     border = edge_labels(added, tile.outer, shape, border=True)
     table["touches_border"] = np.isin(table["label"], border)
     return table

@@ -28,11 +28,19 @@ from nuclei.data.splits import is_seen
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
 from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture
 from nuclei.images.intensity import as_rgb8
-from nuclei.images.reading import read_picture
+from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
 
 
-def score(images: str | Path, truth: str | Path, model: str | Path, out: str | Path) -> dict:
+def score(
+    images: str | Path,
+    truth: str | Path,
+    model: str | Path,
+    out: str | Path,
+    *,
+    channel: int | None = None,
+    page: int | None = None,
+) -> dict:
     """Score a model on every image, and write ``scores.json`` and ``labels/<id>.tif`` to a folder.
 
     Parameters
@@ -50,6 +58,8 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
         A model's folder; a relative one may also start from the repository's root.
     out : str or Path
         Not inside `images` or `truth`. Files of an earlier run with the same names are replaced.
+    channel, page : int, optional
+        Which channel and page of each image file to take, from 0: see `nuclei.images.open_image`.
 
     Returns
     -------
@@ -71,7 +81,7 @@ def score(images: str | Path, truth: str | Path, model: str | Path, out: str | P
     """
     folder, out = model_folder(model), output_folder(out)
     images, truth = (_checked_input(name, path, out) for name, path in (("images", images), ("truth", truth)))
-    samples, ignored = read_samples(images, truth)
+    samples, ignored = read_samples(images, truth, channel, page)
     with quiet():
         from nuclei.common import versions  # slow to import: wrong input is reported before
         from nuclei.segmentation.segmenter import Segmenter
@@ -137,11 +147,13 @@ def _labels_folder(out: Path, samples: list[Sample]) -> Iterator[Path]:
     unfinished.unlink()
 
 
-def read_samples(images: Path, truth: Path) -> tuple[list[Sample], list[str]]:
+def read_samples(
+    images: Path, truth: Path, channel: int | None = None, page: int | None = None
+) -> tuple[list[Sample], list[str]]:
     """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
     if images.resolve() == truth.resolve():
-        return load_samples(images.resolve()), []
-    files, read = picture_files(images)
+        return load_samples(images.resolve(), channel, page), []
+    files, read = picture_files(images, channel=channel, page=page)
 
     def image(id: str) -> np.ndarray:
         picture = read(files[id])
@@ -181,7 +193,9 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     return {id: as_labels(read(name), f"{truth}/{name}") for id, name in files.items()}, set()
 
 
-def picture_files(source: Path, labels: bool = False) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
+def picture_files(
+    source: Path, labels: bool = False, channel: int | None = None, page: int | None = None
+) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
     """Return the names of images, or label images, by id, and what reads one of them as its file has it.
 
     `score` tells of the layouts.
@@ -208,4 +222,9 @@ def picture_files(source: Path, labels: bool = False) -> tuple[dict[str, str], C
             f"{source}: no pictures found, expected {expected} that end in {', '.join(SUFFIXES)}; "
             "check the path"
         )
-    return files, lambda name: read_picture(io.BytesIO(read(name)), name=f"{source}/{name}").image
+
+    def read_one(name: str) -> np.ndarray:
+        file, called = io.BytesIO(read(name)), f"{source}/{name}"
+        return read_numbers(file, called) if labels else open_image(file, channel, page, called).pixels()
+
+    return files, read_one

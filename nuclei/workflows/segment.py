@@ -17,8 +17,7 @@ from tqdm.auto import tqdm
 
 from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet
 from nuclei.images.finding import find_images
-from nuclei.images.large import is_slide
-from nuclei.images.reading import Picture, read_picture
+from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, report_changed
@@ -95,7 +94,7 @@ def segment(
 
     Notes
     -----
-    A TIFF image of more than `images.large.LARGEST` pixels is looked at tile by tile, so that its size does
+    A TIFF image of more than `images.tiff.LARGE` pixels is looked at tile by tile, so that its size does
     not matter: see `nuclei.workflows.large_images.segment_slide`. Its overlay is reduced.
     """
     kinds = chosen(save)
@@ -142,40 +141,46 @@ def segment(
     left = [name for name in found if name not in set(earlier)]
     look = {"scale": scale, "augment": augment}
 
-    def read(name: str) -> Picture | None:  # None for a slide, which is not read whole
+    def read(name: str) -> Image:
         try:
-            return None if is_slide(found[name], page) else read_picture(found[name], channel, page)
+            return open_image(found[name], channel, page)
         except OSError as error:  # of the image; any that comes later is about the results
             raise ValueError(str(error)) from error
 
-    def find(name: str, picture: Picture | None) -> tuple[int, Future]:
+    def find(name: str, picture: Image) -> tuple[int, Future]:
         """Find the nuclei of an image; return its pixels, and what writes its files."""
-        if picture is None:
+        size = (pixel_size, pixel_size) if pixel_size else picture.pixel_size
+        if picture.is_large:
             if left_out := [kind for kind in kinds if not FORMATS[kind].large]:
                 warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
-            options = {"channel": channel, "page": page, "pixel_size": pixel_size} | look
             with _naming_warnings(found[name]):
-                slide = segment_slide(found[name], segmenter, results.unfinished(name), **options)
-            return math.prod(slide.shape), writer.submit(write_slide, name, slide)
+                slide = segment_slide(picture, segmenter, results.unfinished(name), pixel_size=size, **look)
+            return math.prod(slide.shape), writer.submit(write_slide, name, picture, slide)
         with _naming_warnings(found[name]):
-            maps = segmenter.maps(picture.image, **look)
-        labels = segmenter.labels_from_maps(maps, segmenter.prepare(picture.image))
-        return labels.size, writer.submit(write, name, picture, maps[..., 0], labels)
+            seen = picture.pixels()
+            maps = segmenter.maps(seen, **look)
+        labels = segmenter.labels_from_maps(maps, segmenter.prepare(seen))
+        return labels.size, writer.submit(write, name, picture, size, maps[..., 0], labels)
 
-    def write(name: str, picture: Picture, foreground: np.ndarray, labels: np.ndarray) -> int:
-        size = pixel_size or picture.pixel_size
-        size = (size, size) if size else None
-        table = measure(labels, picture.channels, confidence(labels, foreground), size)
-        result = Result(name, stamps[name]["file"], picture.image, labels, table, size)
+    def write(
+        name: str,
+        picture: Image,
+        size: tuple[float, float] | None,
+        foreground: np.ndarray,
+        labels: np.ndarray,
+    ) -> int:
+        table = measure(labels, picture[WHOLE], confidence(labels, foreground), size)
+        result = Result(name, stamps[name]["file"], picture.pixels(), labels, table, size)
         results.start(name, stamps[name])
         results.complete(stamps[name], kinds, result)
         return len(table)
 
-    def write_slide(name: str, slide: Found) -> int:
+    def write_slide(name: str, picture: Image, slide: Found) -> int:
         saved = [kind for kind in kinds if FORMATS[kind].large]
-        size = (slide.pixel_size, slide.pixel_size) if slide.pixel_size else None
-        reduced = preview(found[name], results.unfinished(name), channel, page)
-        result = Result(name, stamps[name]["file"], *reduced, slide.table, size, shape=slide.shape)
+        reduced = preview(picture, results.unfinished(name))
+        picture.close()
+        file, size = stamps[name]["file"], slide.pixel_size
+        result = Result(name, file, *reduced, slide.table, size, shape=slide.shape)
         results.start(name, stamps[name])
         results.complete(stamps[name], saved, result)
         return len(slide.table)

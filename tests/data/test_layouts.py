@@ -256,9 +256,9 @@ def broken(tmp_path, squares, name, content: np.ndarray | bytes):
             np.zeros((60, 64), np.uint16),
             "is 60 x 64 pixels, expected 64 x 64 as its image",
         ),
-        ("square-1_masks.tif", b"II*\0 no TIFF", "cannot be read as an image"),
+        ("square-1_masks.tif", b"II*\0 no TIFF", "cannot be read as a TIFF image"),
         ("square-1.tif", b"", "cannot be read as an image"),
-        ("square-1.tif", np.zeros((9, 64, 64), np.uint16), r"shape \(9, 64, 64\) was found"),
+        ("square-1.tif", np.zeros((9, 64, 64), np.uint16), r"a stack of 9 pages was found"),
         ("square-1.tif", np.zeros((20, 64), np.uint16), "20 x 64 pixels, expected at least 32"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nuclei.images.finding import find_images
-from nuclei.images.reading import read_picture
+from nuclei.images.reading import WHOLE, open_image
 
 GREY = np.arange(30, dtype=np.uint16).reshape(5, 6)
 
@@ -77,28 +77,30 @@ def test_nothing_to_find(tmp_path):
 def test_eight_bits_come_as_they_are(tmp_path, suffix, shape, channels):
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     iio.imwrite(tmp_path / f"a.{suffix}", pixels)
-    picture = read_picture(tmp_path / f"a.{suffix}")
-    np.testing.assert_array_equal(picture.image, pixels)
-    np.testing.assert_array_equal(picture.channels, pixels.reshape(5, 6, -1)[..., :channels])
+    picture = open_image(tmp_path / f"a.{suffix}")
+    expected = pixels.reshape(5, 6, -1)[..., :channels]
+    np.testing.assert_array_equal(picture[WHOLE], expected)
+    np.testing.assert_array_equal(picture.pixels(), expected.squeeze())
+    assert picture.channels == (("R", "G", "B") if channels == 3 else ("ch0",))
     assert picture.pixel_size is None
-    red = read_picture(tmp_path / f"a.{suffix}", channel=0)
-    np.testing.assert_array_equal(red.image, pixels.reshape(5, 6, -1)[..., 0])
-    assert red.channels.shape == (5, 6, channels), "all are measured"
+    red = open_image(tmp_path / f"a.{suffix}", channel=0)
+    np.testing.assert_array_equal(red.pixels(), pixels.reshape(5, 6, -1)[..., 0])
+    assert red[WHOLE].shape == (5, 6, channels), "all are measured"
 
 
 def test_grey_with_alpha_has_one_channel(tmp_path):
     pixels = np.stack([GREY, GREY + 100], axis=-1).astype(np.uint8)
     iio.imwrite(tmp_path / "a.png", pixels)
-    picture = read_picture(tmp_path / "a.png")
-    np.testing.assert_array_equal(picture.image, pixels)
-    np.testing.assert_array_equal(picture.channels, pixels[..., :1])
+    picture = open_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels(), pixels[..., 0])
+    np.testing.assert_array_equal(picture[WHOLE], pixels[..., :1])
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "packbits"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32, np.uint32])
 def test_deep_images_keep_their_values(tmp_path, compression, dtype):
     tifffile.imwrite(tmp_path / "a.tif", GREY.astype(dtype), compression=compression)
-    image = read_picture(tmp_path / "a.tif").image
+    image = open_image(tmp_path / "a.tif").pixels()
     assert image.dtype == dtype
     np.testing.assert_array_equal(image, GREY)
 
@@ -120,39 +122,37 @@ def test_channels_have_to_be_chosen(tmp_path, axes, options):
     tifffile.imwrite(
         tmp_path / "a.tif", channels if axes == "CYX" else np.moveaxis(channels, 0, 2), **options
     )
-    with pytest.raises(
-        ValueError, match=r"a.tif: 5 channels were found \(.*axes .* of shape .*--channel 0 to 4"
-    ):
-        read_picture(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a.tif: 5 channels were found \(.*axes .* of shape .*0 to 4"):
+        open_image(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="a.tif: channel 5 was asked for, there are 5"):
-        read_picture(tmp_path / "a.tif", channel=5)
-    picture = read_picture(tmp_path / "a.tif", channel=2)
-    np.testing.assert_array_equal(picture.image, channels[2])
-    np.testing.assert_array_equal(picture.channels, np.moveaxis(channels, 0, 2))
+        open_image(tmp_path / "a.tif", channel=5)
+    picture = open_image(tmp_path / "a.tif", channel=2)
+    np.testing.assert_array_equal(picture.pixels(), channels[2])
+    np.testing.assert_array_equal(picture[WHOLE], np.moveaxis(channels, 0, 2))
 
 
 def test_pages_have_to_be_chosen(tmp_path):
     stack = GREY + 100 * np.arange(6, dtype=np.uint16)[:, None, None]
     tifffile.imwrite(tmp_path / "z.tif", stack, imagej=True, metadata={"axes": "ZYX"})
-    with pytest.raises(ValueError, match=r"6 pages .*axes ZYX of shape \(6, 5, 6\)\); .*--page 0 to 5"):
-        read_picture(tmp_path / "z.tif")
+    with pytest.raises(ValueError, match=r"6 pages .*axes ZYX of shape \(6, 5, 6\)\); .*0 to 5"):
+        open_image(tmp_path / "z.tif")
     with pytest.raises(ValueError, match="page 6 was asked for, a stack of 6 pages"):
-        read_picture(tmp_path / "z.tif", page=6)
-    np.testing.assert_array_equal(read_picture(tmp_path / "z.tif", page=4).image, stack[4])
+        open_image(tmp_path / "z.tif", page=6)
+    np.testing.assert_array_equal(open_image(tmp_path / "z.tif", page=4).pixels(), stack[4])
 
     tifffile.imwrite(tmp_path / "zc.tif", stack.reshape(3, 2, 5, 6), imagej=True, metadata={"axes": "ZCYX"})
     with pytest.raises(ValueError, match="a stack of 3 pages"):
-        read_picture(tmp_path / "zc.tif", channel=1)
+        open_image(tmp_path / "zc.tif", channel=1)
     with pytest.raises(ValueError, match="2 channels"):
-        read_picture(tmp_path / "zc.tif", page=2)
-    np.testing.assert_array_equal(read_picture(tmp_path / "zc.tif", channel=1, page=2).image, stack[5])
+        open_image(tmp_path / "zc.tif", page=2)
+    np.testing.assert_array_equal(open_image(tmp_path / "zc.tif", channel=1, page=2).pixels(), stack[5])
 
     with tifffile.TiffWriter(tmp_path / "sizes.tif") as tiff:
         tiff.write(GREY)
         tiff.write(GREY.T)
     with pytest.raises(ValueError, match=r"\(5, 6\); axes YX of shape \(6, 5\)\)"):
-        read_picture(tmp_path / "sizes.tif")
-    np.testing.assert_array_equal(read_picture(tmp_path / "sizes.tif", page=1).image, GREY.T)
+        open_image(tmp_path / "sizes.tif")
+    np.testing.assert_array_equal(open_image(tmp_path / "sizes.tif", page=1).pixels(), GREY.T)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_pages_have_to_be_chosen(tmp_path):
         ({"ome": True, "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3}}, 0.3),
         ({"ome": True, "metadata": {"PhysicalSizeX": 300, "PhysicalSizeXUnit": "nm"}
           | {"PhysicalSizeY": 0.3}}, 0.3),
-        ({"ome": True, "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.6}}, None),  # no squares
+        ({"ome": True, "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.6}}, (0.6, 0.3)),
         ({"ome": True}, None),
         ({"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}, 0.5),
         ({"resolution": (50_800, 50_800), "resolutionunit": "INCH"}, 0.5),
@@ -174,8 +174,9 @@ def test_pages_have_to_be_chosen(tmp_path):
     ],
 )  # fmt: skip
 def test_pixel_sizes(tmp_path, options, size):
+    expected = size if isinstance(size, tuple) else (size, size)
     tifffile.imwrite(tmp_path / "a.tif", GREY, **options)
-    assert read_picture(tmp_path / "a.tif").pixel_size == (size and pytest.approx(size))
+    assert open_image(tmp_path / "a.tif").pixel_size == (size and pytest.approx(expected))
 
 
 @pytest.mark.parametrize("wrong", ['PhysicalSizeX=""', 'PhysicalSizeX="0,3"', "Name=a&b"])
@@ -186,8 +187,8 @@ def test_a_pixel_size_that_cannot_be_read_is_none(tmp_path, wrong):
     words = tifffile.tiffcomment(tmp_path / "a.ome.tif").replace('PhysicalSizeX="0.3"', wrong)
     assert wrong in words
     tifffile.tiffcomment(tmp_path / "a.ome.tif", words.encode())
-    picture = read_picture(tmp_path / "a.ome.tif")
-    assert picture.pixel_size is None and np.array_equal(picture.image, GREY)
+    picture = open_image(tmp_path / "a.ome.tif")
+    assert picture.pixel_size is None and np.array_equal(picture.pixels(), GREY)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_broken_files(tmp_path, name):
     else:
         path.write_text("no image" if "text" in name else "")
     with pytest.raises(ValueError, match=f"{name}: cannot be read as "):
-        read_picture(path, channel=0, page=0)
+        open_image(path, channel=0, page=0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -214,26 +215,26 @@ def test_values_that_are_no_numbers(tmp_path, value):
     image[2, 3] = value
     tifffile.imwrite(tmp_path / "a.tif", image)
     with pytest.raises(ValueError, match="a.tif: 1 of 30 values are NaN or infinite"):
-        read_picture(tmp_path / "a.tif")
+        open_image(tmp_path / "a.tif")
 
 
 def test_a_png_has_no_pages(tmp_path):
     iio.imwrite(tmp_path / "a.png", GREY.astype(np.uint8))
-    assert read_picture(tmp_path / "a.png", page=0).image.shape == (5, 6)
-    with pytest.raises(ValueError, match="a.png: a file of one page"):
-        read_picture(tmp_path / "a.png", page=1)
+    assert open_image(tmp_path / "a.png", page=0).pixels().shape == (5, 6)
+    with pytest.raises(ValueError, match="a.png: a file of 1 pages was found"):
+        open_image(tmp_path / "a.png", page=1)
 
 
 def test_deep_colours_in_a_png_keep_their_values(tmp_path):
     pixels = np.arange(4 * 5 * 3, dtype=np.uint16).reshape(4, 5, 3) * 1000
     (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(pixels))
-    found = read_picture(tmp_path / "deep.png")
-    assert found.image.dtype == np.uint16 and np.array_equal(found.image, pixels)
+    found = open_image(tmp_path / "deep.png")
+    assert found.pixels().dtype == np.uint16 and np.array_equal(found.pixels(), pixels)
 
 
 def test_printing_colours_become_red_green_and_blue(tmp_path):
     Image.new("CMYK", (6, 4), (0, 0, 0, 255)).save(tmp_path / "black.jpg")  # black ink alone
-    image = read_picture(tmp_path / "black.jpg").image
+    image = open_image(tmp_path / "black.jpg").pixels()
     assert image.shape == (4, 6, 3) and image.max() < 10
 
 
@@ -242,4 +243,4 @@ def test_only_the_page_asked_for_is_read(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "ZYX"})
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
     for page in range(3):
-        assert np.array_equal(read_picture(tmp_path / "stack.tif", page=page).image, stack[page])
+        assert np.array_equal(open_image(tmp_path / "stack.tif", page=page).pixels(), stack[page])

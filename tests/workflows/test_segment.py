@@ -279,7 +279,7 @@ def test_bad_images_are_named_and_skipped(run, out, images):
         "no image.png": "cannot be read as an image",
         "cut.tif": "cannot be read as a TIFF image",
         "stack.tif": "a stack of 6 pages was found (axes ZYX of shape (6, 40, 50))",
-        "five.tif": "5 channels were found (axes CYX of shape (5, 40, 50))",
+        "five.tif": "5 channels were found (axes CYX of shape (5, 40, 50); ch0, ch1",
         "nan.tif": "80 of 2,000 values are NaN or infinite",
         "inf.tif": "80 of 2,000 values are NaN or infinite",
     }.items():
@@ -424,7 +424,7 @@ def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
     third_was_read = threading.Event()
     threads = set()
 
-    def read(file, *rest, read=sys.modules["nuclei.workflows.segment"].read_picture):
+    def read(file, *rest, read=sys.modules["nuclei.workflows.segment"].open_image):
         picture = read(file, *rest)
         if file == images / "below" / "a.png":
             third_was_read.set()
@@ -436,7 +436,7 @@ def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
 
     maps = segmenter.maps
     segmenter.maps = lambda image, **_: third_was_read.wait(10) and maps(image)
-    monkeypatch.setattr("nuclei.workflows.segment.read_picture", read)
+    monkeypatch.setattr("nuclei.workflows.segment.open_image", read)
     monkeypatch.setattr("nuclei.output.formats.polygons", polygons)
     code, _, err = run("--save", "roi")
     assert code == 0, err
