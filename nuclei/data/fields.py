@@ -10,8 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 from nuclei.data.samples import Sample
 
-# The embedded sample is cut from the first of these images; the others are tiles of the same field of view.
-# They are validation images in every split of the real data, so that the sample shows a model honestly.
+# The embedded sample is cropped from the first of these images; the others are tiles of the same field of
+# view. They are validation images in every split, so that no model is shown on its own training images.
 HELD_OUT = frozenset(
     {
         "4dbbb275960ab9e4ec2c66c8d3000f7c70c8dce5112df591b95db84e25efa6e9",
@@ -21,11 +21,11 @@ HELD_OUT = frozenset(
     }
 )
 
-STEP = 2.7  # grey levels change at most this much faster across a seam than inside the tiles (squared)
+STEP = 2.7  # largest step across a seam, relative to steps inside the tiles (squared differences)
 
-MARGIN = 2  # the second best partner's edge, and an unrelated one, is this much further away (squared)
+MARGIN = 2  # least distance of the second best edge and of unrelated ones, relative to the best (squared)
 
-WINDOW = 5  # pixels; edges are smoothed along their length, so that noise does not drown faint structure
+WINDOW = 5  # pixels; edges are smoothed along their length against noise
 
 
 class Join(NamedTuple):

@@ -33,7 +33,7 @@ def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
 
 
 def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
-    """Return the nuclei of a label image as its file has them, or say why it is none.
+    """Check the content of a label image's file, and return it with labels 1..N.
 
     Parameters
     ----------

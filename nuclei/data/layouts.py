@@ -1,11 +1,11 @@
-"""Which file holds the nuclei of which image: the ways in which people keep training data.
+"""Layouts: which file holds the nuclei of which image.
 
 - A mask per nucleus: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, as in the Data Science Bowl 2018.
-- Folders of equal names: ``images/x.tif`` and ``masks/x.tif`` or ``labels/x.tif``, as StarDist has them.
-- Endings: ``x.tif`` and ``x_masks.tif`` or ``x_cp_masks.png``, as Cellpose has them, or ``x_labels.tif``, as
-  this project writes its results.
+- Equal names in two folders: ``images/x.tif`` and ``masks/x.tif`` or ``labels/x.tif``, as in StarDist.
+- Endings: ``x.tif`` and ``x_masks.tif`` or ``x_cp_masks.png``, as in Cellpose, or ``x_labels.tif``, as this
+  project writes results.
 
-All but the first have label images: 0 is background, any other number is one nucleus.
+All but the first use label images: 0 is background, any other number is one nucleus.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ EXPECTED = (
 
 
 class Files(NamedTuple):
-    """Where a sample lies: its image, and either its label image or its masks of one nucleus each."""
+    """The files of a sample: its image, and either its label image or one mask per nucleus."""
 
     image: str
     labels: str | None = None
@@ -39,20 +39,20 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     names : iterable of str
         All files below a folder or in a zip, with ``/`` in their paths.
     source : str or Path
-        What errors call the folder or zip.
+        Name of the folder or zip in errors.
 
     Returns
     -------
     dict of Files
-        An id is the folder around ``images/`` where there is a mask per nucleus, else what the names of image
-        and label image have in common.
+        With a mask per nucleus, the id is the folder that holds ``images/``; otherwise it is the common part
+        of the names of image and label image.
 
     Raises
     ------
     FileNotFoundError
         There are no images, or an image or its nuclei are missing.
     ValueError
-        Two files claim one place.
+        Two files belong to one image or id.
     """
     pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
     in_folders = any(path.parent.name == "images" for path in pictures)
@@ -75,7 +75,7 @@ def without_ending(stem: str) -> str:
 
 
 def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
-    """Join what lies in folders called images, masks and labels, side by side."""
+    """Pair the files of neighbouring folders called images, masks and labels."""
     places: dict = defaultdict(lambda: {"images": [], "masks": [], "labels": []})
     for path in pictures:
         if path.parent.name in ("images", "masks", "labels"):
@@ -114,7 +114,7 @@ def _image_with_masks(
 
 
 def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
-    """Join files of one folder whose names differ by an ending."""
+    """Pair files of one folder whose names differ by an ending."""
     stems = [str(path.with_suffix("")) for path in pictures]
     known = set(stems)
     images, labels = [], []
@@ -131,7 +131,7 @@ def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str,
 def _pair(
     images: list[tuple[str, PurePosixPath]], labels: list[tuple[str, PurePosixPath]], source: object
 ) -> list[tuple[str, Files]]:
-    """Join images and label images, each given as what it shares with the other's name, and its path."""
+    """Pair images and label images, each given as the common part of both names, and its path."""
     for files in (images, labels):
         for (name, path), (next_name, next_path) in pairwise(sorted(files)):
             if name == next_name:

@@ -27,9 +27,9 @@ from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 
 MIN_SIDE = 32
-"""Pixels. The encoder halves an image five times, so a shorter side has nothing left to look at."""
+"""Pixels. The encoder halves the side of an image five times."""
 
-CACHE_FORMAT = 3  # to be raised when what is cached, or how, changes
+CACHE_FORMAT = 3  # raise it when the content or the format of the cache changes
 
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
@@ -153,10 +153,10 @@ def fingerprint(samples: list[Sample]) -> str:
 
 
 def describe(samples: list[Sample], source: object = None) -> dict:
-    """Return what a result must say about its data: edition, fingerprint, and counts.
+    """Return what every result records about its data: edition, fingerprint and counts.
 
-    Of several data sets, ``sources`` says the same of each. The official edition is known by its file's hash,
-    which `load_samples` checks.
+    With several data sets, ``sources`` holds the same for each. The official edition is recognised by the
+    hash of its file, which `load_samples` checks.
     """
     mark = fingerprint(samples)
     names = sorted({s.source for s in samples})
@@ -176,9 +176,9 @@ def describe(samples: list[Sample], source: object = None) -> dict:
 
 
 def survey(samples: list[Sample]) -> pd.DataFrame:
-    """Return one row an image.
+    """Return one row per image.
 
-    Its columns: ``id``, ``source``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels,
+    Columns: ``id``, ``source``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels,
     ``nuclei`` (their count) and ``areas`` (int array, the area of each nucleus in pixels).
     """
     from nuclei.data.image_types import image_type
@@ -289,8 +289,8 @@ def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Samp
     if cache.exists():
         try:
             return _read_cache(cache)
-        except Exception as error:  # numpy raises by what is broken; the data itself is still there
-            warnings.warn(f"{cache}: cannot be read ({error}); the data is read anew", stacklevel=3)
+        except Exception as error:  # of any type; the data themselves are intact
+            warnings.warn(f"{cache}: cannot be read ({error}); the data are read again", stacklevel=3)
     samples = _read_samples(path, channel, page)
     for old in cache.parent.glob(f"{where}{chosen}-{'?' * 8}.npz"):
         old.unlink()
@@ -308,7 +308,7 @@ def _cache_key(path: Path) -> str:
 
 
 def _write_cache(cache: Path, samples: list[Sample]) -> None:
-    """Write all samples as three long arrays: quick to read, small on disk."""
+    """Write all samples as three long arrays, which are quick to read and small on disk."""
     try:
         with replacing(cache) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(

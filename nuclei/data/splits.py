@@ -1,8 +1,8 @@
 """Which samples train a model and which validate it.
 
-Many images are neighbouring tiles of one field of view, or parts of one image or patient. A model that has
-seen one tile has seen the light, the stain and half-cut nuclei of the next, so a split between them flatters
-it: fields are kept whole.
+Many images are neighbouring tiles of one field of view, or parts of one image or patient: they share
+illumination, stain and nuclei cut by the edge. A split between them inflates validation scores, so fields are
+kept whole.
 """
 
 import json
@@ -28,7 +28,7 @@ def split(
     samples : list of Sample
         In any order: they are sorted by id first.
     validation_fraction : float, above 0 and below 1
-        The share of validation samples, kept as nearly as whole fields allow.
+        The share of validation samples, as nearly as whole fields allow.
     seed : int
     by : "field" or "image"
         "field" keeps together what `field_numbers` finds to belong together, and takes the share of every
@@ -57,7 +57,7 @@ def split(
             np.arange(len(samples)),
             np.unique([s.source for s in samples], return_inverse=True)[1],
         )
-    # one for each data set: those of one stay where they are when another is added
+    # one per data set: its split does not change when another data set is added
     generators = {s.source: np.random.default_rng(seed) for s in samples}
 
     validates = np.isin(group, group[np.array([bool(held_out(s)) for s in samples], bool)])

@@ -1,7 +1,7 @@
 """Random changes of a training image and its labels: crop, flip, colour jitter, and stronger ones.
 
-An augmentation takes an (H, W, 3) uint8 image, (H, W) integer labels with 0 = background, and a generator
-from which all that is random is drawn; it returns an image and labels of the same shapes and dtypes.
+An augmentation takes an (H, W, 3) uint8 image, (H, W) integer labels with 0 = background, and a random number
+generator; it returns an image and labels of the same shapes and dtypes.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from nuclei.training import image_changes as change
 Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 SCALES = (0.25, 2.5)
-"""The least and the largest factor by which `scale_to_diameter` rescales."""
+"""Smallest and largest factor of `scale_to_diameter`."""
 
 
 def crop(
@@ -112,7 +112,7 @@ def colour_jitter(
     if rng.random() < 0.5:  # hue; grey stays grey, as the weights of each new colour add up to 1
         mixing = rng.normal(0, 0.15, (3, 3)).astype(np.float32)
         x = x + x @ (mixing - mixing.mean(axis=0))
-    if rng.random() < 0.15:  # another dye, or a lamp of one colour: channels permuted, some of them weak
+    if rng.random() < 0.15:  # another dye or a coloured lamp: channels permuted, some of them weak
         tint = rng.random(3, np.float32)
         x = x[..., rng.permutation(3)] * (tint / tint.max())
     if rng.random() < 0.3:  # light falls off to one side
@@ -131,11 +131,11 @@ def colour_jitter_half(
 
 
 def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Flip, and change two images of three as other slides, optics, cameras and files would.
+    """Flip, and change two images of three as other specimens, optics, cameras and files would.
 
-    The steps are those of `nuclei.training.image_changes`, each with a probability of its own. The image is
-    square, with its grey values stretched (`nuclei.images.intensity.normalize`). In the labels, nuclei that
-    were pasted have new numbers; all others keep theirs.
+    The steps are those of `nuclei.training.image_changes`, each with its own probability. The image must be
+    square, with stretched grey values (`nuclei.images.intensity.normalize`). Pasted nuclei get new labels;
+    all others keep theirs.
     """
     image, labels = flip(image, labels, rng)
     if rng.random() < 1 / 3:
@@ -147,7 +147,7 @@ def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> t
         if rng.random() < probability:
             image = np.clip(step(image, *arguments), 0, 1)
 
-    # in the order of nature: what lies on the slide, then optics, camera and file
+    # in the physical order: specimen, optics, camera, file
     stained = np.mean(np.ptp(image, axis=2)) > change.STAINED
     if stained:
         maybe(0.6, change.stain, rng)

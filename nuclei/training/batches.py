@@ -48,11 +48,11 @@ def draw_batch(
     step : int
         Index of the batch in the epoch, from 0.
     epoch, seed : int
-        What random draws depend on, with the index in the epoch.
+        Random draws depend on these and on the index in the epoch.
     size : int
         Side of the squares in pixels.
     squeeze : bool
-        Whether whole images are resized to the square, instead of a random square being cut out.
+        Whether whole images are resized to the square; otherwise a random square is cut out.
     steps : int, optional
         Batches in an epoch. By default an epoch holds every sample once, and its last batch may be smaller;
         otherwise samples are drawn with replacement.
@@ -86,8 +86,8 @@ def draw_batch(
         if augment:
             image, labels = augment(image, labels, rng)
         if squeeze:
-            # Last: the nearest neighbour is up to half a pixel off, always to the same side. Flipped
-            # afterwards, labels would be off to either side, which cannot be learned.
+            # after augmentation: nearest-neighbour labels are shifted by up to half a pixel, always to the
+            # same side; flipping them afterwards would vary the side, which cannot be learned
             image, labels = resize_image(image, (size, size)), resize_labels(labels, (size, size))
         images.append(image)
         targets.append(target(labels))

@@ -1,4 +1,4 @@
-"""What happens between epochs: keep the best weights, stop early, log, back up, draw predictions."""
+"""Callbacks: keep the best weights, stop early, log, back up, draw predictions."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def training_callbacks(
 
     ==========================  ======================================================================
     ``best.weights.h5``         the weights of the best epoch, by `monitor`
-    ``history.csv``             one row an epoch
+    ``history.csv``             one row per epoch
     ``parameters.json``         `parameters`
     ``logs/``                   for TensorBoard: ``tensorboard --logdir <folder>/logs``
     ``backup/``                 the state after the last full epoch, until the training has ended
@@ -36,13 +36,13 @@ def training_callbacks(
 
     An interrupted training resumes when the same code runs again: it starts from the backup, repeats the
     epoch in which it was stopped, and reads from ``history.csv`` which epoch was the best so far. Without a
-    backup the training starts anew.
+    backup the training starts from the beginning.
 
     Parameters
     ----------
     folder : path
     first : callbacks
-        They are called before those that keep and log; what they add to the log is logged.
+        Called before the others, so that what they add to the log is written too.
     monitor, mode : str
         The quantity that decides which epoch is best, and whether "max" or "min" is better.
     patience : int
@@ -51,7 +51,7 @@ def training_callbacks(
         Whether the optimizer averages the weights (``use_ema``): the average is what is validated, kept, and
         seen by `first`.
     parameters : dict, optional
-        All that the training depends on; kept in ``parameters.json``.
+        Everything that the training depends on; kept in ``parameters.json``.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
 
 
 def _past_epochs(folder: Path) -> pd.DataFrame:
-    """Return the log of an interrupted training up to its backup; begin a new log where there is none."""
+    """Return the log of an interrupted training up to its backup; start a new log if there is no backup."""
     log, state = folder / "history.csv", folder / "backup" / "training_metadata.json"
     if not (log.exists() and state.exists()):
         log.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def _past_epochs(folder: Path) -> pd.DataFrame:
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras' early stopping, which first counts the values of the epochs before an interruption, `past`."""
+    """Early stopping that first counts `past`, the values of the epochs before an interruption."""
 
     def __init__(self, past: list[float], **options):
         super().__init__(**options)
@@ -127,7 +127,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 
 
 class EpochCounter(keras.callbacks.Callback):
-    """Holds the current epoch, also after a restart, and returns it when called: see `batches`."""
+    """Hold the current epoch, also after a restart, and return it when called: see `batches`."""
 
     def __init__(self):
         super().__init__()

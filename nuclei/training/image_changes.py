@@ -1,8 +1,8 @@
-"""Single changes of an image, as other slides, microscopes, cameras and files would make them.
+"""Single changes of an image, as other specimens, microscopes, cameras and files would make them.
 
 Each takes an (H, W, 3) float32 image, 0 to 1, with its grey values stretched, and returns a new one of the
-same shape whose values may leave 0 to 1. Whatever is random is drawn from `rng`. None inverts an image: dark
-holes would be learned as nuclei. `nuclei.training.augmentation.strong` combines them.
+same shape, whose values may leave that range. No change inverts an image: dark holes would be learned as
+nuclei. `nuclei.training.augmentation.strong` combines them.
 """
 
 import io
@@ -20,11 +20,11 @@ HALO = 3
 """Pixels around a nucleus that its blurred edge still brightens."""
 
 
-# --- what lies on the slide -----------------------------------------------------------------------------
+# --- specimen -------------------------------------------------------------------------------------------
 
 
 def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change how much haematoxylin, eosin and DAB stained tissue has taken up.
+    """Change the concentrations of haematoxylin, eosin and DAB in stained tissue.
 
     Each stain's concentration, by the colour deconvolution of Ruifrok and Johnston (Analytical and
     Quantitative Cytology and Histology 23, 2001), is multiplied by 0.6 to 1.6 and shifted a little; jitter of
@@ -55,9 +55,10 @@ def tint(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def dim_some_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make single nuclei of a fluorescence image dimmer, down to a seventh, so that dim lie beside bright.
+    """Dim some nuclei of a fluorescence image, down to a seventh, so that dim ones lie beside bright ones.
 
-    What is dimmed is the light above the background, the tenth percentile, out to `HALO` pixels.
+    Only the light above the background (the tenth percentile) is dimmed, up to `HALO` pixels around a
+    nucleus.
     """
     share = rng.uniform(0.2, 0.8)
     factors = np.exp(rng.uniform(-2, 0, labels.max() + 1)).astype(np.float32)
@@ -71,8 +72,8 @@ def dim_some_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Genera
 def crowd(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Paste the nuclei of a rotated copy of a fluorescence image into its gaps, so that nuclei touch.
 
-    A nucleus of which more than a tenth would lie on others is left out; of the rest, only what falls on
-    background is pasted. The image must be square. Pasted nuclei get new numbers.
+    A nucleus that would cover others by more than a tenth of its area is left out; the rest are pasted where
+    there is background. The image must be square. Pasted nuclei get new numbers.
     """
     turns = int(rng.integers(1, 4))
     other, numbers = np.rot90(image, turns), np.rot90(labels, turns)

@@ -1,4 +1,4 @@
-"""What the network is trained to predict, computed from labels.
+"""Targets: the maps that the network is trained to predict, computed from labels.
 
 A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
 between nuclei that touch.
@@ -37,8 +37,8 @@ def distance_target(labels: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    The border of the array is no edge, as what lies outside is unknown: in a nucleus cut by it the distance
-    rises towards the border. A nucleus that fills the array is 1 everywhere.
+    The border of the array is not an edge of a nucleus: in a nucleus cut by it the distance rises towards the
+    border. A nucleus that fills the array is 1 everywhere.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def _distance_to_edge(labels):
     for number, box in enumerate(ndi.find_objects(labels), start=1):
         if box is None:
             continue
-        # One pixel wider than the nucleus: the nearest foreign pixel always touches it.
+        # one pixel wider than the nucleus: the nearest pixel outside it always touches it
         rows, columns = box
         box = (
             slice(max(rows.start - 1, 0), min(rows.stop + 1, height)),

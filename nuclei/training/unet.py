@@ -1,4 +1,4 @@
-"""The U-Net, a MobileNetV2 encoder and a pix2pix decoder: how it is built, its loss, its optimizer."""
+"""The U-Net (MobileNetV2 encoder, pix2pix decoder): architecture, loss and optimizer."""
 
 import math
 from pathlib import Path
@@ -55,7 +55,7 @@ def unet(
     ValueError
         A frozen encoder of random weights, or weights that do not fit.
     FileNotFoundError
-        The weights are not there, or cannot be downloaded.
+        There is no such file of weights, or the download failed.
 
     References
     ----------
@@ -64,7 +64,7 @@ def unet(
     """
     check_encoder(encoder_weights, encoder_trainable)
     image = keras.Input((None, None, 3), name="image")
-    scaled = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)  # the encoder wants [-1, 1]
+    scaled = layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(image)  # the encoder expects [-1, 1]
     *skips, x = _encoder(encoder_weights)(scaled)
     for filters, skip in zip(decoder_filters, reversed(skips), strict=True):
         x = layers.Concatenate()([upsample(filters, 3)(x), skip])
@@ -83,7 +83,7 @@ def unet(
 
 
 def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -> None:
-    """Raise what `unet` would raise for its encoder, but at once: ValueError or FileNotFoundError."""
+    """Raise ValueError or FileNotFoundError as `unet` would, before anything is built."""
     if encoder_weights is None and not encoder_trainable:
         raise ValueError(
             "encoder_weights is None and encoder_trainable is False: the encoder would stay random. "
@@ -104,7 +104,7 @@ def _weights_file(encoder_weights: str | Path) -> Path:
 def upsample(filters: int, size: int) -> keras.Sequential:
     """Return the pix2pix block: transposed convolution with stride 2, batch normalisation, ReLU.
 
-    Where `tensorflow_examples` is installed it is theirs, else an equal one.
+    It is the one of `tensorflow_examples` if that is installed, and an identical one otherwise.
     """
     try:
         from tensorflow_examples.models.pix2pix.pix2pix import upsample as pix2pix_upsample
@@ -183,7 +183,7 @@ def compile_unet(
     weight_average: float = 0.0,
     edge_weight: float = 0.0,
 ) -> None:
-    """Give the U-Net its optimizer, Adam, its loss, and pixel accuracy as its metric.
+    """Compile the U-Net with Adam, its loss and pixel accuracy as metric.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def instance_loss(edge_weight: float = 0.0):
     """
 
     def loss(target, maps):
-        # in bfloat16 1 - 1e-7, Keras' own bound, is 1, and the logarithm of 0 ruins a training
+        # Keras clips at 1 - 1e-7, which is 1 in bfloat16: the logarithm of 0 would ruin the training
         hit, miss = ops.log(maps + 0.005), ops.log(1 - maps + 0.005)
         weight = 1 + edge_weight * (_edges(target) + _contacts(target))
         cross_entropy = -weight * (target * hit + (1 - target) * miss)
@@ -238,17 +238,17 @@ def instance_loss(edge_weight: float = 0.0):
 
 
 def _edges(maps):
-    """(B, H, W, C) in 0-1 -> the same shape: maximum minus minimum of the 5 x 5 pixels around."""
+    """(B, H, W, C) in 0-1 -> the same shape: maximum minus minimum of the surrounding 5 x 5 pixels."""
     return _maximum(maps) + _maximum(-maps)
 
 
 def _maximum(maps):
-    """(B, H, W, C) -> the same shape: the maximum of the 5 x 5 pixels around."""
+    """(B, H, W, C) -> the same shape: the maximum of the surrounding 5 x 5 pixels."""
     return ops.max_pool(maps, 5, strides=1, padding="same")
 
 
 def _contacts(target):
-    """(B, H, W, 2) -> the same shape, 0-1: high where the second map is low amid foreground alone."""
+    """(B, H, W, 2) -> the same shape, 0-1: high amid foreground where the second map is low."""
     foreground, inner = target[..., :1], target[..., 1:]
     all_around = -_maximum(-foreground)
     return ops.concatenate([ops.zeros_like(foreground), all_around * (1 - inner)], axis=-1)
@@ -256,7 +256,7 @@ def _contacts(target):
 
 @keras.saving.register_keras_serializable("nuclei")
 def accuracy(target, maps):
-    """Return where the foreground is classified correctly at 0.5: (B, H, W) float32, 0 or 1."""
+    """Return where the foreground is right at a threshold of 0.5: (B, H, W) float32, 1 or 0."""
     return ops.cast(ops.equal(target[..., 0] > 0.5, maps[..., 0] > 0.5), "float32")
 
 
@@ -307,7 +307,7 @@ class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def use_bfloat16() -> None:
-    """Let TensorFlow compute convolutions in bfloat16, where the CPU has instructions for it.
+    """Let TensorFlow compute convolutions in bfloat16 if the CPU has instructions for it.
 
     Weights stay float32. With AMX instructions a training step takes half the time.
     """
@@ -317,7 +317,7 @@ def use_bfloat16() -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Make the training reproducible: same seed and machine, same weights."""
+    """Make the training reproducible: the same seed on the same machine gives the same weights."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -52,7 +52,7 @@ def test_a_damaged_cache_is_made_again(folder, squares):
     load_samples(folder)
     (cache,) = (sources.ROOT / "data" / "cache").iterdir()
     cache.write_bytes(cache.read_bytes()[:100])
-    with pytest.warns(UserWarning, match="cannot be read.*read anew"):
+    with pytest.warns(UserWarning, match="cannot be read.*read again"):
         assert same(load_samples(folder), squares)
     assert same(load_samples(folder), squares)
 
