@@ -21,7 +21,7 @@ from nuclei.data.image_types import image_type
 from nuclei.evaluation import metrics, tuning
 from nuclei.segmentation import candidates
 from nuclei.training import augmentation
-from nuclei.training.iou_network import fit_iou_network, lessons
+from nuclei.training.iou_network import fit_iou_network, training_examples
 
 GRID = tuning.GRID | {"smoothing": [1.0]}
 MIN_IOU, SEED = 0.5, 2
@@ -40,7 +40,7 @@ def scores(features: list, ious: list, found: list, samples: list, used=slice(No
     column = []
     for each, s in zip(found, samples, strict=True):
         expected = np.asarray(network(each.features[:, used], training=False))[:, 0]
-        labels, _ = candidates.choose(each, expected, MIN_IOU)
+        labels, _ = candidates.suppress_overlaps(each, expected, MIN_IOU)
         column.append(metrics.image_score(metrics.match(s.labels, labels)))
     return np.array(column)
 
@@ -79,10 +79,10 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     data = nuclei.load_samples("dsb2018")
     ids = segmenter.split
     train, validation = ([s for s in data if s.id in ids[part]] for part in ("train", "validation"))
-    features, ious = lessons(segmenter, train, augmentation.colour_jitter_half, SEED)
-    maps = [segmenter.maps(s.image) for s in tqdm(validation, desc="maps", unit="image")]
-    images = [segmenter.prepare(s.image) for s in validation]
-    found = [candidates.propose(*each) for each in zip(maps, images, strict=True)]
+    features, ious = training_examples(segmenter, train, augmentation.colour_jitter_half, SEED)
+    predicted = [segmenter.predict_maps(s.image) for s in tqdm(validation, desc="maps", unit="image")]
+    maps = [each.maps for each in predicted]
+    found = [candidates.propose(each.maps, each.image) for each in predicted]
     report = compare(train, features, ious, validation, maps, found)
     about = {"model": folder, "min_iou": MIN_IOU, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}
     rounded = json.loads(json.dumps(report), parse_float=lambda text: round(float(text), 4))

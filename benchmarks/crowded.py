@@ -19,6 +19,7 @@ from skimage.segmentation import expand_labels
 
 import nuclei
 from nuclei.segmentation import candidates
+from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.watershed import labels_from_maps
 from nuclei.training.targets import interior_target
 
@@ -41,17 +42,17 @@ def main(model_folder: str = nuclei.DEFAULT_MODEL) -> None:
     maps = ndi.gaussian_filter(interior_target(labels), (1, 1, 0))
     maps += np.random.default_rng(SEED).normal(0, NOISE, maps.shape)
     maps = maps.clip(0, 1)
-    seen = np.repeat((255 * maps[..., :1]).astype(np.uint8), 3, axis=-1)
+    predicted = Maps(np.repeat((255 * maps[..., :1]).astype(np.uint8), 3, axis=-1), maps)
     segmenter = nuclei.Segmenter.load(model_folder)
     steps = {
         "thresholds": lambda: labels_from_maps(maps, 0.5, 0.7, smoothing=candidates.SMOOTHING),
-        "candidates": lambda: segmenter.labels_from_maps(maps, seen),
+        "candidates": lambda: segmenter.label(predicted).labels,
     }
     seconds = {name: min(timeit.repeat(step, number=1, repeat=3)) for name, step in steps.items()}
     report = {
         "side": SIDE,
         "nuclei": int(labels.max()),
-        "nuclei_found": int(segmenter.labels_from_maps(maps, seen).max()),
+        "nuclei_found": int(segmenter.label(predicted).labels.max()),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "candidates_by_thresholds": round(seconds["candidates"] / seconds["thresholds"], 1),
         "processors": os.cpu_count(),

@@ -42,8 +42,8 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
         resized = [rescale(samples[k], factor) for k in chosen]
         for way, scale in WAYS.items():
             bar = tqdm(resized, desc=f"x {factor}, {way}", unit="image")
-            maps = ((s, segmenter.maps(s.image, scale=scale)) for s in bar)
-            matches = [metrics.match(s.labels, segmenter.unbiased_labels(m, s)) for s, m in maps]
+            predicted = ((s, segmenter.predict_maps(s.image, scale=scale)) for s in bar)
+            matches = [metrics.match(s.labels, segmenter.unbiased_labels(p, s.id)) for s, p in predicted]
             score = np.mean([metrics.image_score(m) for m in matches])
             found.setdefault(way, {})[str(factor)] = round(float(score), 4)
     about = {"model": folder, "images": IMAGES, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}

@@ -20,7 +20,7 @@ from tqdm import tqdm
 import nuclei
 from nuclei.data.fields import field_numbers
 from nuclei.evaluation import tuning
-from nuclei.segmentation.scale import SIZING, median_diameter
+from nuclei.segmentation.scale import SIZING, median_diameter, scales_for
 from nuclei.segmentation.watershed import labels_from_maps
 from nuclei.training.targets import interior_target
 
@@ -36,7 +36,7 @@ DIAMETERS = [20, 25, 30]  # pixels
 
 def predict(segmenter: nuclei.Segmenter, samples: list, scale: float) -> list[np.ndarray]:
     bar = tqdm(samples, desc=f"scale {scale}", unit="image")
-    return [segmenter.maps(s.image, scale=scale).astype(np.float16) for s in bar]
+    return [segmenter.predict_maps(s.image, scale=scale).maps.astype(np.float16) for s in bar]
 
 
 def compare(once: list, twice: list, samples: list) -> dict[str, float]:
@@ -59,8 +59,7 @@ def compare(once: list, twice: list, samples: list) -> dict[str, float]:
     sizes = np.array([median_diameter(labels_from_maps(m, **SIZING)) for m in once])
     seen = {(2,): second, (1, 2): mean}
     for diameter in DIAMETERS:
-        rule = nuclei.Segmenter(None, {"working_diameter": diameter})
-        columns = [seen.get(tuple(rule.scales_for(size)), first)[k] for k, size in enumerate(sizes)]
+        columns = [seen.get(tuple(scales_for(size, diameter)), first)[k] for k, size in enumerate(sizes)]
         found[f"scale chosen for a working diameter of {diameter} pixels"] = score(pd.concat(columns, axis=1))
     targets = [interior_target(labels) for labels in truth]
     channels = list(zip(once, targets, strict=True))

@@ -49,8 +49,9 @@ def train(stage: str, recipe: str, train: list, validation: list, **changed) -> 
 def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
     """Score a model on samples outside its training images, and thresholds in place of its candidates."""
     fields, truth = field_numbers(samples), [s.labels for s in samples]
-    maps = [segmenter.maps(s.image) for s in tqdm(samples, desc="maps", unit="image")]
-    guesses = [segmenter.unbiased_labels(*each) for each in zip(maps, samples, strict=True)]
+    predicted = [segmenter.predict_maps(s.image) for s in tqdm(samples, desc="maps", unit="image")]
+    maps = [each.maps for each in predicted]
+    guesses = [segmenter.unbiased_labels(p, s.id) for p, s in zip(predicted, samples, strict=True)]
     results = [compare(*each) for each in zip(samples, guesses, fields, strict=True)]
     _, scores = tuning.tune(tqdm(maps, desc="thresholds"), truth, tuning.GRID | {"smoothing": [1.0]})
     by_thresholds = tuning.cross_tune(scores, fields).scores.mean()

@@ -1,21 +1,31 @@
-"""Parameters chosen on validation images: a grid search, and the same in two halves."""
+"""Thresholds tuned on validation images: a grid search, and the same in two halves."""
 
 import itertools
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from nuclei.evaluation import metrics
+from nuclei.segmentation.candidates import filter_by_iou, suppress_overlaps
 from nuclei.segmentation.watershed import labels_from_maps
 
 GRID = {
     "foreground_threshold": [0.4, 0.5, 0.6],
     "marker_threshold": [0.5, 0.6, 0.7, 0.8],
-    "min_confidence": [0.0, 0.8, 0.9],  # mean foreground in a nucleus, of that in the surest ones
+    "min_confidence": [
+        0.0,
+        0.8,
+        0.9,
+    ],  # relative to the most confident nuclei
     "min_area": [0, 0.1, 0.2],  # of the median nucleus
 }
-"""Arguments of `labels_from_maps`, each with the values among which validation images choose: see `tune`."""
+"""Arguments of `labels_from_maps`, each with the values to try: see `tune`."""
+
+MIN_IOUS = (0.3, 0.35, 0.4, 0.45, 0.5)
+"""Values of `min_iou` to try. From an IoU of 0.5 on a nucleus counts as found, and in images unlike those of
+the training the IoU network expects less, so that higher values would lose nuclei."""
 
 
 def tune(inputs, labels_list, grid, segment=labels_from_maps):
@@ -124,3 +134,46 @@ def cross_tune(scores, groups, seed=0):
     rows = [_best_row(scores.loc[:, half != side]) for side in (0, 1)]
     held_out = scores.to_numpy()[np.take(rows, half), np.arange(half.size)]
     return CrossTuned(held_out, half, tuple(_parameters(scores, row) for row in rows))
+
+
+def tune_segmenter(segmenter, samples, groups, seed=0):
+    """Tune the thresholds of a segmenter on validation samples.
+
+    Parameters
+    ----------
+    segmenter : nuclei.segmentation.segmenter.Segmenter
+        With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`.
+    samples : list of Sample
+    groups : (N,) array
+        The field of view of each sample.
+    seed : int
+        See `cross_tune`.
+
+    Returns
+    -------
+    dict, for the settings of the segmenter
+        ``thresholds``: those with the best mean competition score; ``cross_tuned``: for each half of the
+        fields, the ids of its ``images`` and the ``thresholds`` tuned on the other half; ``val_score``: the
+        mean score of all samples with the thresholds that were not tuned on them.
+
+    Raises
+    ------
+    ValueError
+        See `tune` and `cross_tune`.
+    """
+    predicted = (segmenter.predict_maps(s.image) for s in tqdm(samples, desc="tuning", unit="image"))
+    if segmenter.iou_network:
+        grid, segment = {"min_iou": list(MIN_IOUS)}, filter_by_iou
+        inputs = (suppress_overlaps(*segmenter.candidates(each), min(MIN_IOUS)) for each in predicted)
+    else:
+        grid, segment, inputs = GRID, labels_from_maps, (each.maps for each in predicted)
+    thresholds, scores = tune(inputs, [s.labels for s in samples], grid, segment)
+    crossed = cross_tune(scores, groups, seed)
+    halves = [
+        {
+            "thresholds": best,
+            "images": [s.id for s, h in zip(samples, crossed.half, strict=True) if h == half],
+        }
+        for half, best in enumerate(crossed.best)
+    ]
+    return {"thresholds": thresholds, "cross_tuned": halves, "val_score": float(crossed.scores.mean())}

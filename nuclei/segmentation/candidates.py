@@ -1,13 +1,16 @@
-"""Nuclei chosen among candidates: many thresholds propose, an IoU network rates, the best that fit stay.
+"""Candidates for nuclei from the component trees of the maps, and which of them are kept.
 
 No threshold suits all nuclei of an image: a dim one shrinks where the next is drawn too large, and a marker
-level that parts two nuclei cuts a third one in half. So each level of both maps proposes its own outlines,
-and a small network, `training.iou_network.iou_network`, learns from measurements of a candidate how well it
-will
-match a true nucleus.
+level that separates two nuclei cuts a third one in half. So candidates are the nodes of the component tree
+(max-tree) of the foreground: the connected components at each of several levels, where those of a level lie
+within those of the level below. Marker-controlled watersheds at several levels of the second map cut them up
+further. A small network, `nuclei.training.iou_network.iou_network`, predicts from measurements of a candidate
+its IoU with a true nucleus, and greedy non-maximum suppression keeps the best that do not overlap.
 
-Candidates were ranked so by Arteta et al., "Learning to Detect Cells Using Non-overlapping Extremal Regions",
-MICCAI 2012; a network that predicts IoUs is in Huang et al., "Mask Scoring R-CNN", CVPR 2019.
+References: component tree: Salembier et al., "Antiextensive Connected Operators for Image and Sequence
+Processing", IEEE TIP 1998. Marker-controlled watershed: Meyer and Beucher, "Morphological Segmentation",
+JVCIR 1990. Ranked candidates of such a tree: Arteta et al., "Learning to Detect Cells Using Non-overlapping
+Extremal Regions", MICCAI 2012. Predicted IoUs: Huang et al., "Mask Scoring R-CNN", CVPR 2019.
 """
 
 import os
@@ -27,7 +30,7 @@ FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 MARKER_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
-SMOOTHING = 1.0  # pixels; a ripple in the second map would cut a nucleus in two
+SMOOTHING = 1.0  # pixels, of a Gaussian over the second map: a ripple in it would cut a nucleus in two
 
 PLANES = ("foreground", "inner", "grey")
 
@@ -41,15 +44,16 @@ FEATURES = (
     "foreground_level",
     "marker_level",
 )
-"""What the IoU network is told of a candidate.
+"""Measurements of a candidate, the input of the IoU network.
 
-Of the foreground, of the second map smoothed (``inner``) and of the grey values, 0-1: mean and standard
-deviation inside, and the means along the edge and one step outside of it, without what lies on the image's
-border; 0 where all of it does. The logarithms of the area in pixels, of the squared length of the edge
-divided by the area, and of the area divided by that of the ellipse with the same moments; that ellipse's
-minor axis divided by its major one; the share of the edge that lies on the image's border. The levels that
-proposed the candidate; 0 for the markers' where a connected component is whole. Nothing is measured further
-away, so that an image and its tiles agree.
+Of three planes, the foreground, the smoothed second map (``inner``) and the grey values (0-1): mean and
+standard deviation inside the candidate, and the means of the pixels along its edge (``edge``) and of those
+one step outside (``outside``), without edges on the image's border; 0 where all of the edge lies there.
+``log_area``, in pixels; ``log_roundness``, of the squared length of the edge divided by the area;
+``log_ellipse``, of the area divided by that of the ellipse with the same second moments; ``axis_ratio``,
+minor by major axis of that ellipse; ``border``, the fraction of the edge on the image's border; and the
+levels that the candidate comes from, 0 as marker level for a connected component that is not cut. No
+measurement reaches further than one pixel outside, so that an image and its tiles agree.
 """
 
 
@@ -70,7 +74,7 @@ class Candidates(NamedTuple):
 
 
 def propose(maps, image):
-    """Propose candidates: the connected parts of every level of the foreground, cut at every marker level.
+    """Propose candidates: the component tree of the foreground, cut by watersheds at every marker level.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ def propose(maps, image):
     Returns
     -------
     Candidates
-        None smaller than 10 pixels. The same outline may come from several levels.
+        Of at least 10 pixels each. The same outline may come from several levels.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def propose(maps, image):
 
 
 def _measured(marker_level, regions, heights, planes, margin):
-    """Return all but the shape of the Candidates in regions; `_parts` and `_describe` have the arguments."""
+    """Return the fields of Candidates after `shape`; see `_parts` and `_describe` for the arguments."""
     parts = _parts(regions, heights)
     levels = np.array(FOREGROUND_LEVELS)[np.count_nonzero(parts.paths[1:], axis=1) - 1]
     measured = _describe(parts, regions, heights, planes, margin)
@@ -127,11 +131,12 @@ def _measured(marker_level, regions, heights, planes, margin):
 
 
 def _regions(mask, inner):
-    """Yield a marker level and (h, w) integers: regions of the mask, 0 = none, that are new with this level.
+    """Yield each marker level with its new regions, (h, w) integers, 0 = none.
 
-    First come the connected components whole, at level 0; then, for each marker level, those that hold
-    several markers, cut up by a watershed. Where each marker of the level before holds one marker now, a
-    component would be cut as it was, and is left out; so are other regions that the level before has given.
+    First come the connected components of the mask, at level 0. Then, for each marker level, the components
+    that hold several markers, cut by a marker-controlled watershed of the second map `inner`. A component in
+    which each marker of the level before holds exactly one marker now would be cut as before, and is left
+    out; so is any region equal to one of the level before.
     """
     components, count = ndi.label(mask)
     yield 0.0, components
@@ -148,10 +153,10 @@ def _regions(mask, inner):
         changed[owner_before[1:][children[1:] != 1]] = True
         several = np.bincount(owner[1:], minlength=count + 1) > 1
         crowded = (changed & several)[components]
-        core = ndi.binary_erosion(seeds) & crowded  # all around is of the same marker: nothing to flood
+        core = ndi.binary_erosion(seeds) & crowded  # all neighbours are of the same marker: nothing to flood
         regions = watershed(-inner, np.where(core, 0, markers), mask=crowded & ~core)
         regions[core] = markers[core]
-        regions[crowded] += regions_before.max()  # no number twice
+        regions[crowded] += regions_before.max()  # numbers stay unique
         new = _unlike(regions, regions_before)
         if new.any():
             yield level, new
@@ -171,11 +176,11 @@ def _unlike(regions, before):
 
 
 class _Parts(NamedTuple):
-    """The connected parts 1..N of an image's regions at every level of the foreground.
+    """The component tree of the foreground in an image's regions: its nodes are parts 1..N.
 
     inside : (P,) positions in the flattened image where there are regions
     smallest : (h * w,) the smallest part that holds a pixel, 0 for none
-    paths : (N + 1, levels) of each part, those that hold it and itself, level by level, then 0; row 0 is 0
+    paths : (N + 1, levels), of each part its ancestors and itself by level, then 0; row 0 is 0
     areas : (N,) in pixels
     """
 
@@ -211,9 +216,9 @@ def _parts(regions, heights):
 def _describe(parts, regions, heights, planes, margin):
     """Return all FEATURES but the levels of parts 1..N: (N, F) float64.
 
-    `planes` and `margin` are (h, w) arrays, the latter True in the margin; `_parts` has taken the others.
-    Every pixel is looked at once, not once a level: a sum over the ring of a part, its pixels that are in no
-    smaller part, counts for the part and for all that hold it.
+    `planes` and `margin` are (h, w) arrays, the latter True in the margin; see `_parts` for the others. Every
+    pixel is visited once, not once a level: a sum over the ring of a part, its pixels that are in no smaller
+    part, is added to the part and to all its ancestors.
     """
     inside, smallest, paths, areas = parts
     heights, regions, margin, width = heights.ravel(), regions.ravel(), margin.ravel(), margin.shape[1]
@@ -222,8 +227,8 @@ def _describe(parts, regions, heights, planes, margin):
         rings = np.bincount(smallest[where], values, minlength=len(paths))
         return np.bincount(paths.ravel(), np.repeat(rings, paths.shape[1]), minlength=len(paths))[1:]
 
-    # p is at the edge of all parts that hold it but not its neighbour q. So it counts for the ring of p; and
-    # in one region, where q's smallest part holds p too, it is taken off again for the ring of q
+    # p is at the edge of all parts that hold it but not its neighbour q. So it is added to the ring of p; and
+    # in one region, where q's smallest part holds p too, it is subtracted again from the ring of q
     p, q, borders = [], [], np.zeros(len(areas))
     for step in (-width, -1, 1, width):
         beyond = margin[inside + step]
@@ -258,44 +263,51 @@ def _describe(parts, regions, heights, planes, margin):
     return np.column_stack([*features, *shape, borders / around])
 
 
-def choose(found, ious, min_iou):
-    """Take the candidates with the highest IoU first, and leave out those that overlap one taken before.
+def suppress_overlaps(found, ious, min_iou):
+    """Keep the candidates with the highest expected IoUs that do not overlap: greedy non-maximum suppression.
+
+    In descending order of expected IoU, a candidate is kept unless it shares a pixel with one kept before.
 
     Parameters
     ----------
     found : Candidates
-    ious : (N,) floats
-        What is expected of each.
-    min_iou : float
-        Only those above it are taken.
+    ious : (N,) floats, 0-1
+        The IoU expected of each candidate.
+    min_iou : float, 0-1
+        Only candidates with a higher expected IoU are kept.
 
     Returns
     -------
     labels : (H, W) int32
         0 is background; nuclei have consecutive numbers from 1, row by row of their uppermost pixels.
     ious : (M,) floats
-        Of the nuclei.
+        The IoUs expected of the nuclei.
+
+    References
+    ----------
+    Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
     """
-    free, taken, first = np.ones(found.shape[0] * found.shape[1], bool), [], []
+    free, kept, first = np.ones(found.shape[0] * found.shape[1], bool), [], []
     order = np.argsort(-ious, kind="stable")
     for k in order[: np.count_nonzero(ious > min_iou)]:
         own = found.pixels[found.starts[k] : found.stops[k]]
         if free[own].all():
             free[own] = False
-            taken.append(k)
+            kept.append(k)
             first.append(own.min())
-    taken = np.array(taken, dtype=np.int64)[np.argsort(first)]
+    kept = np.array(kept, dtype=np.int64)[np.argsort(first)]
     labels = np.zeros(free.size, np.int32)
-    for number, k in enumerate(taken, start=1):
+    for number, k in enumerate(kept, start=1):
         labels[found.pixels[found.starts[k] : found.stops[k]]] = number
-    return labels.reshape(found.shape), ious[taken]
+    return labels.reshape(found.shape), ious[kept]
 
 
-def surer(chosen, min_iou):
-    """Return the labels that `choose` would have given with a higher `min_iou`: (H, W) int32.
+def filter_by_iou(kept, min_iou):
+    """Return the labels that `suppress_overlaps` would give with a higher `min_iou`: (H, W) int32.
 
-    `chosen` is what it has given, labels and IoUs.
+    `kept` is what it returned with a lower one, labels and IoUs: candidates with lower expected IoUs never
+    suppress those with higher ones.
     """
-    labels, ious = chosen
-    kept = np.append(False, ious > min_iou)
-    return (np.cumsum(kept) * kept).astype(np.int32)[labels]
+    labels, ious = kept
+    above = np.append(False, ious > min_iou)
+    return (np.cumsum(above) * above).astype(np.int32)[labels]

@@ -1,4 +1,7 @@
-"""How large the nuclei of an image are."""
+"""How large the nuclei of an image are, and at which scales the network sees them best."""
+
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,18 +14,73 @@ SIZING = {
     "min_confidence": 0.0,
     "smoothing": 1.0,
 }
-"""Arguments of `labels_from_maps` to tell how large nuclei are, whatever thresholds are tuned to later."""
+"""Arguments of `labels_from_maps` that measure the size of nuclei, whatever thresholds are tuned to later."""
 
 
 def median_diameter(labels):
     """(H, W) integer labels, 0 = background -> diameter in pixels of the circle of the median nucleus's area.
 
-    Specks of fewer than 10 pixels are left out. 0 without nuclei.
+    Nuclei of fewer than 10 pixels are ignored. 0 without nuclei.
     """
     return circle_diameter(np.bincount(labels.ravel())[1:])
 
 
 def circle_diameter(areas):
-    """(N,) areas in pixels -> diameter of the circle of the median one; 0 where there are but specks."""
+    """(N,) areas in pixels -> diameter of the circle of the median one of at least 10 pixels, 0 for none."""
     areas = areas[areas >= SPECK]
     return float(np.sqrt(4 / np.pi * np.median(areas))) if areas.size else 0.0
+
+
+def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
+    """Return the scales at which to run the network on an image; its maps are averaged over them.
+
+    Parameters
+    ----------
+    diameter : float
+        Of the median nucleus in pixels, 0 for none.
+    working_diameter : float or None
+        The diameter in pixels that nuclei are brought near; 0 or None for a model that always runs at native
+        scale.
+
+    Returns
+    -------
+    list of float
+        Nuclei of less than half the working diameter are enlarged twice; from there to the working diameter
+        both native scale and twice that scale are used. From twice to four times the working diameter, half
+        the scale and native scale; beyond, a quarter and half. Otherwise native scale, and so without nuclei.
+    """
+    if not (working_diameter and diameter):
+        return [1]
+    limits, scales = (1 / 2, 1, 2, 4), ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
+    return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
+
+
+def check_scale(scale, resize: int | None) -> None:
+    """Raise ValueError unless `scale` is "auto" or a number above 0.
+
+    For a model that resizes all images to `resize` pixels a side, only "auto" and 1 are left.
+    """
+    if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
+        raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
+    if resize and scale not in ("auto", 1):
+        raise ValueError(
+            f"scale is {scale!r}, but this model resizes every image to {resize} x {resize} pixels; "
+            'leave it "auto"'
+        )
+
+
+def warn_of_unknown_size(diameter: float, scales: Sequence[float], diameters: Sequence[float]) -> None:
+    """Warn where the median nucleus has a size that the model was not trained on, at none of the scales.
+
+    `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn. `diameters` are the smallest
+    and the largest of the training images, in pixels of what the network saw.
+    """
+    low, high = diameters
+    if diameter and not any(low <= diameter * scale <= high for scale in scales):
+        warnings.warn(
+            f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
+            f"{' and '.join(f'{scale:g}' for scale in scales)}; the model was trained on {low:.0f} to "
+            f"{high:.0f} pixels. Check the result; a scale of about "
+            f"{np.sqrt(low * high) / diameter:.2g} may be better.",
+            stacklevel=3,
+        )

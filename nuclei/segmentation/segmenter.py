@@ -1,9 +1,5 @@
-"""A trained model with its settings, in a folder that describes itself."""
+"""A trained model with its settings: from an image to its nuclei."""
 
-import json
-import os
-import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +10,15 @@ import numpy as np
 import pandas as pd
 from skimage.transform import resize
 
-from nuclei.common import write_json
-from nuclei.data.samples import Sample
 from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.images.resizing import resize_image
 from nuclei.images.tiles import STRIDE, TILE, tiled_maps
-from nuclei.segmentation.candidates import Candidates, choose, propose
+from nuclei.segmentation import scale as scaling
+from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
+from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
+from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import SIZING, median_diameter
-from nuclei.segmentation.watershed import labels_from_maps
-
-FILES = ("model.keras", "settings.json", "split.json", "history.csv")
-
-IOU_FILE = "iou.keras"  # of models that choose among candidates
+from nuclei.segmentation.watershed import confidence, labels_from_maps
 
 
 @dataclass
@@ -34,21 +27,21 @@ class Segmenter:
 
     model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
-        ``resize``: side in pixels that images are squeezed to, or None for native scale;
+        ``resize``: side in pixels that images are resized to, or None for native scale;
         ``normalize``: whether grey values are stretched first, see `nuclei.images.intensity.normalize`;
-        ``working_diameter``: in pixels, the size that nuclei are brought near, see `scales_for`; 0 or absent
-        where images are always looked at as they are;
-        ``diameters``: those of the smallest and largest nuclei it has learned from, in pixels;
-        ``thresholds``: ``min_iou`` of `segmentation.candidates.choose`, or for a model without an IoU
-        network the
-        arguments of `nuclei.segmentation.watershed.labels_from_maps`; tuned on validation data;
-        ``cross_tuned``: the same for each half of the validation ``images``, chosen by the other half;
-        and all that tells where the model came from: parameters, data, versions.
+        ``working_diameter``: in pixels, see `nuclei.segmentation.scale.scales_for`; 0 or absent for a model
+        that always runs at native scale;
+        ``diameters``: of the smallest and the largest nuclei that it was trained on, in pixels;
+        ``thresholds``: ``min_iou`` of `nuclei.segmentation.candidates.suppress_overlaps`, or for a model
+        without an IoU network the arguments of `nuclei.segmentation.watershed.labels_from_maps`; tuned on
+        validation images;
+        ``cross_tuned``: the same for each half of the validation ``images``, tuned on the other half;
+        and where the model came from: parameters, data, versions.
     split : dict
-        ``train`` and ``validation``: ids of the images that it has learned from, and of those that judged it.
+        ``train`` and ``validation``: ids of the training and of the validation images.
     history : DataFrame, one row an epoch
     iou_network : keras.Model or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
-        What chooses the nuclei among candidates; without it, thresholds find them.
+        Rates candidates for nuclei; without it, nuclei come from thresholds.
     """
 
     model: keras.Model
@@ -59,201 +52,117 @@ class Segmenter:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Segmenter":
-        """Load a model from its folder alone.
-
-        Raises FileNotFoundError where the folder or one of its files is missing, ValueError where one
-        cannot be read.
-        """
-        folder = Path(folder)
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"{folder}: not a whole model folder, {' and '.join(missing)} missing. "
-                f"Expected {', '.join(FILES)}; notebook 02_train writes such a folder, "
-                "and saved_model/ holds those that are shipped."
-            )
-        try:
-            model = keras.saving.load_model(folder / "model.keras", compile=False)
-            settings, split = (
-                json.loads((folder / f"{name}.json").read_text()) for name in ("settings", "split")
-            )
-            history = pd.read_csv(folder / "history.csv")
-            iou_network = None
-            if (folder / IOU_FILE).is_file():
-                iou_network = keras.saving.load_model(folder / IOU_FILE, compile=False)
-        except Exception as error:  # Keras, json and pandas have nothing in common here
-            raise ValueError(
-                f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
-            ) from error
-        for name in ("resize", "thresholds"):
-            if name not in settings:
-                raise ValueError(
-                    f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
-                    "Train it again with 02_train, which chooses the thresholds on validation data."
-                )
-        if "min_iou" in settings["thresholds"] and iou_network is None:
-            raise FileNotFoundError(
-                f"{folder}: not a whole model folder, {IOU_FILE} missing, which chooses the nuclei. "
-                "Restore the file, or train the model again with 02_train."
-            )
-        needed = ("min_iou",) if iou_network else ("foreground_threshold", "marker_threshold")
-        for name in needed:
-            if not isinstance(value := settings["thresholds"].get(name), (int, float)):
-                raise ValueError(
-                    f"{folder}/settings.json: {name!r} among the thresholds is {value!r}, expected a number. "
-                    "Restore the file, or train the model again with 02_train."
-                )
-        return cls(model, settings, split, history, iou_network)
+        """Load a model from its folder alone: see `nuclei.segmentation.model_folder.read_model_folder`."""
+        return cls(**read_model_folder(folder))
 
     def save(self, folder: str | Path) -> Path:
-        """Write the folder whole or not at all, without the optimizer's state; an older one is replaced."""
-        folder = Path(folder)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        older = temporary.with_suffix(".old")
-        temporary.mkdir(parents=True)
-        try:
-            for name, network in (("model.keras", self.model), (IOU_FILE, self.iou_network)):
-                if network:
-                    bare = keras.Model(network.input, network.output, name=network.name)
-                    bare.save(temporary / name)
-            write_json(temporary / "settings.json", self.settings)
-            write_json(temporary / "split.json", self.split)
-            self.history.to_csv(temporary / "history.csv", index=False)
-            if (folder / "README.md").exists():  # a model card written by hand stays
-                shutil.copy(folder / "README.md", temporary)
-            if folder.exists():
-                folder.rename(older)
-            temporary.rename(folder)
-            shutil.rmtree(older, ignore_errors=True)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return folder
+        """Write the model's folder: see `nuclei.segmentation.model_folder.write_model_folder`."""
+        return write_model_folder(
+            folder, self.model, self.settings, self.split, self.history, self.iou_network
+        )
 
-    def __call__(self, image: np.ndarray, **options) -> np.ndarray:
-        """Return the nuclei of an image: (H, W) int32, 0 = background, 1..N = one each; see `maps`."""
-        return self.labels_from_maps(self.maps(image, **options), self.prepare(image))
-
-    def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Return an image in the grey levels that the model knows: (H, W, 3) uint8.
-
-        `image` is any that `nuclei.images.intensity.as_rgb8` takes, and raises what that raises.
-        """
-        image = as_rgb8(image)
-        return normalize(image) if self.settings.get("normalize") else image
-
-    def maps(
+    def __call__(
         self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
     ) -> np.ndarray:
-        """Return what the model sees in an image.
+        """Return the nuclei of an image, (H, W) int32, 0 = background, 1..N = one each; see `predict`."""
+        return self.predict(image, scale=scale, augment=augment).labels
+
+    def predict(
+        self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
+    ) -> Prediction:
+        """Find the nuclei of an image.
 
         Parameters
         ----------
         image : any image that `nuclei.images.intensity.as_rgb8` takes, of any size
         scale : float or "auto"
-            How many times the image is magnified before the model looks at it. "auto" looks at it as it is,
-            and where the nuclei found are small or large, again at other scales: see `scales_for`.
+            The factor by which the image is enlarged before the network sees it. "auto" runs the network at
+            native scale, and where the nuclei found are small or large, again at other scales: see
+            `nuclei.segmentation.scale.scales_for`.
         augment : bool
-            Whether to average over the image and its three mirror images: four times the work.
+            Test-time augmentation: whether to average over the image and its three mirror images, at four
+            times the work.
 
         Returns
         -------
-        (H, W, C) float32, 0-1
-            Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, that
-            it lies inside of one, away from its edge: see `nuclei.training.targets.interior_target`.
+        Prediction
 
         Raises
         ------
         ValueError
-            The image has a shape that is no image's, or values that are no numbers; `scale` is neither "auto"
-            nor above 0, or a number other than 1 for a model that sees all images at one size.
+            The image has a shape that no image has, or values that are no numbers; `scale` is neither "auto"
+            nor above 0, or a number other than 1 for a model that resizes all images.
 
         Warns
         -----
         UserWarning
-            The median nucleus is smaller or larger than those that the model has learned from.
+            The median nucleus is smaller or larger than those that the model was trained on.
         """
+        return self.label(self.predict_maps(image, scale=scale, augment=augment))
+
+    def predict_maps(
+        self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
+    ) -> Maps:
+        """Run the network on an image, without finding the nuclei in its maps: see `predict`."""
         self.check_scale(scale)
-        image = self.prepare(image)
+        image = as_rgb8(image)
+        if self.settings.get("normalize"):
+            image = normalize(image)
         if size := self.settings["resize"]:
-            maps = self.look(resize_image(image, (size, size)), augment=augment)
-            return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
+            small = self.multiscale_maps(resize_image(image, (size, size)), augment=augment)
+            maps = resize(small, image.shape[:2], order=1, anti_aliasing=False)
+            return Maps(image, maps, [1], median_diameter(labels_from_maps(maps, **SIZING)))
         scales = [1 if scale == "auto" else scale]
-        maps = self.look(image, scales, augment)
+        maps = self.multiscale_maps(image, scales, augment)
         diameter = median_diameter(labels_from_maps(maps, **SIZING))
         if scale == "auto" and (chosen := self.scales_for(diameter)) != scales:
-            looks = [maps if each == 1 else self.look(image, [each], augment) for each in chosen]
-            scales, maps = chosen, np.mean(looks, axis=0)
+            each = [maps if s == 1 else self.multiscale_maps(image, [s], augment) for s in chosen]
+            scales, maps = chosen, np.mean(each, axis=0)
             diameter = median_diameter(labels_from_maps(maps, **SIZING))
         self.check_size(diameter, scales)
-        return maps
+        return Maps(image, maps, scales, diameter)
 
-    def look(self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False) -> np.ndarray:
-        """Return the model's answer to an image that has the grey levels it knows, the mean over `scales`.
+    def label(self, predicted: Maps | Prediction, **thresholds) -> Prediction:
+        """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
+        image, maps = predicted.image, predicted.maps
+        thresholds = self.settings["thresholds"] | thresholds
+        if self.iou_network is None:
+            labels = labels_from_maps(maps, **thresholds)
+            expected = confidence(labels, maps[..., 0])
+        else:
+            labels, expected = suppress_overlaps(*self.candidates(predicted), **thresholds)
+        return Prediction(labels, expected, image, maps, predicted.scales, median_diameter(labels))
 
-        (H, W, 3) uint8 of any size -> (H, W, C) float32, 0-1; see `maps`, which brings any image there.
-        """
-        return np.mean([self._look_at_scale(image, scale, augment) for scale in scales], axis=0)
-
-    def _look_at_scale(self, image: np.ndarray, scale: float, augment: bool) -> np.ndarray:
-        shape = tuple(max(1, round(scale * side)) for side in image.shape[:2])
-        seen = image if shape == image.shape[:2] else resize_image(image, shape)
-        steps = (1, -1) if augment else (1,)
-        mirrors = [np.s_[::down, ::across] for down in steps for across in steps]
-        maps = np.mean([tiled_maps(self._predict, seen[m])[m] for m in mirrors], axis=0)
-        return maps if seen is image else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
-
-    def scales_for(self, diameter: float) -> list[float]:
-        """Return at which scales to look at an image, to take the mean of what is seen.
-
-        `diameter` is that of the median nucleus in pixels, 0 for none. Under half the working diameter it is
-        at twice the scale, from there to the working diameter as it is and at twice the scale; from twice to
-        four times the working diameter at half the scale and as it is, beyond at a quarter and half.
-        Otherwise it is as it is.
-        """
-        working = self.settings.get("working_diameter", 0)
-        if not (working and diameter):
-            return [1]
-        limits, scales = (1 / 2, 1, 2, 4), ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
-        return scales[np.searchsorted(limits, diameter / working, side="right")]
-
-    def candidates(self, maps: np.ndarray, seen: np.ndarray) -> tuple[Candidates, np.ndarray]:
-        """Return candidates for nuclei and the IoU that is expected of each, (N,) float32 0-1.
-
-        The arguments are those of `labels_from_maps`.
-        """
-        found = propose(maps, seen)
+    def candidates(self, predicted: Maps | Prediction) -> tuple[Candidates, np.ndarray]:
+        """Return candidates for nuclei, and the IoU expected of each, (N,) float32 0-1."""
+        found = propose(predicted.maps, predicted.image)
         return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 
-    def labels_from_maps(self, maps: np.ndarray, seen: np.ndarray, **changed) -> np.ndarray:
-        """Return the nuclei in an image.
+    def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
+        """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`.
 
-        Parameters
-        ----------
-        maps : (H, W, C) array, 0-1
-            What `maps` gave.
-        seen : (H, W, 3) uint8
-            What `prepare` gave.
-        changed
-            Thresholds to use instead of the model's own.
-
-        Returns
-        -------
-        (H, W) int32, 0 = background
+        Validation images were tuned on in two halves, and each gets the thresholds of the other half. All
+        other images get the model's own.
         """
-        thresholds = self.settings["thresholds"] | changed
-        if self.iou_network is None:
-            return labels_from_maps(maps, **thresholds)
-        return choose(*self.candidates(maps, seen), **thresholds)[0]
+        halves = (half for half in self.settings.get("cross_tuned", []) if id in half["images"])
+        return self.label(predicted, **next(halves, {"thresholds": {}})["thresholds"]).labels
 
-    def unbiased_labels(self, maps: np.ndarray, sample: Sample) -> np.ndarray:
-        """Return the labels in the maps of a sample, with thresholds in whose choice it had no say.
+    def multiscale_maps(
+        self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False
+    ) -> np.ndarray:
+        """Run the network on an image at some scales and return the mean of its maps.
 
-        Validation images were tuned in two halves, and each gets what the other half chose. All others get
-        the model's own thresholds, as in `labels_from_maps`.
+        (H, W, 3) uint8 with the grey values of the training images -> (H, W, C) float32, 0-1; see `Maps`.
         """
-        halves = (h for h in self.settings.get("cross_tuned", []) if sample.id in h["images"])
-        changed = next(halves, {"thresholds": {}})["thresholds"]
-        return self.labels_from_maps(maps, self.prepare(sample.image), **changed)
+        return np.mean([self._maps_at_scale(image, scale, augment) for scale in scales], axis=0)
+
+    def _maps_at_scale(self, image: np.ndarray, scale: float, augment: bool) -> np.ndarray:
+        shape = tuple(max(1, round(scale * side)) for side in image.shape[:2])
+        scaled = image if shape == image.shape[:2] else resize_image(image, shape)
+        steps = (1, -1) if augment else (1,)
+        mirrors = [np.s_[::down, ::across] for down in steps for across in steps]
+        maps = np.mean([tiled_maps(self._predict, scaled[m])[m] for m in mirrors], axis=0)
+        return maps if scaled is image else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 of any size, up to that of a tile -> (H, W, C) float32."""
@@ -266,27 +175,14 @@ class Segmenter:
             maps = self.model(batch, training=False)
         return np.asarray(maps)[0, :height, :width]
 
+    def scales_for(self, diameter: float) -> list[float]:
+        """Return `nuclei.segmentation.scale.scales_for` with this model's working diameter."""
+        return scaling.scales_for(diameter, self.settings.get("working_diameter"))
+
     def check_scale(self, scale: float | Literal["auto"]) -> None:
-        """Raise ValueError unless the model can look at images at this scale: see `maps`."""
-        if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
-            raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
-        if (size := self.settings["resize"]) and scale not in ("auto", 1):
-            raise ValueError(
-                f"scale is {scale!r}, but this model sees every image at {size} x {size} pixels; "
-                'leave it "auto"'
-            )
+        """Raise ValueError unless `predict` can take this scale."""
+        scaling.check_scale(scale, self.settings["resize"])
 
     def check_size(self, diameter: float, scales: Sequence[float] = (1,)) -> None:
-        """Warn where the median nucleus has a size that was not learned, at none of the scales looked at.
-
-        `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
-        """
-        low, high = self.settings.get("diameters", (0, np.inf))
-        if diameter and not any(low <= diameter * scale <= high for scale in scales):
-            warnings.warn(
-                f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
-                f"{' and '.join(f'{scale:g}' for scale in scales)}; the model has learned from {low:.0f} to "
-                f"{high:.0f} pixels. Look at the result; a scale of about "
-                f"{np.sqrt(low * high) / diameter:.2g} may do better.",
-                stacklevel=3,
-            )
+        """Warn where the median nucleus is smaller or larger than those that the model was trained on."""
+        scaling.warn_of_unknown_size(diameter, scales, self.settings.get("diameters", (0, np.inf)))

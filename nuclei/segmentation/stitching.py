@@ -17,20 +17,20 @@ def label_large(
     halo: int = 128,
     on_tile: Callable[[Tile, np.ndarray, np.ndarray], None] | None = None,
 ) -> int:
-    """Label an image tile by tile, so that memory is bounded by the tile's size and no seam is seen.
+    """Label an image tile by tile, so that memory is bounded by the tile's size and tiles leave no seams.
 
     Parameters
     ----------
     image : (H, W, ...) array_like
-        Only ``image.shape`` and ``image[rows, columns]`` are used, so it may lie on disk: see
+        Only ``image.shape`` and ``image[rows, columns]`` are used, so it may be on disk: see
         `nuclei.images.reading.Image`.
     segment : function
         Part of the image, (h, w, ...) -> its labels, (h, w) integer, 0 = background.
     labels : (H, W) uint32 array_like, all 0
         Filled in place through ``labels[rows, columns]``: 0 stays background, nuclei get the numbers from 1,
-        without gaps. May lie on disk: see `nuclei.output.label_tiff.new_label_tiff`.
+        without gaps. May be on disk: see `nuclei.output.label_tiff.new_label_tiff`.
     tile, halo : int, pixels, see `windows`
-        The halo should be wider than a nucleus, by what the network has to see around it.
+        The halo should be wider than a nucleus, by the surroundings that the network needs.
     on_tile : function, optional
         Called after each tile with the Tile, its part of the image, and (h, w) uint32 labels of the nuclei
         that this tile has added, final and whole: each nucleus is seen once, to be measured for example.
@@ -47,10 +47,11 @@ def label_large(
 
     Notes
     -----
-    A nucleus near a seam is found by two tiles. The one whose core has the centroid writes it whole, into the
-    halo too. Where the two disagree, what is written stays: a later nucleus gets the pixels that are left, or
-    is dropped when more than half of it is taken. A tile leaves nuclei to those after it only; one whose
-    centroid it sees in an earlier core, but not taken, is its own, so that none is lost between the two.
+    A nucleus near a seam is found by two tiles. The one whose core holds the centroid writes it whole, into
+    the halo too. Where the two disagree, labels written earlier stay: a later nucleus gets the remaining
+    pixels, or is dropped when more than half of it is covered. A tile leaves a nucleus to another one only
+    where that one comes later; a nucleus with its centroid in an earlier core, but not covered, is added by
+    this tile, so that none is lost between the two.
     """
     height, width = image.shape[:2]
     count = cut = 0
@@ -77,7 +78,7 @@ def label_large(
 
 
 def _added(found: np.ndarray, taken: np.ndarray, core: Window, count: int) -> np.ndarray:
-    """Return the nuclei that a tile adds to those `taken`: (h, w) uint32 labels from count + 1."""
+    """Return the nuclei of a tile that are added to those in `taken`: (h, w) uint32 labels from count + 1."""
     row, column = np.nonzero(found)
     numbers = found[row, column]
     size = int(found.max()) + 1

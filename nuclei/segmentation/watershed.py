@@ -1,8 +1,11 @@
-"""Labels to training target, network output to labels.
+"""From the network's maps to labels by thresholds and a marker-controlled watershed.
 
-A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
-between nuclei that touch. The way back finds a marker a nucleus where the second map is high, and floods the
-foreground from the markers; `nuclei.segmentation.candidates` goes it with many thresholds, and chooses.
+The first map is the foreground, the second is high in each nucleus's inner part and low between nuclei that
+touch: see `nuclei.training.targets`. The connected components where the second map is high are markers, and
+the foreground is flooded from them. `nuclei.segmentation.candidates` does so at many thresholds.
+
+Reference: Meyer and Beucher, "Morphological Segmentation", Journal of Visual Communication and Image
+Representation, 1990.
 """
 
 import numpy as np
@@ -21,35 +24,35 @@ def labels_from_maps(
     min_area=0,
     *,
     min_confidence=0.0,
-    surest=None,
+    top_confidence=None,
     smoothing=0.0,
     keep_unmarked=True,
 ):
-    """Separate nuclei by a watershed from one marker each.
+    """Separate nuclei by a marker-controlled watershed, with one marker for each nucleus.
 
     Parameters
     ----------
     maps : (H, W, 2) or (H, W, 1) array, in 0..1
-        What a network makes of an image: the foreground, and the second map of `interior_target` or
-        `distance_target`. Where there is only the foreground, a distance is computed from it: the Euclidean
-        one to the background, divided by the largest in each connected component.
+        A network's prediction: the foreground, and the second map of `interior_target` or
+        `distance_target`. Where there is only the foreground, its distance transform takes that place: the
+        Euclidean distance to the background, divided by the largest in each connected component.
     foreground_threshold : float
         Foreground strictly above it belongs to a nucleus.
     marker_threshold : float
         The connected components of the foreground in which the second map is strictly above it are markers.
     min_area : int or float
-        Pixels, or below 1 a share of the median nucleus's area, which suits any magnification: see
-        `nuclei.data.labels.smallest_area`. Smaller nuclei are dropped when all are drawn.
+        Pixels, or below 1 a fraction of the median nucleus's area, which suits any magnification: see
+        `nuclei.data.labels.smallest_area`. Smaller nuclei are dropped as the last step.
     min_confidence : float
-        Nuclei whose `confidence` is lower than this share of `surest` are dropped before that.
-    surest : float, optional
-        The confidence of nuclei beyond doubt, where the maps are a part of an image; by default
-        `surest_confidence` of what is found in them.
+        Nuclei whose `confidence` is lower than this fraction of `top_confidence` are dropped before that.
+    top_confidence : float, optional
+        The confidence of the most confident nuclei, where the maps are a part of an image; by default
+        `most_confident` of the nuclei found in them.
     smoothing : float
-        Standard deviation, in pixels, of a Gaussian over the second map before anything else; 0 for none.
+        Standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none.
     keep_unmarked : bool
         Whether a connected component of the foreground without any marker is one nucleus (small ones often
-        stay under the marker's threshold) or none.
+        stay below the marker threshold) or none.
 
     Returns
     -------
@@ -78,9 +81,9 @@ def labels_from_maps(
         markers[rest] = (marked_count + np.cumsum(unmarked))[components[rest]]
     labels = watershed(-inner, markers, mask=foreground)
     if min_confidence:
-        sure = confidence(labels, maps[..., 0])
-        limit = min_confidence * (surest_confidence(sure) if surest is None else surest)
-        labels = _kept(labels, np.append(False, sure >= limit))
+        confidences = confidence(labels, maps[..., 0])
+        top = most_confident(confidences) if top_confidence is None else top_confidence
+        labels = _kept(labels, np.append(False, confidences >= min_confidence * top))
     areas = np.bincount(labels.ravel())
     return _kept(labels, areas >= max(smallest_area(areas[1:], min_area), 1))
 
@@ -106,12 +109,12 @@ def confidence(labels, foreground):
     return np.bincount(labels.ravel(), foreground.ravel())[1:] / np.maximum(areas, 1)
 
 
-def surest_confidence(confidences):
-    """(N,) of `confidence` -> the one that a tenth of the nuclei exceed, but at least 0.75.
+def most_confident(confidences):
+    """(N,) of `confidence` -> its 90th percentile, but at least 0.75; 0.75 without nuclei.
 
-    It tells how sure a network is of nuclei beyond doubt: less so in images of a kind that it hardly knows,
-    where a limit that is the same for all images would drop most of them. Under 0.75 there may be none at
-    all, only what looks a little like them.
+    A network is less confident in images of a kind that it hardly knows, where a fixed limit would drop most
+    nuclei. So limits are relative to the most confident ones. Where those are below 0.75, there may be no
+    nuclei at all.
     """
     return max(float(np.percentile(confidences, 90)), 0.75) if confidences.size else 0.75
 
@@ -125,7 +128,7 @@ def classical_labels(image, sigma, marker_threshold, min_area=0):
     sigma : float
         Standard deviation, in pixels, of a Gaussian blur before the threshold.
     marker_threshold, min_area
-        As in `labels_from_maps`, which does the rest with Otsu's foreground as a one-channel map.
+        As in `labels_from_maps`, which is applied to Otsu's foreground as a one-channel map.
 
     Returns
     -------
@@ -135,7 +138,7 @@ def classical_labels(image, sigma, marker_threshold, min_area=0):
     Notes
     -----
     Nuclei are bright on dark in fluorescence and dark on bright in stained tissue. The side of the threshold
-    that holds more of the image's outermost pixels is taken for background.
+    that holds more of the image's outermost pixels is the background.
     """
     grey = gaussian(rgb2gray(image), sigma)
     bright = grey > threshold_otsu(grey)

@@ -1,4 +1,4 @@
-"""The network that rates candidates: how it is built, what it learns from, how it is trained."""
+"""The IoU network, which rates candidates: its architecture, its training examples, its training."""
 
 import warnings
 
@@ -11,9 +11,9 @@ from nuclei.data.labels import check_labels
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.candidates import propose
 
-PIECE = 256  # pixels, the side of what the IoU network learns from beside whole images
+CROP = 256  # pixels, the side of the rescaled crops that are training examples beside whole images
 
-MAGNIFICATIONS = (1 / 3, 3)  # of such pieces, least and largest
+CROP_SCALES = (1 / 3, 3)  # of such crops, smallest and largest
 
 
 def true_ious(found, labels):
@@ -48,59 +48,59 @@ def true_ious(found, labels):
     return ious
 
 
-def lessons(segmenter, samples, change=None, seed=0):
-    """Return what an IoU network learns from.
+def training_examples(segmenter, samples, augment=None, seed=0):
+    """Return candidates of samples with their true IoUs, on which an IoU network is trained.
 
     Parameters
     ----------
     segmenter : nuclei.segmentation.segmenter.Segmenter
-        Of its methods, `maps` and `prepare` are used.
+        Only its `predict_maps` is used.
     samples : list of Sample
-    change : function (image, labels, rng) -> (image, labels), optional
+    augment : function (image, labels, rng) -> (image, labels), optional
         One of `nuclei.training.augmentation.AUGMENTS`.
     seed : int
 
     Returns
     -------
     features : list of (N, len(FEATURES)) float32
-        Two of each sample: of all of it, and of a random piece of it, magnified by 1/3 to 3 and changed, as
-        other microscopes give other sizes, and other edges.
+        Two arrays a sample: of the whole image, and of a random crop of it, rescaled by 1/3 to 3 and
+        augmented, as other microscopes give other sizes and other edges.
     ious : list of (N,) float64, 0-1
     """
     features, ious = [], []
     for k, s in enumerate(tqdm(samples, desc="candidates", unit="image")):
         rng = np.random.default_rng((seed, k))
-        piece = _magnified(s.image, s.labels, rng)
-        for image, labels in ((s.image, s.labels), change(*piece, rng) if change else piece):
-            with warnings.catch_warnings():  # of sizes that the model does not know: they are meant here
+        crop = _rescaled_crop(s.image, s.labels, rng)
+        for image, labels in ((s.image, s.labels), augment(*crop, rng) if augment else crop):
+            with warnings.catch_warnings():  # of sizes that the model was not trained on: intended here
                 warnings.simplefilter("ignore")
-                maps = segmenter.maps(image)
-            found = propose(maps, segmenter.prepare(image))
+                predicted = segmenter.predict_maps(image)
+            found = propose(predicted.maps, predicted.image)
             features.append(found.features)
             ious.append(true_ious(found, labels))
     return features, ious
 
 
-def _magnified(image, labels, rng):
-    """Cut a random square of both and magnify it to 256 pixels a side, or fewer in a small image."""
-    factor = np.exp(rng.uniform(*np.log(MAGNIFICATIONS)))
-    side = min(round(PIECE / factor), *labels.shape)
+def _rescaled_crop(image, labels, rng):
+    """Crop a random square of both and rescale it to 256 pixels a side, or fewer in a small image."""
+    factor = np.exp(rng.uniform(*np.log(CROP_SCALES)))
+    side = min(round(CROP / factor), *labels.shape)
     top, left = (rng.integers(length - side + 1) for length in labels.shape)
     window, shape = np.s_[top : top + side, left : left + side], 2 * (max(round(side * factor), 1),)
     return resize_image(image[window], shape), resize_labels(labels[window], shape)
 
 
-IOU_EPOCHS, IOU_BATCH = 10, 256  # of the IoU network, which has ten thousand weights
+EPOCHS, BATCH = 10, 256
 
 
 def iou_network(features, width: int = 64) -> keras.Model:
-    """Build the network that tells how well a candidate for a nucleus will match a true one.
+    """Build the network that predicts the IoU of a candidate with the true nucleus it matches best.
 
     Parameters
     ----------
     features : (N, F) float array
-        Candidates to learn from; the network brings each feature to their mean 0 and variance 1, and cuts it
-        off at 5, so that what is far from all it knows does not lead it further astray.
+        Of training candidates: the network standardises each feature to their mean and variance, and clips
+        it at 5 standard deviations, which limits the effect of values far from those in training.
     width : int
         Neurons of each of its three hidden layers.
 
@@ -129,9 +129,9 @@ def fit_iou_network(
     ious : list of (N,) float arrays
         Their true IoUs, 0-1.
     network : keras.Model, optional
-        One to go on from; by default a new one.
+        One to train further; by default a new one.
     seed : int
-        Of the network's first weights, and of the order in which it sees the candidates.
+        Of the network's initial weights and of the order of the candidates.
 
     Returns
     -------
@@ -145,24 +145,24 @@ def fit_iou_network(
 
     Notes
     -----
-    An image of N candidates weighs as the root of N: neither does a crowded one drown the others, nor do a
-    few candidates count as much as thousands. The loss is the binary cross-entropy with the IoU as a target.
+    An image of N candidates has the weight of the square root of N: crowded images do not dominate, nor do a
+    few candidates count as much as thousands. The loss is the binary cross-entropy with the IoU as target.
     """
     keras.utils.set_random_seed(seed)
     counts = np.array([len(each) for each in ious])
     inputs, targets = (np.concatenate(each).astype(np.float32) for each in (features, ious))
     if not targets.size:
-        raise ValueError("no candidates to learn from: the model sees no nuclei in any of the images")
+        raise ValueError("no candidates to train on: the model finds no nuclei in any of the images")
     weights = 1 / np.sqrt(np.repeat(counts, counts))
     network = network or iou_network(inputs)
-    decay = keras.optimizers.schedules.CosineDecay(0.002, IOU_EPOCHS * -(-targets.size // IOU_BATCH))
+    decay = keras.optimizers.schedules.CosineDecay(0.002, EPOCHS * -(-targets.size // BATCH))
     network.compile(keras.optimizers.AdamW(decay, weight_decay=0.001), "binary_crossentropy")
     network.fit(
         inputs,
         targets,
         sample_weight=(weights / weights.mean()).astype(np.float32),
-        batch_size=IOU_BATCH,
-        epochs=IOU_EPOCHS,
+        batch_size=BATCH,
+        epochs=EPOCHS,
         verbose=0,
     )
     return network

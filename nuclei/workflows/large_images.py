@@ -16,9 +16,10 @@ from nuclei.images.tiles import HALO, TILE, Tile, Window, edge_labels
 from nuclei.output.formats import resolution
 from nuclei.output.label_tiff import new_label_tiff
 from nuclei.output.measurements import measure
+from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.scale import SIZING, circle_diameter
 from nuclei.segmentation.stitching import label_large
-from nuclei.segmentation.watershed import confidence, labels_from_maps, surest_confidence
+from nuclei.segmentation.watershed import confidence, labels_from_maps, most_confident
 
 PREVIEW = 2000  # pixels, the longer side
 
@@ -55,7 +56,7 @@ def segment_slide(
     ----------
     image : nuclei.images.reading.Image
     segmenter : nuclei.segmentation.segmenter.Segmenter
-        Of its methods, `look`, `labels_from_maps`, `scales_for` and `check_size` are used.
+        Of its methods, `multiscale_maps`, `label`, `scales_for` and `check_size` are used.
     labels_path : str or Path
         Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
     pixel_size : (y, x), optional
@@ -65,7 +66,7 @@ def segment_slide(
         scales to look. Whatever the scale, they also decide which nuclei are too small or not sure enough,
         where the model's limits are shares; where the windows hold no nuclei, each tile decides for itself.
     augment : bool
-        See `nuclei.segmenter.Segmenter.maps`.
+        See `nuclei.segmentation.segmenter.Segmenter.predict`.
     tile, halo : int, pixels, see `nuclei.images.tiles.windows`
         For a scale below 1 both are made larger, so that the model sees as much as ever.
 
@@ -83,7 +84,7 @@ def segment_slide(
     Warns
     -----
     UserWarning
-        The median nucleus is smaller or larger than those that the model has learned from.
+        The median nucleus is smaller or larger than those that the model was trained on.
     """
     if side := segmenter.settings.get("resize"):
         raise ValueError(
@@ -98,11 +99,11 @@ def segment_slide(
     def find(part: np.ndarray) -> np.ndarray:
         nonlocal foreground
         seen = to_rgb8(image.shown(part))
-        maps = segmenter.look(seen, scales, augment)
+        maps = segmenter.multiscale_maps(seen, scales, augment)
         foreground = maps[..., 0]
         if sizing:
             return labels_from_maps(maps, **SIZING)
-        return segmenter.labels_from_maps(maps, seen, **changed)
+        return segmenter.label(Maps(seen, maps, scales), **changed).labels
 
     def survey() -> np.ndarray:
         """Areas in pixels and confidences of the nuclei in windows spread over the image: (2, N)."""
@@ -125,10 +126,10 @@ def segment_slide(
         if 0 < min_area < 1 or min_confidence:  # shares, of the same values in all tiles
             changed = {"min_area": 0, "min_confidence": 0}
             areas, sure = survey()
-            surest = surest_confidence(sure)
-            areas = areas[sure >= min_confidence * surest]
+            top = most_confident(sure)
+            areas = areas[sure >= min_confidence * top]
             smallest = max(1, smallest_area(areas, min_area))
-            changed = {"min_area": smallest, "surest": surest} if areas.size else {}
+            changed = {"min_area": smallest, "top_confidence": top} if areas.size else {}
         step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
         label_large(image, find, labels, step * tile, step * halo, measure_tile)
     table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)

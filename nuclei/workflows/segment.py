@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet
@@ -21,7 +20,7 @@ from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, report_changed
-from nuclei.segmentation.watershed import confidence
+from nuclei.segmentation.prediction import Prediction
 from nuclei.workflows.large_images import Found, preview, segment_slide
 
 AHEAD = 2
@@ -72,7 +71,7 @@ def segment(
         Micrometres, in place of what the files tell.
     scale : float or "auto"
     augment : bool
-        See `nuclei.segmenter.Segmenter.maps`.
+        See `nuclei.segmentation.segmenter.Segmenter.predict`.
     overwrite : bool
         Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped.
 
@@ -139,7 +138,7 @@ def segment(
         report_changed(file for files in changed.values() for file in files)
         earlier = [name for name in found if name in changed or results.is_complete(name, stamps[name])]
     left = [name for name in found if name not in set(earlier)]
-    look = {"scale": scale, "augment": augment}
+    options = {"scale": scale, "augment": augment}
 
     def read(name: str) -> Image:
         try:
@@ -154,22 +153,17 @@ def segment(
             if left_out := [kind for kind in kinds if not FORMATS[kind].large]:
                 warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
             with _naming_warnings(found[name]):
-                slide = segment_slide(picture, segmenter, results.unfinished(name), pixel_size=size, **look)
+                slide = segment_slide(
+                    picture, segmenter, results.unfinished(name), pixel_size=size, **options
+                )
             return math.prod(slide.shape), writer.submit(write_slide, name, picture, slide)
         with _naming_warnings(found[name]):
-            seen = picture.pixels()
-            maps = segmenter.maps(seen, **look)
-        labels = segmenter.labels_from_maps(maps, segmenter.prepare(seen))
-        return labels.size, writer.submit(write, name, picture, size, maps[..., 0], labels)
+            predicted = segmenter.predict(picture.pixels(), **options)
+        return predicted.labels.size, writer.submit(write, name, picture, size, predicted)
 
-    def write(
-        name: str,
-        picture: Image,
-        size: tuple[float, float] | None,
-        foreground: np.ndarray,
-        labels: np.ndarray,
-    ) -> int:
-        table = measure(labels, picture[WHOLE], confidence(labels, foreground), size)
+    def write(name: str, picture: Image, size: tuple[float, float] | None, predicted: Prediction) -> int:
+        labels = predicted.labels
+        table = measure(labels, picture[WHOLE], predicted.mean_foreground, size)
         result = Result(name, stamps[name]["file"], picture.pixels(), labels, table, size)
         results.start(name, stamps[name])
         results.complete(stamps[name], kinds, result)

@@ -16,11 +16,12 @@ from nuclei.segmentation.candidates import (
     FOREGROUND_LEVELS,
     MARKER_LEVELS,
     Candidates,
-    choose,
+    filter_by_iou,
     propose,
-    surer,
+    suppress_overlaps,
 )
-from nuclei.training.iou_network import lessons, true_ious
+from nuclei.segmentation.prediction import Maps
+from nuclei.training.iou_network import training_examples, true_ious
 from nuclei.training.targets import interior_target
 
 maps_of_noise = arrays(np.float32, (12, 11, 2), elements=st.floats(0, 1, width=32))
@@ -53,7 +54,7 @@ def test_both_a_nucleus_and_what_it_touches_are_proposed():
     assert tuple(np.flatnonzero(np.isin(TOUCHING, (1, 2)))) in pixels, "the pair as one"
     ious = true_ious(found, TOUCHING)
     assert all(max(ious[[p[0] in own for p in members(found)]]) > 0.9 for own in (first, second))
-    labels, expected = choose(found, ious, 0.5)
+    labels, expected = suppress_overlaps(found, ious, 0.5)
     assert labels.max() == TOUCHING.max() and (expected > 0.9).all()
     assert np.mean((labels > 0) == (TOUCHING > 0)) == 1
 
@@ -190,7 +191,7 @@ def test_what_is_far_away_does_not_count(sample):
 def test_those_taken_are_the_best_that_do_not_overlap(maps, seed):
     found = propose(maps, black(maps))
     ious = np.random.default_rng(seed).random(len(found.features))
-    labels, taken = choose(found, ious, 0.3)
+    labels, taken = suppress_overlaps(found, ious, 0.3)
     free, expected = set(range(labels.size)), {}
     for k in sorted(range(len(ious)), key=lambda k: -ious[k]):
         own = set(members(found)[k].tolist())
@@ -202,7 +203,9 @@ def test_those_taken_are_the_best_that_do_not_overlap(maps, seed):
         assert set(np.flatnonzero(labels == number)) == expected[first][0]
         assert taken[number - 1] == expected[first][1]
     for limit in (0.3, 0.5, 0.9):
-        np.testing.assert_array_equal(surer((labels, taken), limit), choose(found, ious, limit)[0])
+        np.testing.assert_array_equal(
+            filter_by_iou((labels, taken), limit), suppress_overlaps(found, ious, limit)[0]
+        )
 
 
 @settings(deadline=None, max_examples=50)
@@ -239,13 +242,13 @@ def test_an_image_without_nuclei():
     maps = np.zeros((9, 12, 2), np.float32)
     found = propose(maps, black(maps))
     assert found.features.shape == (0, len(FEATURES)) and true_ious(found, black(maps)[..., 0]).shape == (0,)
-    labels, ious = choose(found, np.zeros(0), 0.5)
+    labels, ious = suppress_overlaps(found, np.zeros(0), 0.5)
     assert labels.shape == (9, 12) and labels.dtype == np.int32 and not labels.any() and not ious.size
 
 
 def test_of_equals_the_first_is_taken():
     found = candidates_of([0, 1], [1, 2], [5])
-    labels, ious = choose(found, np.array([0.7, 0.7, 0.5]), 0.5)
+    labels, ious = suppress_overlaps(found, np.array([0.7, 0.7, 0.5]), 0.5)
     assert labels.ravel().tolist() == [1, 1] + [0] * 14 and ious.tolist() == [0.7]
 
 
@@ -257,31 +260,28 @@ def test_maps_and_image_of_another_shape_are_refused(shape, size):
         true_ious(candidates_of([0]), np.zeros((3, 4), int))
 
 
-class Knowing:
-    """A segmenter that sees what is bright, in both maps."""
+class Brightness:
+    """A segmenter whose two maps are the brightness."""
 
     def __init__(self):
         self.seen = []
 
-    def prepare(self, image):
-        return image
-
-    def maps(self, image):
+    def predict_maps(self, image):
         self.seen.append(image)
-        warnings.warn("a size that it does not know", stacklevel=2)
-        return np.repeat(image[..., :1] / np.float32(255), 2, axis=-1)
+        warnings.warn("an unknown size", stacklevel=2)
+        return Maps(image, np.repeat(image[..., :1] / np.float32(255), 2, axis=-1))
 
 
-def test_lessons_are_of_the_image_and_of_a_changed_piece(squares):
+def test_training_examples_are_of_the_image_and_of_a_changed_piece(squares):
     def darker(image, labels, rng):
         return image // 2, labels
 
-    segmenter = Knowing()
-    features, ious = lessons(segmenter, squares, darker, seed=3)
+    segmenter = Brightness()
+    features, ious = training_examples(segmenter, squares, darker, seed=3)
     assert len(features) == len(ious) == len(segmenter.seen) == 2 * len(squares)
     for k, s in enumerate(squares):
-        with pytest.warns(UserWarning, match="a size that it does not know"):
-            found = propose(segmenter.maps(s.image), s.image)
+        with pytest.warns(UserWarning, match="an unknown size"):
+            found = propose(segmenter.predict_maps(s.image).maps, s.image)
         np.testing.assert_array_equal(features[2 * k], found.features)
         np.testing.assert_array_equal(ious[2 * k], true_ious(found, s.labels))
         piece = segmenter.seen[2 * k + 1]
@@ -289,8 +289,8 @@ def test_lessons_are_of_the_image_and_of_a_changed_piece(squares):
     assert np.concatenate(ious[1::2]).max() > 0.9, "labels are cut and magnified alike"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = lessons(Knowing(), squares, darker, seed=3)
-    other = lessons(Knowing(), squares, darker, seed=4)
+        again = training_examples(Brightness(), squares, darker, seed=3)
+    other = training_examples(Brightness(), squares, darker, seed=4)
     assert all(np.array_equal(a, b) for a, b in zip(features, again[0], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(features, other[0], strict=True))
-    assert len(lessons(Knowing(), squares[:1])[0]) == 2, "without a change it is magnified only"
+    assert len(training_examples(Brightness(), squares[:1])[0]) == 2, "without a change it is magnified only"

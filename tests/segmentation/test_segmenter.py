@@ -6,15 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nuclei.common import write_json
-from nuclei.data.samples import Sample
+from nuclei.common import ROOT, write_json
 from nuclei.segmentation import candidates
-from nuclei.segmentation.segmenter import FILES, IOU_FILE, Segmenter
-from nuclei.segmentation.watershed import labels_from_maps
+from nuclei.segmentation.model_folder import FILES, IOU_FILE, save_network
+from nuclei.segmentation.prediction import Maps
+from nuclei.segmentation.scale import median_diameter
+from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.watershed import confidence, labels_from_maps
 from nuclei.training.iou_network import iou_network
 from nuclei.training.unet import unet
 
 THRESHOLDS = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 5}
+
+
+def maps_of(segmenter, image, **options):
+    return segmenter.predict_maps(image, **options).maps
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +39,29 @@ def image():
 
 @pytest.mark.parametrize("resize", [None, 64])
 def test_maps_have_the_size_of_any_image(segmenter, image, resize):
-    maps = Segmenter(segmenter.model, {"resize": resize, "thresholds": THRESHOLDS}).maps(image)
+    maps = maps_of(Segmenter(segmenter.model, {"resize": resize, "thresholds": THRESHOLDS}), image)
     assert maps.shape == (45, 70, 1) and maps.dtype == np.float32
     assert 0 <= maps.min() and maps.max() <= 1
 
 
 def test_grey_and_transparent_images_are_fine_too(segmenter, image):
     grey = image[..., 0]
-    expected = segmenter.maps(grey[..., None].repeat(3, axis=-1))
-    assert np.array_equal(segmenter.maps(grey), expected)
+    expected = maps_of(segmenter, grey[..., None].repeat(3, axis=-1))
+    assert np.array_equal(maps_of(segmenter, grey), expected)
     opaque = np.full((45, 70, 1), 255, np.uint8)
-    assert np.array_equal(segmenter.maps(np.concatenate([image, opaque], axis=-1)), segmenter.maps(image))
+    assert np.array_equal(
+        maps_of(segmenter, np.concatenate([image, opaque], axis=-1)), maps_of(segmenter, image)
+    )
 
 
 def test_an_image_of_the_right_size_goes_through_untouched(segmenter, image):
     image = image[:32, :64]
     expected = np.asarray(segmenter.model(image[None].astype(np.float32)))[0]
-    assert np.array_equal(segmenter.maps(image), expected)
+    np.testing.assert_allclose(maps_of(segmenter, image), expected, atol=1e-5)
 
 
 def test_labels_follow_the_thresholds(segmenter, image):
-    maps = segmenter.maps(image)
+    maps = maps_of(segmenter, image)
     thresholds = THRESHOLDS | {"foreground_threshold": float(np.median(maps))}
     labels = Segmenter(segmenter.model, {"resize": None, "thresholds": thresholds})(image)
     assert np.array_equal(labels, labels_from_maps(maps, **thresholds))
@@ -76,21 +84,31 @@ def chooser():
 def test_nuclei_are_chosen_among_candidates(chooser):
     image = spots(64, 9, 16)
     image[20:29, 20:60] //= 2  # dimmer ones, that the lower levels see alone
-    maps, seen = chooser.maps(image), chooser.prepare(image)
-    labels = chooser(image)
-    found, ious = chooser.candidates(maps, seen)
-    assert np.array_equal(labels, candidates.choose(found, ious, 0.5)[0]) and labels.max() >= 16
-    assert np.array_equal(chooser.labels_from_maps(maps, seen, min_iou=1.0), 0 * labels)
+    predicted = chooser.predict(image)
+    labels, count = predicted.labels, predicted.labels.max()
+    found, ious = chooser.candidates(predicted)
+    expected, kept = candidates.suppress_overlaps(found, ious, 0.5)
+    assert np.array_equal(labels, expected) and count >= 16 and np.array_equal(chooser(image), labels)
+    assert np.array_equal(predicted.confidence, kept) and (kept > 0.5).all()
+    assert np.allclose(predicted.mean_foreground, confidence(labels, image[..., 0] / 255))
+    assert predicted.diameter == median_diameter(labels) > 0
+    assert np.array_equal(chooser.label(predicted, min_iou=1.0).labels, 0 * labels)
     half = {"thresholds": {"min_iou": 1.0}, "images": ["a"]}
     chooser.settings["cross_tuned"] = [half]
-    nuclei = [chooser.unbiased_labels(maps, Sample(id, image, labels)).max() for id in "ab"]
-    assert nuclei == [0, labels.max()]
+    assert [chooser.unbiased_labels(predicted, id).max() for id in "ab"] == [0, count]
+
+
+def test_without_an_iou_network_the_confidence_is_the_mean_foreground(segmenter, image):
+    thresholds = THRESHOLDS | {"foreground_threshold": 0.45}
+    predicted = Segmenter(bright, {"resize": None, "thresholds": thresholds}).predict(image)
+    assert predicted.confidence.size == predicted.labels.max() > 0
+    assert np.array_equal(predicted.confidence, predicted.mean_foreground)
 
 
 def test_grey_levels_are_those_that_the_model_knows(segmenter, image):
     dim = image // 4
-    assert np.array_equal(segmenter.prepare(dim), dim)
-    stretched = Segmenter(segmenter.model, segmenter.settings | {"normalize": True}).prepare(dim)
+    assert np.array_equal(segmenter.predict(dim).image, dim)
+    stretched = Segmenter(segmenter.model, segmenter.settings | {"normalize": True}).predict(dim).image
     assert stretched.max() == 255 and stretched.dtype == np.uint8 and stretched.shape == image.shape
 
 
@@ -118,7 +136,7 @@ def test_small_and_large_nuclei_are_looked_at_again_at_other_scales(side, looks,
     labels = found(image)
     assert np.mean((labels > 0) != (image[..., 0] > 0)) < 0.01 and labels.max() == 1
     assert brightness.seen == [(128 * scale,) * 2 for scale in looks]
-    assert np.allclose(found.maps(image), found.look(image, scales))
+    assert np.allclose(maps_of(found, image), found.multiscale_maps(image, scales))
 
 
 @pytest.mark.parametrize(
@@ -146,9 +164,9 @@ def test_the_two_looks_are_averaged():
     image = np.zeros((64, 64, 3), np.uint8)
     image[10:18, 30:38] = 255
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
-    once, twice = (found.maps(image, scale=scale) for scale in (1, 2))
+    once, twice = (maps_of(found, image, scale=scale) for scale in (1, 2))
     assert not np.allclose(once, twice)
-    assert np.allclose(found.maps(image), (once + twice) / 2)
+    assert np.allclose(maps_of(found, image), (once + twice) / 2)
 
 
 def test_an_empty_image_is_looked_at_once():
@@ -162,7 +180,7 @@ def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
     assert [p.name for p in folder.parent.iterdir()] == ["first"], "no temporary folder is left"
     loaded = Segmenter.load(folder)
-    assert np.array_equal(loaded.maps(image), segmenter.maps(image))
+    assert np.allclose(maps_of(loaded, image), maps_of(segmenter, image), atol=2e-3), "kernels are rounded"
     assert loaded.settings == segmenter.settings and loaded.split == segmenter.split
     pd.testing.assert_frame_equal(loaded.history, segmenter.history)
 
@@ -176,18 +194,48 @@ def test_the_iou_network_is_saved_too(segmenter, tmp_path):
     loaded = Segmenter.load(folder)
     for network in (one.iou_network, loaded.iou_network):
         expected = np.asarray(one.iou_network(features, training=False))
-        np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=2e-3)
     for wrong in ({}, {"min_iou": "0.5"}):
         write_json(folder / "settings.json", settings | {"thresholds": wrong})
         with pytest.raises(ValueError, match="settings.json: 'min_iou' among the thresholds is"):
             Segmenter.load(folder)
     write_json(folder / "settings.json", settings)
     (folder / IOU_FILE).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{IOU_FILE} missing, which chooses the nuclei"):
+    with pytest.raises(FileNotFoundError, match=f"{IOU_FILE} missing, the network that rates"):
         Segmenter.load(folder)
     (folder / IOU_FILE).write_bytes(b"no model")
     with pytest.raises(ValueError, match="model: the model cannot be read"):
         Segmenter.load(folder)
+
+
+def test_kernels_are_16_bit_on_disk_and_32_bit_in_memory(segmenter, tmp_path):
+    bare = keras.Model(segmenter.model.input, segmenter.model.output)
+    bare.save(tmp_path / "whole.keras")
+    file = segmenter.save(tmp_path / "model") / "model.keras"
+    assert file.stat().st_size < 0.6 * (tmp_path / "whole.keras").stat().st_size
+    loaded = Segmenter.load(tmp_path / "model")
+    for before, after in zip(bare.variables, loaded.model.variables, strict=True):
+        value = before.numpy()
+        value = value.astype(np.float16).astype(np.float32) if value.ndim > 1 else value
+        assert after.dtype == "float32" and np.array_equal(after.numpy(), value)
+    again = loaded.save(tmp_path / "again")
+    for before, after in zip(loaded.model.variables, Segmenter.load(again).model.variables, strict=True):
+        assert np.array_equal(after.numpy(), before.numpy()), "a second save rounds nothing"
+
+
+def test_what_16_bits_cannot_hold_stays_32_bit(tmp_path):
+    inputs = keras.Input((2,))
+    network = keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs))
+    kernel = np.array([[1e6, 0.1], [3, 4]], np.float32)
+    network.get_layer("dense").set_weights([kernel, np.array([1e-12, 7], np.float32)])
+    save_network(network, tmp_path / "large.keras")
+    loaded = keras.saving.load_model(tmp_path / "large.keras")
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), network.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["baseline", "dsb2018"])
+def test_files_with_32_bit_weights_are_still_read(name):
+    assert Segmenter.load(ROOT / "saved_model" / name).model.variables[0].dtype == "float32"
 
 
 def test_a_model_without_a_history_can_be_saved(segmenter, tmp_path):
@@ -224,12 +272,12 @@ def test_a_failed_save_leaves_the_old_model(segmenter, tmp_path, monkeypatch):
 def test_a_folder_that_lacks_a_file(segmenter, tmp_path, name):
     folder = segmenter.save(tmp_path / "model")
     (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"model: not a whole model folder, {name} missing"):
+    with pytest.raises(FileNotFoundError, match=f"model: not a complete model folder, {name} missing"):
         Segmenter.load(folder)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: not a whole model folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere: not a complete model folder"):
         Segmenter.load(tmp_path / "nowhere")
 
 
@@ -267,21 +315,21 @@ def test_a_scale_changes_what_the_model_sees_but_not_the_size_of_the_maps():
     brightness.seen = []
     image = spots(64, 8, 24)
     found = Segmenter(brightness, {"resize": None, "working_diameter": 99, "thresholds": THRESHOLDS})
-    assert found.maps(image, scale=2).shape == found.maps(image, scale=0.5).shape == (64, 64, 1)
+    assert maps_of(found, image, scale=2).shape == maps_of(found, image, scale=0.5).shape == (64, 64, 1)
     assert brightness.seen == [(128, 128), (32, 32)]
     for wrong in (0, -1, "large", None):
         with pytest.raises(ValueError, match="scale is .*, expected a number above 0"):
-            found.maps(image, scale=wrong)
+            maps_of(found, image, scale=wrong)
     found.settings["resize"] = 64
-    with pytest.raises(ValueError, match="scale is 2, but this model sees every image at 64 x 64 pixels"):
-        found.maps(image, scale=2)
+    with pytest.raises(ValueError, match="scale is 2, but this model resizes every image to 64 x 64 pixels"):
+        maps_of(found, image, scale=2)
 
 
 def test_mirror_images_are_averaged(segmenter, image):
     image = image[:32, :64]
-    each = [segmenter.maps(image[::a, ::b])[::a, ::b] for a in (1, -1) for b in (1, -1)]
-    assert np.allclose(segmenter.maps(image, augment=True), np.mean(each, axis=0), atol=1e-6)
-    assert not np.allclose(segmenter.maps(image), np.mean(each, axis=0), atol=1e-6)
+    each = [maps_of(segmenter, image[::a, ::b])[::a, ::b] for a in (1, -1) for b in (1, -1)]
+    assert np.allclose(maps_of(segmenter, image, augment=True), np.mean(each, axis=0), atol=1e-6)
+    assert not np.allclose(maps_of(segmenter, image), np.mean(each, axis=0), atol=1e-6)
 
 
 def test_a_dim_image_is_as_good_as_a_bright_one_where_it_is_normalized():
@@ -296,7 +344,7 @@ def test_nuclei_of_a_size_it_does_not_know_are_told(size, scale, told):
     settings = {"resize": None, "thresholds": THRESHOLDS, "diameters": [12, 25]}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        Segmenter(bright, settings).maps(spots(128, size, 48), scale=scale)
+        Segmenter(bright, settings).predict(spots(128, size, 48), scale=scale)
     assert bool(caught) == bool(told)
     if told:
         assert re.search(f"({told}) pixels wide.*12 to 25 pixels.*scale of about", str(caught[0].message))
@@ -308,9 +356,8 @@ def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
         for value, id in ((0.2, "a"), (0.8, "b"))
     ]
     found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
-    maps = np.full((8, 8, 2), 0.6, np.float32)
-    samples = [Sample(id, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32)) for id in "abc"]
-    assert [found.unbiased_labels(maps, s).max() for s in samples] == [1, 0, 1]
+    maps = Maps(np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 2), 0.6, np.float32))
+    assert [found.unbiased_labels(maps, id).max() for id in "abc"] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])
@@ -318,4 +365,4 @@ def test_a_size_is_known_that_was_learned_at_one_of_the_scales(recwarn, diameter
     found = Segmenter(brightness, {"resize": None, "thresholds": THRESHOLDS, "diameters": [12, 25]})
     found.check_size(diameter, [1, 2])
     assert (not recwarn) is fits
-    assert fits or "at a scale of 1 and 2; the model has learned from 12 to 25" in str(recwarn[0].message)
+    assert fits or "at a scale of 1 and 2; the model was trained on 12 to 25" in str(recwarn[0].message)

@@ -60,7 +60,7 @@ def largest_difference(folder, path, format, images):
         else:
             maps = model.signatures["serving_default"](image=tf.constant(batch))["maps"].numpy()
         assert maps.dtype == np.float32
-        differences.append(maps - np.stack([segmenter.maps(image, scale=1) for image in batch]))
+        differences.append(maps - np.stack([segmenter.predict_maps(image, scale=1).maps for image in batch]))
     return max(np.abs(d).max() for d in differences)
 
 

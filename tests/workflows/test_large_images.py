@@ -13,7 +13,9 @@ from skimage.measure import label
 from nuclei.cli import main
 from nuclei.images import open_image
 from nuclei.images.intensity import as_rgb8, normalize
+from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.watershed import confidence
 from nuclei.workflows.large_images import _spread, preview, segment_slide
 
 SHAPE = (437, 611)
@@ -26,21 +28,21 @@ class Thresholder:
         self.settings = {"thresholds": {}, "resize": None, "normalize": True} | settings
         self.factors, self.sizes, self.limits, self.seen_whole = [], [], [], 0
 
-    def maps(self, image, **options):
+    def predict(self, image, **options):
         self.seen_whole += 1
-        return self.look(self.prepare(image))
+        image = normalize(as_rgb8(image))
+        return self.label(Maps(image, self.multiscale_maps(image)))
 
-    def prepare(self, image):
-        return normalize(as_rgb8(image))
-
-    def look(self, image, scales=(1,), augment=False):
+    def multiscale_maps(self, image, scales=(1,), augment=False):
         self.factors.extend(scales)
         return image[..., :1] / np.float32(255)
 
-    def labels_from_maps(self, maps, seen, **changed):
-        assert seen.shape[:2] == maps.shape[:2] and seen.dtype == np.uint8
-        self.limits.append(changed)
-        return label(maps[..., 0] > 0.3).astype(np.int32)
+    def label(self, predicted, **thresholds):
+        image, maps = predicted.image, predicted.maps
+        assert image.shape[:2] == maps.shape[:2] and image.dtype == np.uint8
+        self.limits.append(thresholds)
+        labels = label(maps[..., 0] > 0.3).astype(np.int32)
+        return Prediction(labels, confidence(labels, maps[..., 0]), image, maps)
 
     check_scale = Segmenter.check_scale
 
@@ -249,10 +251,10 @@ def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds,
     table = segment_slide(
         open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", tile=128, halo=32
     ).table
-    surest = np.percentile(table["confidence"], 90)
-    kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * surest]
+    top = np.percentile(table["confidence"], 90)
+    kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * top]
     area = max(1, thresholds.get("min_area", 0) * kept.median())
-    expected = {"min_area": pytest.approx(area), "surest": pytest.approx(surest, rel=1e-3)}
+    expected = {"min_area": pytest.approx(area), "top_confidence": pytest.approx(top, rel=1e-3)}
     before = [{"min_area": 0, "min_confidence": 0}] if once else []
     assert fake.limits[: len(before)] == before and len(fake.limits) > 4
     assert fake.limits[len(before) :] == [expected if once else {}] * (len(fake.limits) - len(before))
@@ -278,7 +280,7 @@ def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
         open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", tile=128, halo=32
     ).table
     assert fake.limits[:9] == [{"min_area": 0, "min_confidence": 0}] * 9
-    assert fake.limits[9]["surest"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
+    assert fake.limits[9]["top_confidence"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
 
 
 def test_windows_that_tell_the_scale_are_spread(monkeypatch):
@@ -296,8 +298,10 @@ def test_windows_that_tell_the_scale_are_spread(monkeypatch):
 def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake, parts = Thresholder(), []
-    look = fake.look
-    monkeypatch.setattr(fake, "look", lambda image, *_: parts.append(image.shape[:2]) or look(image))
+    run = fake.multiscale_maps
+    monkeypatch.setattr(
+        fake, "multiscale_maps", lambda image, *_: parts.append(image.shape[:2]) or run(image)
+    )
     for scale, largest in [(3, 96), (0.5, 192), (0.1, 384)]:
         parts.clear()
         segment_slide(
@@ -365,7 +369,7 @@ def test_a_complete_slide_is_not_done_again(run, tmp_path, small_tiles, segmente
 
 def test_an_interrupted_slide_starts_anew(run, tmp_path, small_tiles, segmenter, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", discs())
-    look = segmenter.look
+    look = segmenter.multiscale_maps
 
     def interrupted(*arguments):
         if len(segmenter.factors) == 8:
@@ -373,7 +377,7 @@ def test_an_interrupted_slide_starts_anew(run, tmp_path, small_tiles, segmenter,
         return look(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segmenter, "look", interrupted)
+        patch.setattr(segmenter, "multiscale_maps", interrupted)
         assert run()[0] == 130
     assert visible(tmp_path / "out") == ["run.json"]
     code, printed, _ = run()

@@ -29,7 +29,9 @@ from nuclei.images.finding import find_images
 from nuclei.images.intensity import as_rgb8
 from nuclei.output.formats import FORMATS
 from nuclei.output.run_folder import RunFolder
+from nuclei.segmentation.prediction import Prediction
 from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.watershed import confidence
 from nuclei.workflows.segment import segment
 
 
@@ -45,16 +47,11 @@ class Thresholder:
         if scale == 7:
             raise ValueError("scale is 7, but this model sees every image at one size")
 
-    def maps(self, image, **options):
+    def predict(self, image, **options):
         self.seen.append((image, options))
-        return as_rgb8(image)[..., :1] / np.float32(255)
-
-    def prepare(self, image):
-        return as_rgb8(image)
-
-    def labels_from_maps(self, maps, seen):
-        assert np.array_equal(seen[..., :1] / np.float32(255), maps)
-        return label(maps[..., 0] > 0.5).astype(np.int32)
+        maps = as_rgb8(image)[..., :1] / np.float32(255)
+        labels = label(maps[..., 0] > 0.5).astype(np.int32)
+        return Prediction(labels, confidence(labels, maps[..., 0]), as_rgb8(image), maps)
 
 
 @pytest.fixture
@@ -294,14 +291,14 @@ def test_bad_images_are_named_and_skipped(run, out, images):
 
 
 def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
-    maps = segmenter.maps
+    maps = segmenter.predict
 
     def refuse_one_nucleus(image, **_):
         if label(image).max() == 1:
             raise ValueError("of no use")
         return maps(image)
 
-    segmenter.maps = refuse_one_nucleus
+    segmenter.predict = refuse_one_nucleus
     code, printed, err = run()
     assert code == 1 and "a.png: of no use" in err and printed.startswith("2 images")
 
@@ -360,7 +357,7 @@ def test_paths_that_cannot_be(run, images, tmp_path):
 def test_a_model_folder_that_lacks_a_file(images, model, tmp_path, capsys):
     (model / "model.keras").unlink()
     assert main(["segment", str(images), "--out", str(tmp_path / "out"), "--model", str(model)]) == 2
-    assert "not a whole model folder" in (err := capsys.readouterr().err) and "model.keras" in err
+    assert "not a complete model folder" in (err := capsys.readouterr().err) and "model.keras" in err
     assert not (tmp_path / "out").exists()
 
 
@@ -393,18 +390,18 @@ def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(run, out, monkeypatc
 
 
 def test_interrupted_and_gone_on(run, out, segmenter):
-    maps = segmenter.maps
+    maps = segmenter.predict
 
     def interrupted(image, **_):
         if len(segmenter.seen) == 2:
             raise KeyboardInterrupt
         return maps(image)
 
-    segmenter.maps = interrupted
+    segmenter.predict = interrupted
     code, printed, err = run()
     assert (code, printed, err) == (130, "", "nuclei: interrupted\n")
     assert not leftovers(out) and not (out / "measurements.csv").exists()
-    segmenter.maps = maps
+    segmenter.predict = maps
     code, printed, _ = run()
     assert code == 0 and "1 images (2 more were complete before)" in printed
     assert pd.read_csv(out / "measurements.csv").groupby("image").size().tolist() == [1, 2, 3]
@@ -434,8 +431,8 @@ def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
         threads.add(threading.current_thread())
         return polygons(labels)
 
-    maps = segmenter.maps
-    segmenter.maps = lambda image, **_: third_was_read.wait(10) and maps(image)
+    maps = segmenter.predict
+    segmenter.predict = lambda image, **_: third_was_read.wait(10) and maps(image)
     monkeypatch.setattr("nuclei.workflows.segment.open_image", read)
     monkeypatch.setattr("nuclei.output.formats.polygons", polygons)
     code, _, err = run("--save", "roi")
@@ -602,13 +599,13 @@ def test_a_record_that_was_cut_short_is_made_again(run, out):
 
 
 def test_a_warning_names_its_image(run, images, segmenter):
-    maps = segmenter.maps
+    maps = segmenter.predict
 
     def odd(image, **options):
         warnings.warn("odd sizes", stacklevel=2)
         return maps(image, **options)
 
-    segmenter.maps = odd
+    segmenter.predict = odd
     lines = run()[2].splitlines()
     for line, name in zip(lines, ("a.png", "b b.tif", "below/a.png"), strict=True):
         assert line.endswith(f"{images / name}: odd sizes")
@@ -632,14 +629,14 @@ def test_too_little_memory_to_write_one_image_skips_it(run, out, monkeypatch):
 
 
 def test_too_little_memory_for_one_image_skips_it(run, out, segmenter):
-    maps = segmenter.maps
+    maps = segmenter.predict
 
     def large(image, **options):
         if label(image).max() == 2:
             raise MemoryError
         return maps(image, **options)
 
-    segmenter.maps = large
+    segmenter.predict = large
     code, _, err = run()
     assert code == 1 and "b b.tif: not enough memory" in err
     assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]

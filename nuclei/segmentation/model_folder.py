@@ -1,0 +1,161 @@
+"""The folder of a trained model: the networks, their settings, the split and the history."""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pandas as pd
+
+from nuclei.common import write_json
+
+FILES = ("model.keras", "settings.json", "split.json", "history.csv")
+
+IOU_FILE = "iou.keras"  # of models that rate candidates
+
+WEIGHTS = "model.weights.h5"  # in a .keras file, which is a zip
+
+
+def read_model_folder(folder: str | Path) -> dict:
+    """Read a model from its folder alone.
+
+    Returns
+    -------
+    dict
+        ``model``, ``settings``, ``split``, ``history`` and ``iou_network``, the fields of
+        `nuclei.segmentation.segmenter.Segmenter`.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or one of its files is missing.
+    ValueError
+        A file cannot be read, or the settings lack what the model needs.
+    """
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}: not a complete model folder, {' and '.join(missing)} missing. "
+            f"Expected {', '.join(FILES)}; notebook 02_train writes such a folder, "
+            "and saved_model/ holds those that are shipped."
+        )
+    try:
+        model = keras.saving.load_model(folder / "model.keras", compile=False)
+        settings, split = (
+            json.loads((folder / f"{name}.json").read_text()) for name in ("settings", "split")
+        )
+        history = pd.read_csv(folder / "history.csv")
+        iou_network = None
+        if (folder / IOU_FILE).is_file():
+            iou_network = keras.saving.load_model(folder / IOU_FILE, compile=False)
+    except Exception as error:  # Keras, json and pandas have no common base class for their errors
+        raise ValueError(
+            f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
+        ) from error
+    _check_settings(folder, settings, iou_network is not None)
+    return {
+        "model": model,
+        "settings": settings,
+        "split": split,
+        "history": history,
+        "iou_network": iou_network,
+    }
+
+
+def _check_settings(folder: Path, settings: dict, has_iou_network: bool) -> None:
+    for name in ("resize", "thresholds"):
+        if name not in settings:
+            raise ValueError(
+                f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
+                "Train it again with 02_train, which tunes the thresholds on validation images."
+            )
+    if "min_iou" in settings["thresholds"] and not has_iou_network:
+        raise FileNotFoundError(
+            f"{folder}: not a complete model folder, {IOU_FILE} missing, the network that rates candidates. "
+            "Restore the file, or train the model again with 02_train."
+        )
+    for name in ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold"):
+        if not isinstance(value := settings["thresholds"].get(name), (int, float)):
+            raise ValueError(
+                f"{folder}/settings.json: {name!r} among the thresholds is {value!r}, expected a number. "
+                "Restore the file, or train the model again with 02_train."
+            )
+
+
+def write_model_folder(
+    folder: str | Path,
+    model: keras.Model,
+    settings: dict,
+    split: dict,
+    history: pd.DataFrame,
+    iou_network: keras.Model | None = None,
+) -> Path:
+    """Write the folder completely or not at all, without the optimizer's state, and replace an older one.
+
+    A model card, README.md, is kept. See `save_network` for the precision of the weights.
+    """
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    older = temporary.with_suffix(".old")
+    temporary.mkdir(parents=True)
+    try:
+        save_network(model, temporary / "model.keras")
+        if iou_network:
+            save_network(iou_network, temporary / IOU_FILE)
+        write_json(temporary / "settings.json", settings)
+        write_json(temporary / "split.json", split)
+        history.to_csv(temporary / "history.csv", index=False)
+        if (folder / "README.md").exists():
+            shutil.copy(folder / "README.md", temporary)
+        if folder.exists():
+            folder.rename(older)
+        temporary.rename(folder)
+        shutil.rmtree(older, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def save_network(network: keras.Model, path: Path) -> None:
+    """Save a network as a .keras file with its kernels as 16-bit floats: half the size.
+
+    Keras casts them back to the 32-bit variables of the network when it loads the file. Vectors, such as
+    the running means and variances of batch normalisation, stay 32-bit: they are small, and a variance may
+    exceed the range of 16 bits. So does a kernel that would become infinite.
+    """
+    keras.Model(network.input, network.output, name=network.name).save(path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files[WEIGHTS] = _with_half_kernels(files[WEIGHTS])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def _with_half_kernels(content: bytes) -> bytes:
+    """Copy an HDF5 file, its float32 arrays of two or more axes as float16."""
+    target = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as old, h5py.File(target, "w") as new:
+        new.attrs.update(old.attrs)
+
+        def copy(name, item):
+            if isinstance(item, h5py.Group):
+                copied = new.require_group(name)
+            else:
+                copied = new.create_dataset(name, data=_half(item[()]))
+            copied.attrs.update(item.attrs)
+
+        old.visititems(copy)
+    return target.getvalue()
+
+
+def _half(values):
+    if np.ndim(values) < 2 or values.dtype != np.float32 or np.abs(values).max() > np.finfo(np.float16).max:
+        return values
+    return values.astype(np.float16)

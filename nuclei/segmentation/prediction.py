@@ -1,0 +1,49 @@
+"""What a segmenter returns: the maps of its network, and the nuclei found in them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nuclei.segmentation.watershed import confidence
+
+
+class Maps(NamedTuple):
+    """What the network predicts for an image.
+
+    image : (H, W, 3) uint8, with the grey values that the network saw
+    maps : (H, W, C) float32, 0-1
+        Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, that it
+        lies inside of one, away from its edge: see `nuclei.training.targets.interior_target`.
+    scales : list of float, at which the network ran; `maps` are the mean over them
+    diameter : float, pixels of the image, of the median nucleus at a first estimate; 0 without nuclei
+    """
+
+    image: np.ndarray
+    maps: np.ndarray
+    scales: Sequence[float] = (1,)
+    diameter: float = 0.0
+
+
+class Prediction(NamedTuple):
+    """The nuclei of an image, and the `Maps` that they were found in.
+
+    labels : (H, W) int32, 0 = background, 1..N = one nucleus each
+    confidence : (N,) floats, 0-1
+        Of each nucleus: the IoU that the IoU network expects, or without one the mean foreground.
+    image, maps, scales
+        See `Maps`.
+    diameter : float, pixels of the image, of the median nucleus; 0 without nuclei
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    image: np.ndarray
+    maps: np.ndarray
+    scales: Sequence[float] = (1,)
+    diameter: float = 0.0
+
+    @property
+    def mean_foreground(self) -> np.ndarray:
+        """(N,) float64, 0-1: the mean of the foreground map in each nucleus."""
+        return confidence(self.labels, self.maps[..., 0])
