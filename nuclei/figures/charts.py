@@ -2,13 +2,13 @@
 
 import itertools
 import math
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from scipy.stats import binomtest
 
 from nuclei.figures.style import (
@@ -16,12 +16,13 @@ from nuclei.figures.style import (
     PALE,
     PREDICTION,
     SERIES,
-    STYLE,
     TRAINING,
     TRUTH,
     VALIDATION,
     WIDTH,
+    Look,
     shortened,
+    styled,
 )
 
 PUBLISHED = ("published baseline", 0.96804)
@@ -37,7 +38,7 @@ NAMED = 20
 """Up to so many images each have a bar with their name; more become a histogram."""
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def data_set(table: pd.DataFrame) -> Figure:
     """Show what a data set holds: images of each type and size, nuclei per image, diameters of nuclei.
 
@@ -86,7 +87,7 @@ def data_set(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def history(
     table: pd.DataFrame,
     metric: str,
@@ -123,20 +124,20 @@ def history(
     if kept:
         value = validation.iloc[kept - 1]
         axis.axvline(kept, color=PALE, linewidth=6, zorder=0)
-        style = {"markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2, "color": VALIDATION}
+        style: Look = {"markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2, "color": VALIDATION}
         axis.plot(kept, value, "D", label=f"epoch {kept}, kept: {value:.5g}", **style)
-        name = QUANTITIES.get((kept_by or "").removeprefix("val_"), kept_by)
-        why = f": the best in validation by {name}" if kept_by else ""
+        by = QUANTITIES.get((kept_by or "").removeprefix("val_"), kept_by)
+        why = f": the best in validation by {by}" if kept_by else ""
         axis.set_title(f"Epoch {kept} was kept{why}.", loc="left", fontsize=9)
     axis.set(xlabel="epoch", ylabel=QUANTITIES.get(metric, metric))
     axis.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(axis="y")
     axis.legend(loc="best")
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
     """Show the average precision of several methods, or for several image types, at every IoU threshold.
 
@@ -162,7 +163,7 @@ def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def scores_by_type(table: pd.DataFrame) -> Figure:
     """Show a score for each image type, with its interval; rows whose names begin with "all" are paler.
 
@@ -190,7 +191,7 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def recall_by_size(table: pd.DataFrame) -> Figure:
     """Show which share of the true nuclei of each size was found: see `evaluation.metrics.recall_by_area`."""
     table = table[table["nuclei"] > 0]
@@ -202,7 +203,7 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
     ]
     recall = table["recall"]
     axis.bar(edges, recall, color=PREDICTION, width=0.7, label="found")
-    style = {"facecolor": "white", "edgecolor": TRUTH, "hatch": "////"}
+    style: Look = {"facecolor": "white", "edgecolor": TRUTH, "hatch": "////"}
     axis.bar(edges, 1 - recall, bottom=recall, width=0.7, label="missed", **style)
     for column, (share, nuclei) in enumerate(zip(recall, table["nuclei"], strict=True)):
         axis.text(column, 1.02, f"{share:.0%} of {nuclei:,}", ha="center", fontsize=8)
@@ -215,7 +216,7 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Show how many nuclei each image has, and how large and how bright they are.
 
@@ -249,7 +250,7 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             _histogram(axis, measurements[names[0]].dropna(), edges)
             continue
         for name, style in zip(names, itertools.cycle(SERIES), strict=False):
-            line = {"histtype": "step", "color": style["color"], "linestyle": style["linestyle"]}
+            line: Look = {"histtype": "step", "color": style["color"], "linestyle": style["linestyle"]}
             label = name.replace("intensity_mean_ch", "channel ")
             axis.hist(measurements[name].dropna(), bins=edges, label=label, linewidth=1.6, **line)
         axis.margins(y=0.2)
@@ -257,7 +258,7 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> Figure:
     """Show whether a confidence means what it says: a reliability diagram.
 
@@ -300,7 +301,7 @@ def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> 
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def robustness(table: pd.DataFrame, clean: str = "clean") -> Figure:
     """Show the score on changed images beside that on the same images unchanged.
 
@@ -316,14 +317,14 @@ def robustness(table: pd.DataFrame, clean: str = "clean") -> Figure:
     figure = Figure(figsize=(WIDTH, 1.1 + 0.24 * len(changed)), layout="constrained")
     axis = figure.subplots()
     shifts = np.linspace(0.18, -0.18, table.shape[1]) if table.shape[1] > 1 else [0]
-    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    white: Look = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     for name, style, shift in zip(table, itertools.cycle(SERIES), shifts, strict=False):
         reference, places = table.at[clean, name], np.arange(len(changed)) + shift
         label = f"{name}, unchanged images: {reference:.3f}"
         axis.plot(changed[name], places, label=label, markersize=5.5, **style | {"linestyle": "none"})
         axis.axvline(reference, color=style["color"], linestyle=style["linestyle"], linewidth=1.4)
         for value, place in zip(changed[name], places, strict=True):
-            text = {"textcoords": "offset points", "va": "center", "fontsize": 7, "bbox": white}
+            text: Look = {"textcoords": "offset points", "va": "center", "fontsize": 7, "bbox": white}
             axis.annotate(f"{value / max(reference, 1e-9):.0%}", (value, place), (6, 0), **text)
     axis.set_yticks(range(len(changed)), changed.index)
     axis.set(
@@ -335,7 +336,7 @@ def robustness(table: pd.DataFrame, clean: str = "clean") -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def throughput(table: pd.DataFrame, unit: str = "megapixels a second") -> Figure:
     """Show how much several programs or engines do in a second, the fastest on top.
 
@@ -348,7 +349,7 @@ def throughput(table: pd.DataFrame, unit: str = "megapixels a second") -> Figure
     fills = [(PREDICTION, ""), (PALE, ""), ("white", "////"), (INK, "")]
     for k, (name, (colour, hatch)) in enumerate(zip(table, itertools.cycle(fills), strict=False)):
         places = np.arange(len(table)) + ((table.shape[1] - 1) / 2 - k) * height
-        style = {"facecolor": colour, "edgecolor": INK, "hatch": hatch, "linewidth": 0.6}
+        style: Look = {"facecolor": colour, "edgecolor": INK, "hatch": hatch, "linewidth": 0.6}
         bars = axis.barh(places, table[name], height=height, label=str(name), **style)
         axis.bar_label(bars, [f"{value:.3g}" for value in table[name]], padding=3, fontsize=8)
     axis.set_yticks(range(len(table)), table.index)
@@ -359,21 +360,21 @@ def throughput(table: pd.DataFrame, unit: str = "megapixels a second") -> Figure
     return figure
 
 
-def _bars(axis: Axes, names, values, text: str = "{:,}", behind=None, **style) -> None:
+def _bars(axis: Axes, names, values, text: str = "{:,}", behind=None, color: Any = TRAINING) -> None:
     """Draw horizontal bars, the first at the bottom, with their values at the ends or behind `behind`."""
     rows = range(len(names))
-    axis.barh(rows, values, **{"color": TRAINING, "height": 0.65} | style)
+    axis.barh(rows, values, height=0.65, color=color)
     axis.set_yticks(rows, names)
     ends = values if behind is None else np.maximum(values, behind)
     for row, end, value in zip(rows, ends, values, strict=True):
-        place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        place: Look = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         axis.annotate(text.format(value), (end, row), fontsize=8.5, **place)
     axis.margins(x=0.12)
 
 
 def _histogram(axis: Axes, values: np.ndarray, edges: np.ndarray, colour: str = PREDICTION) -> None:
-    axis.hist(values, bins=edges, color=colour, edgecolor="white")
-    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.hist(values, bins=list(edges), color=colour, edgecolor="white")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _diameter(area):

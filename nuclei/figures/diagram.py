@@ -1,23 +1,23 @@
 """A diagram of the network."""
 
 import math
+from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from nuclei.figures.style import INK, PREDICTION, STYLE, TRAINING, VALIDATION, WIDTH
+from nuclei.figures.style import INK, PREDICTION, TRAINING, VALIDATION, WIDTH, Look, styled
 
 MIDDLE, STEP = 5.0, 0.62
 """Of the drawing: its axis of symmetry, and how far each level moves towards it; levels are 1 apart."""
 
-FLOW = {"color": INK, "linewidth": 1.3}
+FLOW: Look = {"color": INK, "linewidth": 1.3}
 
-SKIP = {"color": "#909090", "linewidth": 1.3, "linestyle": (0, (4, 3))}
+SKIP: Look = {"color": "#909090", "linewidth": 1.3, "linestyle": (0, (4, 3))}
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def architecture(model, size: int = 128) -> Figure:
     """Draw a U-Net: encoder going down on the left, decoder coming up on the right, skip connections across.
 
@@ -82,24 +82,18 @@ def _block(
 
 def _describe(axis: Axes) -> None:
     """Write what the two halves are, and what the arrows mean."""
-    style = {"fontsize": 9, "va": "top", "linespacing": 1.45}
+    style: Look = {"fontsize": 9, "va": "top", "linespacing": 1.45}
     axis.text(0.35, -4.25, "Encoder: MobileNetV2,\neach level halves the sides", color=INK, **style)
     right = 2 * MIDDLE - 0.35
-    axis.text(
-        right,
-        -4.25,
-        "Decoder: pix2pix blocks,\neach level doubles them",
-        color=VALIDATION,
-        ha="right",
-        **style,
-    )
+    style |= {"color": VALIDATION, "ha": "right"}
+    axis.text(right, -4.25, "Decoder: pix2pix blocks,\neach level doubles them", **style)
     axis.text(MIDDLE, -0.85, "skip connections", ha="center", va="bottom", color="#707070", fontsize=8.5)
     axis.text(MIDDLE, 0.2, "numbers: height × width × channels", ha="center", color="#707070", fontsize=8.5)
 
 
-def _arrow(axis: Axes, start: tuple, end: tuple, **style) -> None:
-    style = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 1.5, "shrinkB": 1.5, "zorder": 3} | style
-    axis.add_patch(FancyArrowPatch(start, end, joinstyle="miter", **style))
+def _arrow(axis: Axes, start: tuple, end: tuple, **style: Any) -> None:
+    options: Look = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 1.5, "shrinkB": 1.5, "zorder": 3}
+    axis.add_patch(FancyArrowPatch(start, end, joinstyle="miter", **options | style))
 
 
 def _top(block: Rectangle) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from skimage.measure import find_contours, regionprops
 from skimage.segmentation import find_boundaries
 
-from nuclei.figures.style import BOTH, DARK, PREDICTION, TRUTH
+from nuclei.figures.style import BOTH, DARK, PREDICTION, TRUTH, Look
 from nuclei.segmentation.scale import median_diameter
 
 ACROSS = 9
@@ -73,7 +73,7 @@ def draw_outlines(axis: Axes, **labels: np.ndarray) -> None:
     shown = {TRUTH: truth[missed], PREDICTION: predicted[~agreed], BOTH: predicted[agreed]}
     for below, width in ((True, 2.2), (False, 1.1)):  # a dark line sets the others off from the stain
         for colour, segments in shown.items():
-            style = {"color": DARK if below else colour, "linewidth": width, "capstyle": "round"}
+            style: Look = {"color": DARK if below else colour, "linewidth": width, "capstyle": "round"}
             axis.add_collection(LineCollection(list(segments), **style))
 
 

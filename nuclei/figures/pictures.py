@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -15,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.measure import regionprops
 
 from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
-from nuclei.figures.style import BOTH, DARK, INK, PANEL, PREDICTION, STYLE, TRUTH, WIDTH
+from nuclei.figures.style import BOTH, DARK, INK, PANEL, PREDICTION, TRUTH, WIDTH, Look, styled
 from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
 from nuclei.segmentation.candidates import Candidates
 
@@ -27,7 +26,7 @@ BLUES, ORANGES = (LinearSegmentedColormap.from_list("", [DARK, colour]) for colo
 RATINGS = LinearSegmentedColormap.from_list("rating", ["#3A5068", PREDICTION, "#E8F8FF"])
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def examples(
     images: list[np.ndarray],
     labels: list[np.ndarray],
@@ -55,12 +54,12 @@ def examples(
         draw_outlines(below, **{kind: each[inner]})
         if (side := rows.stop - rows.start) < 0.9 * len(image):
             for colour, width in ((DARK, 3), (BOTH, 1.2)):
-                style = {"fill": False, "edgecolor": colour, "linewidth": width}
+                style: Look = {"fill": False, "edgecolor": colour, "linewidth": width}
                 above.add_patch(Rectangle((columns.start - 0.5, rows.start - 0.5), side, side, **style))
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def mosaics(
     pictures: list[np.ndarray], tiles: list[tuple[int, int]], titles: list[str], *, title: str = ""
 ) -> Figure:
@@ -72,8 +71,8 @@ def mosaics(
     shapes = [picture.shape[1] / picture.shape[0] for picture in pictures]  # all are shown equally high
     high = min(PANEL, (WIDTH - 0.25 * len(shapes)) / sum(shapes))
     size = (sum(shapes) * high + 0.25 * len(shapes), high + 0.5 + 0.4 * bool(title))
-    figure = Figure(figsize=size, layout="compressed")
-    figure.get_layout_engine().set(w_pad=0.1)
+    figure = Figure(figsize=size)
+    figure.set_layout_engine("compressed", w_pad=0.1)
     figure.suptitle(title)
     axes = figure.subplots(1, len(pictures), squeeze=False, width_ratios=shapes)[0]
     for axis, picture, (height, width), text in zip(axes, pictures, tiles, titles, strict=True):
@@ -86,13 +85,13 @@ def mosaics(
         gap = picture[..., 3] == 0
         if gap.any():
             axis.patch.set(facecolor="#F2F2F2", hatch="////", edgecolor="#D0D0D0")
-            box = {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 2}
-            text = {"ha": "center", "va": "center", "fontsize": 8, "bbox": box}
-            axis.text(*_widest(gap), "not in the\ndata set", **text)
+            box: Look = {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 2}
+            style: Look = {"ha": "center", "va": "center", "fontsize": 8, "bbox": box}
+            axis.text(*_widest(gap), "not in the\ndata set", **style)
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def predictions(
     images: list[np.ndarray],
     truths: list[np.ndarray],
@@ -136,7 +135,7 @@ def agreement(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np
     return picture
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def gallery(
     groups: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray, str]]], *, title: str = ""
 ) -> Figure:
@@ -159,7 +158,7 @@ def gallery(
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def pipeline(
     image: np.ndarray,
     maps: np.ndarray,
@@ -207,7 +206,7 @@ def pipeline(
         axis.set_title(f"{number}  {text}")
     for left, right in zip(axes[:-1], axes[1:], strict=True):
         if left.get_subplotspec().rowspan == right.get_subplotspec().rowspan:
-            arrow = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
+            arrow: Look = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
             ends = ((0.96, 0.5), (0.04, 0.5), "axes fraction", "axes fraction")
             figure.add_artist(ConnectionPatch(*ends, axesA=left, axesB=right, fc="white", ec=INK, **arrow))
     return figure
@@ -215,8 +214,9 @@ def pipeline(
 
 def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tuple[slice, slice]) -> int:
     """Draw the outlines of the candidates in a window, the best on top; return how many there are."""
-    lines, ratings, count = [], [], 0
-    mask = np.zeros(found.shape, bool)
+    lines: list[np.ndarray] = []
+    ratings: list[float] = []
+    count, mask = 0, np.zeros(found.shape, bool)
     for k in np.argsort(ious, kind="stable"):
         pixels = found.pixels[found.starts[k] : found.stops[k]]
         mask.ravel()[pixels] = True
@@ -236,7 +236,7 @@ def _write_numbers(axis: Axes, labels: np.ndarray, numbers: np.ndarray) -> None:
     for region in regionprops(labels):
         x, y = np.add(_widest(region.image), region.bbox[1::-1])
         if region.area > 60 and 6 <= x < labels.shape[1] - 6:
-            style = {"ha": "center", "va": "center", "fontsize": 8, "color": DARK}
+            style: Look = {"ha": "center", "va": "center", "fontsize": 8, "color": DARK}
             axis.text(x, y, f"{numbers[region.label - 1]:.2f}", **style)
 
 
@@ -267,8 +267,8 @@ def _panels(steps: Sequence[str], samples: Sequence[str], title: str = "") -> tu
     rows, columns = (steps, samples) if upright else (samples, steps)
     side = min(PANEL, (WIDTH - 0.2) / len(columns))
     size = (len(columns) * side + 0.2, len(rows) * (side + 0.25) + 0.3 * bool(title) + 0.25)
-    figure = Figure(figsize=size, layout="compressed")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0)
+    figure = Figure(figsize=size)
+    figure.set_layout_engine("compressed", w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0)
     figure.suptitle(title)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for axis in axes.flat:
@@ -290,5 +290,5 @@ def _show(axis: Axes, image: np.ndarray, title: str | None = None) -> None:
 def _name_outlines(figure: Figure) -> None:
     names = {"true outline": TRUTH, "predicted outline": PREDICTION, "both agree": BOTH}
     handles = [Line2D([], [], color=colour, label=name, linewidth=2) for name, colour in names.items()]
-    style = {"facecolor": "#4A4A52", "edgecolor": "none", "labelcolor": "white", "frameon": True}
+    style: Look = {"facecolor": "#4A4A52", "edgecolor": "none", "labelcolor": "white", "frameon": True}
     figure.legend(handles=handles, loc="outside lower center", ncols=3, **style)

@@ -6,6 +6,7 @@ what is true is orange, what the model predicts is blue, and where both agree is
 
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,10 @@ TRAINING, VALIDATION = "#8C8C8C", "#0072B2"
 
 INK, PALE, DARK = "#333333", "#D9D9D9", "#101018"
 
-SERIES = (
+Look = dict[str, Any]
+"""Keywords of matplotlib."""
+
+SERIES: tuple[Look, ...] = (
     {"color": "#0090E0", "linestyle": "-", "marker": "o"},
     {"color": "#004B87", "linestyle": "--", "marker": "s"},
     {"color": "#7A3E9D", "linestyle": "-", "marker": "^"},
@@ -30,7 +34,7 @@ SERIES = (
     {"color": "#009E73", "linestyle": "--", "marker": "P"},
     {"color": "#333333", "linestyle": "-", "marker": "X"},
 )
-"""Lines of a chart: colour, dashes and marker each tell them apart. Orange stays with what is true."""
+"""Lines of a chart: dash and marker distinguish them without colour too. Orange is left to what is true."""
 
 WIDTH = 9.0
 """Inches: with the text at 9 points, a figure is readable at the width of a README."""
@@ -41,7 +45,7 @@ PANEL = 3.0
 RESOLUTION = 120
 """Pixels per inch of a saved figure."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "normal",
@@ -65,6 +69,10 @@ STYLE = {
 }
 
 
+styled = matplotlib.rc_context(STYLE)
+"""Decorates a function that draws a figure; the reader's own style is left alone."""
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Save a figure in the format that the file's ending names: PNG, PDF or SVG.
 
@@ -72,7 +80,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     which makes it a third of the size.
     """
     path = Path(path)
-    tight = {"bbox_inches": "tight", "pad_inches": 0.05}
+    tight: Look = {"bbox_inches": "tight", "pad_inches": 0.05}
     kind = path.suffix.lower().removeprefix(".")
     with replacing(path) as temporary:
         if kind == "png":
@@ -81,7 +89,7 @@ def save(figure: Figure, path: str | Path) -> Path:
             _with_palette(Image.open(content).convert("RGB")).save(temporary, format="PNG", optimize=True)
         else:
             with matplotlib.rc_context(STYLE):
-                date = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+                date: Look = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
                 figure.savefig(temporary, format=kind, dpi=300, metadata=date.get(kind), **tight)
     return path
 
@@ -89,10 +97,9 @@ def save(figure: Figure, path: str | Path) -> Path:
 def _with_palette(picture: Image.Image) -> Image.Image:
     """Reduce an RGB picture to 256 colours, among them exactly those of the colour language."""
     kept = np.round([np.multiply(to_rgb(colour), 255) for colour in (BOTH, TRUTH, PREDICTION, DARK, INK)])
-    others = np.reshape(picture.quantize(250, kmeans=1).getpalette(), (-1, 3))
-    others = others[
-        np.abs(others[:, None] - kept).max(axis=2).min(axis=1) > 12
-    ]  # further off than Pillow rounds
+    others = np.array(picture.quantize(250, kmeans=1).getpalette()).reshape(-1, 3)
+    distances = np.abs(others[:, None] - kept).max(axis=2).min(axis=1)
+    others = others[distances > 12]  # Pillow rounds, and would take a close one instead
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([kept, others]).astype(np.uint8).tobytes())
     return picture.quantize(palette=palette)  # with dithering
