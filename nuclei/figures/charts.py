@@ -78,6 +78,8 @@ def data_set(table: pd.DataFrame) -> Figure:
         names, shapes = [*names[: NAMED - 1], f"{len(rest)} other sizes"], [*shapes[: NAMED - 1], rest.sum()]
     _bars(sizes, names[::-1], shapes[::-1])
     sizes.set(title="Images of each size, height × width in pixels", xlabel="images")
+    for axis in (types, sizes):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     _histogram(counts, table["nuclei"], _whole_bins(table["nuclei"]), TRAINING)
     median = table["nuclei"].median()
@@ -327,9 +329,7 @@ def robustness(table: pd.DataFrame, clean: str = "clean") -> Figure:
             text: Look = {"textcoords": "offset points", "va": "center", "fontsize": 7, "bbox": white}
             axis.annotate(f"{value / max(reference, 1e-9):.0%}", (value, place), (6, 0), **text)
     axis.set_yticks(range(len(changed)), changed.index)
-    axis.set(
-        xlabel="competition score; its ratio to the score on unchanged images, where the vertical lines are"
-    )
+    axis.set_xlabel("competition score; its ratio to that on unchanged images, the vertical lines")
     axis.set(xlim=(0, min(1, 1.15 * table.to_numpy().max())), ylim=(-0.6, len(changed) - 0.4))
     axis.grid(axis="both")
     figure.legend(loc="outside upper center", ncols=2)
