@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             arguments = _parser().parse_args(argv)
             with warnings.catch_warnings():
-                warnings.showwarning = _print_warning
+                warnings.showwarning = _print_warning  # type: ignore[assignment]
                 return arguments.run(arguments) or 0
         except KeyboardInterrupt:
             print(f"{PROGRAM}: interrupted", file=sys.stderr)

@@ -99,7 +99,7 @@ def check_number(name: str, value: object, low: float, high: float = math.inf, w
         return
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         raise TypeError(f"`{name}` is {value!r}, expected {expected}")
-    if not low <= value <= high:
+    if not low <= float(value) <= high:
         raise ValueError(f"`{name}` is {value}, expected {expected}")
 
 

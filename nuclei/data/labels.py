@@ -150,11 +150,11 @@ def _count_pieces(labels: np.ndarray) -> int:
 
 def _in_between(labels: np.ndarray) -> float:
     """Return which share of the pixels that differ from a neighbour lie between both, in 0..1."""
-    steps = changes = 0
+    steps, changes = 0, 0
     for lines in (labels, labels.T):
         before, here, after = lines[:, :-2], lines[:, 1:-1], lines[:, 2:]
-        steps += np.count_nonzero(((before < here) & (here < after)) | ((before > here) & (here > after)))
-        changes += np.count_nonzero((before != here) | (here != after))
+        steps += int(np.sum(((before < here) & (here < after)) | ((before > here) & (here > after))))
+        changes += int(np.sum((before != here) | (here != after)))
     return steps / max(changes, 1)
 
 

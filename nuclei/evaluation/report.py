@@ -34,7 +34,7 @@ def measures(results: list[Result]) -> dict:
     """Return every score of `evaluation.metrics`, with ``_50`` and ``_75`` for IoU above 0.5 and 0.75."""
     matches = [r.match for r in results]
     merges, splits = np.sum([metrics.merges_and_splits(match) for match in matches], axis=0)
-    pixels = metrics.pixel_scores(sum(r.pixels for r in results))
+    pixels = metrics.pixel_scores(sum((r.pixels for r in results), start=metrics.PixelCounts(0, 0, 0, 0)))
     rates = metrics.score_table(matches, (0.5, 0.75))
     return {
         "images": len(matches),

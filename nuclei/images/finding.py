@@ -49,7 +49,8 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
     Not taken for images are hidden files, files in ``masks/`` and ``labels/`` beside a folder ``images/``,
     and names that end in one of `RESULTS`.
     """
-    folders, files = [], {}
+    folders: list[Path] = []
+    files: dict[Path, Path] = {}
     for place in map(str, places):
         named = os.path.exists(place)
         matches = [place] if named else sorted(glob(place, recursive=True))

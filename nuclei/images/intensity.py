@@ -103,7 +103,10 @@ def _distribution(image) -> tuple[np.ndarray, np.ndarray]:
     if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
         least, most = np.iinfo(image.dtype).min, np.iinfo(image.dtype).max
         values = np.arange(least, most + 1)
-        return values, sum(np.bincount(c.ravel().astype(int) - least, minlength=values.size) for c in colours)
+        counts = np.zeros(values.size, int)
+        for each in colours:
+            counts += np.bincount(each.ravel().astype(int) - least, minlength=values.size)
+        return values, counts
     step = int(np.ceil(np.sqrt(3 * height * width / SAMPLE)))
     values = np.concatenate([c[::step, ::step].ravel() for c in colours]).astype(np.float32)
     return np.sort(values), np.ones(values.size, int)

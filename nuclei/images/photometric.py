@@ -34,7 +34,7 @@ class Colours:
     def __init__(self, page: tifffile.TiffPage, stored: int):
         kind, alpha = page.photometric, sum(extra in ALPHA for extra in page.extrasamples)
         self._visible = max(1, stored - alpha) if stored > 1 else 1
-        self.samples, self.rgb, self._convert = self._visible, False, _unchanged
+        self._convert: Callable[[np.ndarray], np.ndarray] = _unchanged
         if kind == PHOTOMETRIC.RGB and stored in (3, 4):
             self._visible = 3
         elif kind == PHOTOMETRIC.MINISWHITE:

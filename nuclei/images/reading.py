@@ -75,7 +75,7 @@ class Image:
         return self
 
     def __exit__(self, *_) -> None:
-        if self.is_large:
+        if not isinstance(self._source, np.ndarray):
             self._source.close()
 
     close = __exit__
@@ -167,11 +167,12 @@ def _decode(content: bytes, page: int | None, name: str, palette: bool = True) -
             if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
                 return imagecodecs.png_decode(content)
             picture.seek(page or 0)
-            if picture.mode == "P" and palette:
-                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            elif picture.mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX"):
-                picture = picture.convert("RGB")
-            pixels = np.asarray(picture)
+            mode = picture.mode
+            if mode == "P" and palette:
+                mode = "RGBA" if "transparency" in picture.info else "RGB"
+            elif mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX"):
+                mode = "RGB"
+            pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
             return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     except PIL.Image.DecompressionBombError as error:
         raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error

@@ -17,11 +17,13 @@ def channel_names(
     """Return the names of `count` channels: from OME or ImageJ metadata, else ``ch0``, ``ch1``, …"""
     if rgb:
         return ("R", "G", "B")
-    names = []
+    names: list[str] = []
     if tiff.is_ome:
         pixels = _ome_pixels(tiff)
         index = next((k for k, each in enumerate(tiff.series) if each is series), 0)
-        names = [c.get("Name") for c in pixels[index].iterfind("{*}Channel")] if index < len(pixels) else []
+        names = (
+            [c.get("Name", "") for c in pixels[index].iterfind("{*}Channel")] if index < len(pixels) else []
+        )
     elif tiff.imagej_metadata and series.ndim == 3:
         names = tiff.imagej_metadata.get("Labels") or []
     usable = len(names) == len(set(names)) == count and all(names)
@@ -32,13 +34,13 @@ def pixel_size(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
     """Return the height and width of a pixel in micrometres; None where the file does not tell."""
     page = tiff.pages.first
     if page.is_ome:
-        sizes = (0, 0)
+        sizes = [0.0, 0.0]
         with suppress(IndexError, ValueError):  # metadata that is damaged, or that another file has
             pixels = _ome_pixels(tiff)[0]
             units = [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX"]
-            units = [MICROMETRES.get(unit.replace("\N{GREEK SMALL LETTER MU}", "µ"), 0) for unit in units]
             sizes = [
-                float(pixels.get(f"PhysicalSize{axis}", 0)) * unit
+                float(pixels.get(f"PhysicalSize{axis}", 0))
+                * MICROMETRES.get(unit.replace("\N{GREEK SMALL LETTER MU}", "µ"), 0)
                 for axis, unit in zip("YX", units, strict=True)
             ]
     else:
@@ -46,7 +48,8 @@ def pixel_size(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
         by_tag = {tifffile.RESUNIT.INCH: 25_400, tifffile.RESUNIT.CENTIMETER: 10_000}
         scale = MICROMETRES.get(unit) or by_tag.get(page.resolutionunit, 0)
         sizes = [scale / pixels if pixels else 0 for pixels in page.get_resolution()[::-1]]
-    return tuple(sizes) if all(0 < size <= LARGEST_PIXEL for size in sizes) else None
+    height, width = sizes
+    return (height, width) if all(0 < size <= LARGEST_PIXEL for size in sizes) else None
 
 
 def _ome_pixels(tiff: tifffile.TiffFile) -> list[ElementTree.Element]:

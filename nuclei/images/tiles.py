@@ -30,10 +30,11 @@ class Tile(NamedTuple):
     @property
     def inner(self) -> Window:
         """The core, as rows and columns of the tile."""
-        return tuple(
+        rows, columns = (
             slice(core.start - outer.start, core.stop - outer.start)
             for outer, core in zip(self.outer, self.core, strict=True)
         )
+        return rows, columns
 
 
 def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[Tile]:
@@ -104,10 +105,10 @@ def tiled_maps(
         What `predict` gives for the whole image, but for what it would see beyond the halo. An image that
         fits into one tile is predicted as it is.
     """
-    maps = None
+    maps = np.zeros(0)
     for window in windows(image.shape[:2], tile, halo):
         part = predict(image[window.outer])
-        if maps is None:
+        if not maps.size:
             maps = np.empty((*image.shape[:2], part.shape[-1]), part.dtype)
         maps[window.core] = part[window.inner]
     return maps
