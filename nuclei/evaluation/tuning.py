@@ -1,24 +1,23 @@
 """Thresholds tuned on validation images: a grid search, and the same in two halves."""
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from nuclei.data.samples import Sample
 from nuclei.evaluation import metrics
 from nuclei.segmentation.candidates import filter_by_iou, suppress_overlaps
+from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.watershed import labels_from_maps
 
 GRID = {
     "foreground_threshold": [0.4, 0.5, 0.6],
     "marker_threshold": [0.5, 0.6, 0.7, 0.8],
-    "min_confidence": [
-        0.0,
-        0.8,
-        0.9,
-    ],  # relative to the most confident nuclei
+    "min_confidence": [0.0, 0.8, 0.9],  # relative to the most confident nuclei
     "min_area": [0, 0.1, 0.2],  # of the median nucleus
 }
 """Arguments of `labels_from_maps`, each with the values to try: see `tune`."""
@@ -28,14 +27,18 @@ MIN_IOUS = (0.3, 0.35, 0.4, 0.45, 0.5)
 the training the IoU network expects less, so that higher values would lose nuclei."""
 
 
-def tune(inputs, labels_list, grid, segment=labels_from_maps):
+def tune(
+    inputs: Iterable[Any],
+    labels_list: Iterable[np.ndarray],
+    grid: dict[str, list],
+    segment: Callable[..., np.ndarray] = labels_from_maps,
+) -> tuple[dict, pd.DataFrame]:
     """Search a grid of parameters for the best mean competition score.
 
     Parameters
     ----------
     inputs : iterable of arrays
-        What `segment` takes, one an image: maps, or images for `classical_labels`. May be a generator; they
-        are looked at one after the other.
+        What `segment` takes, one per image: maps, or images for `classical_labels`. May be a generator.
     labels_list : iterable of (H, W) integer arrays
         The truth, 0 is background.
     grid : dict of str to list
@@ -49,12 +52,12 @@ def tune(inputs, labels_list, grid, segment=labels_from_maps):
     best : dict
         The parameters with the highest mean score; the first in the grid's order among equals.
     scores : pandas.DataFrame
-        One row for each combination (a MultiIndex with the parameters' names), one column an image.
+        One row for each combination (a MultiIndex with the parameters' names), one column per image.
 
     Raises
     ------
     ValueError
-        If there are no images, or a parameter has no values.
+        There are no images, or a parameter has no values.
 
     Notes
     -----
@@ -79,11 +82,11 @@ def tune(inputs, labels_list, grid, segment=labels_from_maps):
     return _parameters(scores, _best_row(scores)), scores
 
 
-def _best_row(scores):
+def _best_row(scores: pd.DataFrame) -> int:
     return int(scores.to_numpy().mean(axis=1).argmax())
 
 
-def _parameters(scores, row):
+def _parameters(scores: pd.DataFrame, row: int) -> dict:
     """A row's parameters as plain Python values, ready for JSON."""
     values = scores.index[row]
     return {name: np.asarray(value).item() for name, value in zip(scores.index.names, values, strict=True)}
@@ -92,7 +95,7 @@ def _parameters(scores, row):
 class CrossTuned(NamedTuple):
     """Scores under parameters that the image's own half did not choose.
 
-    scores : (N,) float64, one an image
+    scores : (N,) float64, one per image
     half : (N,) int64, 0 or 1: which half of the fields the image is in
     best : the two dicts of parameters with which the images of half 0 and of half 1 were scored
     """
@@ -102,7 +105,7 @@ class CrossTuned(NamedTuple):
     best: tuple
 
 
-def cross_tune(scores, groups, seed=0):
+def cross_tune(scores: pd.DataFrame, groups: Iterable, seed: int = 0) -> CrossTuned:
     """Tune on one half of the fields, score the other; swap.
 
     Parameters
@@ -122,9 +125,9 @@ def cross_tune(scores, groups, seed=0):
     Raises
     ------
     ValueError
-        If `groups` does not have one entry an image, or names fewer than two fields.
+        `groups` does not have one entry per image, or names fewer than two fields.
     """
-    fields, field = np.unique(groups, return_inverse=True)
+    fields, field = np.unique(np.asarray(groups), return_inverse=True)
     if field.shape != (scores.shape[1],) or fields.size < 2:
         raise ValueError(
             f"groups name {fields.size} fields for {field.size} images, expected two fields or more for "
@@ -136,7 +139,7 @@ def cross_tune(scores, groups, seed=0):
     return CrossTuned(held_out, half, tuple(_parameters(scores, row) for row in rows))
 
 
-def tune_segmenter(segmenter, samples, groups, seed=0):
+def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable, seed: int = 0) -> dict:
     """Tune the thresholds of a segmenter on validation samples.
 
     Parameters
@@ -162,12 +165,12 @@ def tune_segmenter(segmenter, samples, groups, seed=0):
         See `tune` and `cross_tune`.
     """
     predicted = (segmenter.predict_maps(s.image) for s in tqdm(samples, desc="tuning", unit="image"))
+    truth = [s.labels for s in samples]
     if segmenter.iou_network:
-        grid, segment = {"min_iou": list(MIN_IOUS)}, filter_by_iou
-        inputs = (suppress_overlaps(*segmenter.candidates(each), min(MIN_IOUS)) for each in predicted)
+        kept = (suppress_overlaps(*segmenter.candidates(each), min(MIN_IOUS)) for each in predicted)
+        thresholds, scores = tune(kept, truth, {"min_iou": list(MIN_IOUS)}, filter_by_iou)
     else:
-        grid, segment, inputs = GRID, labels_from_maps, (each.maps for each in predicted)
-    thresholds, scores = tune(inputs, [s.labels for s in samples], grid, segment)
+        thresholds, scores = tune((each.maps for each in predicted), truth, GRID)
     crossed = cross_tune(scores, groups, seed)
     halves = [
         {

@@ -73,7 +73,7 @@ class Candidates(NamedTuple):
     features: np.ndarray
 
 
-def propose(maps, image):
+def propose(maps: np.ndarray, image: np.ndarray) -> Candidates:
     """Propose candidates: the component tree of the foreground, cut by watersheds at every marker level.
 
     Parameters
@@ -91,7 +91,7 @@ def propose(maps, image):
     Raises
     ------
     ValueError
-        If `maps` has another shape, or `image` another size.
+        `maps` has another shape, or `image` another size.
     """
     maps = np.asarray(maps, dtype=np.float32)
     if maps.ndim != 3 or maps.shape[-1] != 2 or image.shape != (*maps.shape[:2], 3):
@@ -106,11 +106,11 @@ def propose(maps, image):
     margin = np.pad(np.zeros(maps.shape[:2], bool), 1, constant_values=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = _regions(heights > 0, inner)
-        found = list(pool.map(lambda cut: _measured(*cut, heights, planes, margin), cuts))
+        found = list(pool.map(lambda cut: _measured(cut[0], cut[1], heights, planes, margin), cuts))
     pixels, starts, stops, features = zip(*found, strict=True)
     shifts = np.cumsum([0, *map(len, pixels[:-1])])
-    starts, stops = ([a + shift for a, shift in zip(each, shifts, strict=True)] for each in (starts, stops))
-    return Candidates(maps.shape[:2], *map(np.concatenate, (pixels, starts, stops, features)))
+    moved = ([a + shift for a, shift in zip(each, shifts, strict=True)] for each in (starts, stops))
+    return Candidates(maps.shape[:2], *map(np.concatenate, (pixels, *moved, features)))
 
 
 def _measured(marker_level, regions, heights, planes, margin):
@@ -263,7 +263,7 @@ def _describe(parts, regions, heights, planes, margin):
     return np.column_stack([*features, *shape, borders / around])
 
 
-def suppress_overlaps(found, ious, min_iou):
+def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Keep the candidates with the highest expected IoUs that do not overlap: greedy non-maximum suppression.
 
     In descending order of expected IoU, a candidate is kept unless it shares a pixel with one kept before.
@@ -295,14 +295,14 @@ def suppress_overlaps(found, ious, min_iou):
             free[own] = False
             kept.append(k)
             first.append(own.min())
-    kept = np.array(kept, dtype=np.int64)[np.argsort(first)]
+    chosen = np.array(kept, dtype=np.int64)[np.argsort(first)]
     labels = np.zeros(free.size, np.int32)
-    for number, k in enumerate(kept, start=1):
+    for number, k in enumerate(chosen, start=1):
         labels[found.pixels[found.starts[k] : found.stops[k]]] = number
-    return labels.reshape(found.shape), ious[kept]
+    return labels.reshape(found.shape), ious[chosen]
 
 
-def filter_by_iou(kept, min_iou):
+def filter_by_iou(kept: tuple[np.ndarray, np.ndarray], min_iou: float) -> np.ndarray:
     """Return the labels that `suppress_overlaps` would give with a higher `min_iou`: (H, W) int32.
 
     `kept` is what it returned with a lower one, labels and IoUs: candidates with lower expected IoUs never

@@ -1,4 +1,4 @@
-"""How large the nuclei of an image are, and at which scales the network sees them best."""
+"""The size of nuclei, and the scales at which the network works best on them."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 from nuclei.data.labels import SPECK
 
-SIZING = {
+SIZING: dict = {
     "foreground_threshold": 0.5,
     "marker_threshold": 0.5,
     "min_area": 0.1,
@@ -17,7 +17,7 @@ SIZING = {
 """Arguments of `labels_from_maps` that measure the size of nuclei, whatever thresholds are tuned to later."""
 
 
-def median_diameter(labels):
+def median_diameter(labels: np.ndarray) -> float:
     """(H, W) integer labels, 0 = background -> diameter in pixels of the circle of the median nucleus's area.
 
     Nuclei of fewer than 10 pixels are ignored. 0 without nuclei.
@@ -25,7 +25,7 @@ def median_diameter(labels):
     return circle_diameter(np.bincount(labels.ravel())[1:])
 
 
-def circle_diameter(areas):
+def circle_diameter(areas: np.ndarray) -> float:
     """(N,) areas in pixels -> diameter of the circle of the median one of at least 10 pixels, 0 for none."""
     areas = areas[areas >= SPECK]
     return float(np.sqrt(4 / np.pi * np.median(areas))) if areas.size else 0.0
@@ -51,11 +51,12 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     """
     if not (working_diameter and diameter):
         return [1]
-    limits, scales = (1 / 2, 1, 2, 4), ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
+    limits = (1 / 2, 1, 2, 4)
+    scales: tuple[list[float], ...] = ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
     return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
 
 
-def check_scale(scale, resize: int | None) -> None:
+def check_scale(scale: float | str, resize: int | None) -> None:
     """Raise ValueError unless `scale` is "auto" or a number above 0.
 
     For a model that resizes all images to `resize` pixels a side, only "auto" and 1 are left.

@@ -39,7 +39,7 @@ class Segmenter:
         and where the model came from: parameters, data, versions.
     split : dict
         ``train`` and ``validation``: ids of the training and of the validation images.
-    history : DataFrame, one row an epoch
+    history : DataFrame, one row per epoch
     iou_network : keras.Model or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
         Rates candidates for nuclei; without it, nuclei come from thresholds.
     """
@@ -135,6 +135,7 @@ class Segmenter:
 
     def candidates(self, predicted: Maps | Prediction) -> tuple[Candidates, np.ndarray]:
         """Return candidates for nuclei, and the IoU expected of each, (N,) float32 0-1."""
+        assert self.iou_network is not None, "a model without an IoU network has no candidates"
         found = propose(predicted.maps, predicted.image)
         return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 

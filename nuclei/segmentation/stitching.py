@@ -79,11 +79,10 @@ def label_large(
 
 def _added(found: np.ndarray, taken: np.ndarray, core: Window, count: int) -> np.ndarray:
     """Return the nuclei of a tile that are added to those in `taken`: (h, w) uint32 labels from count + 1."""
-    row, column = np.nonzero(found)
-    numbers = found[row, column]
+    pixels = np.nonzero(found)
     size = int(found.max()) + 1
-    area = np.bincount(numbers, minlength=size)
-    row, column = (np.bincount(numbers, x, size) / np.maximum(area, 1) for x in (row, column))  # centroids
+    area = np.bincount(found[pixels], minlength=size)
+    row, column = (np.bincount(found[pixels], x, size) / np.maximum(area, 1) for x in pixels)  # centroids
     below, beside = row >= core[0].stop, (row >= core[0].start) & (column >= core[1].stop)
     in_core = np.bincount(found[core].ravel(), minlength=size) > 0
     covered = np.bincount(found[taken > 0], minlength=size)

@@ -1,4 +1,4 @@
-"""From the network's maps to labels by thresholds and a marker-controlled watershed.
+"""From maps to labels by thresholds and a marker-controlled watershed.
 
 The first map is the foreground, the second is high in each nucleus's inner part and low between nuclei that
 touch: see `nuclei.training.targets`. The connected components where the second map is high are markers, and
@@ -18,16 +18,16 @@ from nuclei.data.labels import smallest_area
 
 
 def labels_from_maps(
-    maps,
-    foreground_threshold,
-    marker_threshold,
-    min_area=0,
+    maps: np.ndarray,
+    foreground_threshold: float,
+    marker_threshold: float,
+    min_area: float = 0,
     *,
-    min_confidence=0.0,
-    top_confidence=None,
-    smoothing=0.0,
-    keep_unmarked=True,
-):
+    min_confidence: float = 0.0,
+    top_confidence: float | None = None,
+    smoothing: float = 0.0,
+    keep_unmarked: bool = True,
+) -> np.ndarray:
     """Separate nuclei by a marker-controlled watershed, with one marker for each nucleus.
 
     Parameters
@@ -62,7 +62,7 @@ def labels_from_maps(
     Raises
     ------
     ValueError
-        If `maps` has another shape.
+        `maps` has another shape.
     """
     maps = np.asarray(maps, dtype=np.float32)
     if maps.ndim != 3 or maps.shape[-1] not in (1, 2):
@@ -103,13 +103,13 @@ def _kept(labels, kept):
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
 
 
-def confidence(labels, foreground):
+def confidence(labels: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Mean of the foreground in each nucleus: (H, W) labels 0..N, (H, W) in 0..1 -> (N,) float64 in 0..1."""
     areas = np.bincount(labels.ravel())[1:]
     return np.bincount(labels.ravel(), foreground.ravel())[1:] / np.maximum(areas, 1)
 
 
-def most_confident(confidences):
+def most_confident(confidences: np.ndarray) -> float:
     """(N,) of `confidence` -> its 90th percentile, but at least 0.75; 0.75 without nuclei.
 
     A network is less confident in images of a kind that it hardly knows, where a fixed limit would drop most
@@ -119,7 +119,9 @@ def most_confident(confidences):
     return max(float(np.percentile(confidences, 90)), 0.75) if confidences.size else 0.75
 
 
-def classical_labels(image, sigma, marker_threshold, min_area=0):
+def classical_labels(
+    image: np.ndarray, sigma: float, marker_threshold: float, min_area: float = 0
+) -> np.ndarray:
     """Label nuclei without learning: Otsu's threshold and a watershed on the distance transform.
 
     Parameters

@@ -8,15 +8,18 @@ from keras import layers, ops
 from tqdm.auto import tqdm
 
 from nuclei.data.labels import check_labels
+from nuclei.data.samples import Sample
 from nuclei.images.resizing import resize_image, resize_labels
-from nuclei.segmentation.candidates import propose
+from nuclei.segmentation.candidates import Candidates, propose
+from nuclei.segmentation.segmenter import Segmenter
+from nuclei.training.augmentation import Augment
 
 CROP = 256  # pixels, the side of the rescaled crops that are training examples beside whole images
 
 CROP_SCALES = (1 / 3, 3)  # of such crops, smallest and largest
 
 
-def true_ious(found, labels):
+def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
     """Return each candidate's IoU with the true nucleus that it overlaps most.
 
     Parameters
@@ -48,7 +51,9 @@ def true_ious(found, labels):
     return ious
 
 
-def training_examples(segmenter, samples, augment=None, seed=0):
+def training_examples(
+    segmenter: Segmenter, samples: list[Sample], augment: Augment | None = None, seed: int = 0
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return candidates of samples with their true IoUs, on which an IoU network is trained.
 
     Parameters
@@ -63,7 +68,7 @@ def training_examples(segmenter, samples, augment=None, seed=0):
     Returns
     -------
     features : list of (N, len(FEATURES)) float32
-        Two arrays a sample: of the whole image, and of a random crop of it, rescaled by 1/3 to 3 and
+        Two arrays per sample: of the whole image, and of a random crop of it, rescaled by 1/3 to 3 and
         augmented, as other microscopes give other sizes and other edges.
     ious : list of (N,) float64, 0-1
     """
@@ -81,7 +86,9 @@ def training_examples(segmenter, samples, augment=None, seed=0):
     return features, ious
 
 
-def _rescaled_crop(image, labels, rng):
+def _rescaled_crop(
+    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Crop a random square of both and rescale it to 256 pixels a side, or fewer in a small image."""
     factor = np.exp(rng.uniform(*np.log(CROP_SCALES)))
     side = min(round(CROP / factor), *labels.shape)
@@ -93,7 +100,7 @@ def _rescaled_crop(image, labels, rng):
 EPOCHS, BATCH = 10, 256
 
 
-def iou_network(features, width: int = 64) -> keras.Model:
+def iou_network(features: np.ndarray, width: int = 64) -> keras.Model:
     """Build the network that predicts the IoU of a candidate with the true nucleus it matches best.
 
     Parameters

@@ -1,6 +1,7 @@
 """The U-Net (MobileNetV2 encoder, pix2pix decoder): architecture, loss and optimizer."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -206,7 +207,7 @@ def compile_unet(
     )
 
 
-def instance_loss(edge_weight: float = 0.0):
+def instance_loss(edge_weight: float = 0.0) -> Callable:
     """Return an edge-weighted loss for two maps, with which instance segmentation is trained.
 
     Parameters
