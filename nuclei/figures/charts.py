@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ QUANTITIES = {
     "loss": "loss",
     "score": "competition score of one crop an image",
 }
+
+WHOLE = partial(MaxNLocator, "auto", integer=True, steps=[1, 2, 5, 10])
 
 NAMED = 20
 """Up to so many images each have a bar with their name; more become a histogram."""
@@ -79,7 +82,7 @@ def data_set(table: pd.DataFrame) -> Figure:
     _bars(sizes, names[::-1], shapes[::-1])
     sizes.set(title="Images of each size, height × width in pixels", xlabel="images")
     for axis in (types, sizes):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(WHOLE())
 
     _histogram(counts, table["nuclei"], _whole_bins(table["nuclei"]), TRAINING)
     median = table["nuclei"].median()
@@ -131,9 +134,8 @@ def history(
         by = QUANTITIES.get((kept_by or "").removeprefix("val_"), kept_by)
         why = f": the best in validation by {by}" if kept_by else ""
         axis.set_title(f"Epoch {kept} was kept{why}.", loc="left", fontsize=9)
-    axis.set(xlabel="epoch", ylabel=QUANTITIES.get(metric, metric))
-    axis.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="epoch", ylabel=QUANTITIES.get(metric, metric), xlim=(0.5, max(epochs) + 0.5))
+    axis.xaxis.set_major_locator(WHOLE())
     axis.grid(axis="y")
     axis.legend(loc="best")
     return figure
@@ -199,10 +201,8 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
     table = table[table["nuclei"] > 0]
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axis = figure.subplots()
-    low, high = _diameter(table["area_from"]), _diameter(table["area_below"])
-    edges = [
-        f"{a:.0f} to {b:.0f}" if np.isfinite(b) else f"over {a:.0f}" for a, b in zip(low, high, strict=True)
-    ]
+    pairs = zip(_diameter(table["area_from"]), _diameter(table["area_below"]), strict=True)
+    edges = [f"{a:.0f} to {b:.0f}" if np.isfinite(b) else f"over {a:.0f}" for a, b in pairs]
     recall = table["recall"]
     axis.bar(edges, recall, color=PREDICTION, width=0.7, label="found")
     style: Look = {"facecolor": "white", "edgecolor": TRUTH, "hatch": "////"}
@@ -256,7 +256,7 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             label = name.replace("intensity_mean_ch", "channel ")
             axis.hist(measurements[name].dropna(), bins=edges, label=label, linewidth=1.6, **line)
         axis.margins(y=0.2)
-        axis.legend(loc="upper center", ncols=3)
+        axis.legend(loc="upper center", ncols=3, handlelength=1.5, columnspacing=1)
     return figure
 
 
@@ -353,8 +353,7 @@ def throughput(table: pd.DataFrame, unit: str = "megapixels a second") -> Figure
         bars = axis.barh(places, table[name], height=height, label=str(name), **style)
         axis.bar_label(bars, [f"{value:.3g}" for value in table[name]], padding=3, fontsize=8)
     axis.set_yticks(range(len(table)), table.index)
-    axis.set(xlabel=unit)
-    axis.margins(x=0.08)
+    axis.set(xlabel=unit, xmargin=0.08)
     if table.shape[1] > 1:
         axis.legend(loc="lower right")
     return figure
@@ -374,7 +373,7 @@ def _bars(axis: Axes, names, values, text: str = "{:,}", behind=None, color: Any
 
 def _histogram(axis: Axes, values: np.ndarray, edges: np.ndarray, colour: str = PREDICTION) -> None:
     axis.hist(values, bins=list(edges), color=colour, edgecolor="white")
-    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.yaxis.set_major_locator(WHOLE())
 
 
 def _diameter(area):

@@ -63,17 +63,18 @@ def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> 
     return canvas
 
 
-def draw_outlines(axis: Axes, **labels: np.ndarray) -> None:
+def draw_outlines(axis: Axes, below: str = DARK, **labels: np.ndarray) -> None:
     """Draw outlines over an image: of ``truth``, of ``predicted``, and where they lie within a pixel, white.
 
-    Both are (H, W) labels or bool, 0 = background; one may be missing.
+    Both are (H, W) labels or bool, 0 = background; one may be missing. A line of the colour `below` sets them
+    off from the image.
     """
     truth, predicted = (_segments(labels.get(name)) for name in ("truth", "predicted"))
     missed, agreed = ~_near(truth, predicted), _near(predicted, truth)
     shown = {TRUTH: truth[missed], PREDICTION: predicted[~agreed], BOTH: predicted[agreed]}
-    for below, width in ((True, 2.2), (False, 1.1)):  # a dark line sets the others off from the stain
+    for common, width in ((below, 2.2), (None, 1.1)):
         for colour, segments in shown.items():
-            style: Look = {"color": DARK if below else colour, "linewidth": width, "capstyle": "round"}
+            style: Look = {"color": common or colour, "linewidth": width, "capstyle": "round"}
             axis.add_collection(LineCollection(list(segments), **style))
 
 

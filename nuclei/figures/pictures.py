@@ -51,7 +51,8 @@ def examples(
         rows, columns = inner = close_up(each, len(each))
         _show(above, brightened(image))
         _show(below, brightened(image[inner]))
-        draw_outlines(below, **{kind: each[inner]})
+        pale = predicted and np.median(image) > 127  # where blue with a dark line would look black
+        draw_outlines(below, BOTH if pale else DARK, **{kind: each[inner]})
         if (side := rows.stop - rows.start) < 0.9 * len(image):
             for colour, width in ((DARK, 3), (BOTH, 1.2)):
                 style: Look = {"fill": False, "edgecolor": colour, "linewidth": width}
