@@ -17,19 +17,24 @@ def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
     Returns
     -------
     (H, W) int32
-        0 = background; nucleus k of the list is k + 1. Where masks overlap, the smaller nucleus is
-        painted over the larger, so that none disappears behind another. An empty mask, or one that
-        smaller nuclei cover whole, leaves no pixel; the labels are then renumbered without gaps.
+        0 = background; nucleus k of the list is k + 1, see `paint`.
     """
-    labels = np.zeros(masks[0].shape, np.int32)
-    for k in sorted(range(len(masks)), key=lambda k: -np.count_nonzero(masks[k])):
-        labels[masks[k] > 0] = k + 1
-    present = np.unique(labels[labels > 0])
-    if len(present) < len(masks):
-        numbers = np.zeros(len(masks) + 1, np.int32)
-        numbers[present] = np.arange(1, len(present) + 1)
-        labels = numbers[labels]
-    return labels
+    return paint([np.flatnonzero(mask) for mask in masks], masks[0].size).reshape(masks[0].shape)
+
+
+def paint(nuclei: list[np.ndarray], size: int) -> np.ndarray:
+    """Label the pixels of nuclei, each given as the places of its pixels among `size`.
+
+    Returns (size,) int32 with 0 = background; nucleus k of the list is k + 1. Where nuclei overlap, the
+    smaller one is painted over the larger, so that none disappears behind another. One without pixels, or
+    that smaller ones cover whole, leaves no pixel; the labels are then renumbered without gaps.
+    """
+    labels = np.zeros(size, np.int32)
+    for k in sorted(range(len(nuclei)), key=lambda k: -nuclei[k].size):
+        labels[nuclei[k]] = k + 1
+    visible = np.bincount(labels, minlength=len(nuclei) + 1) > 0
+    visible[0] = False
+    return np.where(visible, np.cumsum(visible), 0).astype(np.int32)[labels]
 
 
 def as_labels(picture: np.ndarray, name: str) -> np.ndarray:

@@ -4,8 +4,9 @@
 - Equal names in two folders: ``images/x.tif`` and ``masks/x.tif`` or ``labels/x.tif``, as in StarDist.
 - Endings: ``x.tif`` and ``x_masks.tif`` or ``x_cp_masks.png``, as in Cellpose, or ``x_labels.tif``, as this
   project writes results.
+- Outlines: ``x.tif`` and ``x_rois.zip`` from ImageJ, or ``x.geojson`` from QuPath; with or without folders.
 
-All but the first use label images: 0 is background, any other number is one nucleus.
+What are neither masks nor outlines are label images: 0 is background, any other number is one nucleus.
 """
 
 from collections import defaultdict
@@ -15,16 +16,18 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from nuclei.common import some
+from nuclei.data.outlines import image_stem, is_outlines
 from nuclei.images.finding import BY_PRODUCTS, ENDINGS, is_picture
 
 EXPECTED = (
     "Expected, for each image, <id>/images/<id>.png and its nuclei as <id>/masks/*.png; or images/x.tif and "
-    "a label image masks/x.tif or labels/x.tif; or x.tif and x_masks.tif, x_cp_masks.png or x_labels.tif."
+    "a label image masks/x.tif or labels/x.tif; or x.tif and x_masks.tif, x_cp_masks.png, x_labels.tif, "
+    "x_rois.zip or x.geojson."
 )
 
 
 class Files(NamedTuple):
-    """The files of a sample: its image, and either its label image or one mask per nucleus."""
+    """The files of a sample: its image, and its label image or outlines, or one mask per nucleus."""
 
     image: str
     labels: str | None = None
@@ -54,7 +57,8 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     ValueError
         Two files belong to one image or id.
     """
-    pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
+    paths = map(PurePosixPath, sorted(names))
+    pictures = [path for path in paths if is_picture(path) or is_outlines(path)]
     in_folders = any(path.parent.name == "images" for path in pictures)
     samples: dict[str, Files] = {}
     for id, files in _by_folder(pictures, source) if in_folders else _by_ending(pictures, source):
@@ -87,7 +91,7 @@ def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str,
         mask_each = place.name in same and len(masks) > 1  # one of its masks happens to have the image's name
         if labels or (same and not mask_each):
             pairs = {
-                kind: [(str(place / path.stem), path) for path in paths] for kind, paths in kinds.items()
+                kind: [(str(place / _stem(path)), path) for path in paths] for kind, paths in kinds.items()
             }
             found += _pair(pairs["images"], pairs["masks"] + pairs["labels"], source)
         else:
@@ -115,17 +119,23 @@ def _image_with_masks(
 
 def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
     """Pair files of one folder whose names differ by an ending."""
-    stems = [str(path.with_suffix("")) for path in pictures]
+    stems = [str(path.with_name(_stem(path))) for path in pictures]
     known = set(stems)
     images, labels = [], []
     for path, stem in zip(pictures, stems, strict=True):
         ending = next((e for e in (*ENDINGS, *BY_PRODUCTS) if stem.endswith(e)), "")
         beginning = stem.removesuffix(ending)
-        if ending in ENDINGS:
+        if is_outlines(path):
+            labels.append((stem, path))
+        elif ending in ENDINGS:
             labels.append((beginning, path))
         elif ending not in BY_PRODUCTS or beginning not in known:
             images.append((stem.removesuffix("_img"), path))  # x_img.png: the Cellpose data set itself
     return _pair(images, labels, source)
+
+
+def _stem(path: PurePosixPath) -> str:
+    return image_stem(path) if is_outlines(path) else path.stem
 
 
 def _pair(
@@ -135,7 +145,10 @@ def _pair(
     for files in (images, labels):
         for (name, path), (next_name, next_path) in pairwise(sorted(files)):
             if name == next_name:
-                raise ValueError(f"{source}: {path} and {next_path} for one image, expected one of them")
+                raise ValueError(
+                    f"{source}: {path} and {next_path} for one image, expected one of them. Move the other "
+                    "elsewhere."
+                )
     image_of, labels_of = dict(images), dict(labels)
     if missing := [path for name, path in images if name not in labels_of]:
         raise FileNotFoundError(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nuclei.common import replacing
-from nuclei.data.labels import check_labels
+from nuclei.data.labels import check_labels, paint
 
 
 def encode_nuclei(labels: np.ndarray) -> list[str]:
@@ -220,14 +220,8 @@ def _row_shape(row, shapes, previous):
 
 def _draw(runs, shape, where):
     """Return (H, W) int32 labels from the runs of each nucleus, the smaller over the larger."""
-    areas = np.array([lengths.sum() for _, lengths in runs], dtype=np.int64)
-    flat = np.zeros(shape[0] * shape[1], np.int32)
-    shared = 0
-    for index in np.argsort(-areas, kind="stable"):
-        pixels = _pixels(*runs[index])
-        shared += np.count_nonzero(flat[pixels])
-        flat[pixels] = index + 1
-    if shared:
+    nuclei = [_pixels(*one) for one in runs]
+    flat = paint(nuclei, shape[0] * shape[1])
+    if shared := sum(pixels.size for pixels in nuclei) - np.count_nonzero(flat):
         warnings.warn(f"{where}: {shared} pixels belong to more than one nucleus", stacklevel=3)
-        flat = np.unique(np.append(flat, 0), return_inverse=True)[1][:-1].astype(np.int32)
     return flat.reshape(shape, order="F")

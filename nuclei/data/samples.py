@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from nuclei.common import ROOT, replacing
 from nuclei.data.labels import as_labels, check_nuclei, merge_masks
 from nuclei.data.layouts import Files, find_samples
+from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
 from nuclei.images.finding import files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
@@ -229,6 +230,8 @@ def _read_sample(
             )
         return labels
 
+    if files.labels and is_outlines(PurePosixPath(files.labels)):
+        return Sample(id, image, labels_from_outlines(read(files.labels), files.labels, image.shape[:2]))
     if files.labels:
         labels = as_labels(read_numbers(io.BytesIO(read(files.labels)), files.labels), files.labels)
         return Sample(id, image, same_shape(labels, files.labels))

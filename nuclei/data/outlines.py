@@ -1,0 +1,109 @@
+"""Outlines that were drawn or corrected in Fiji or QuPath, as labels."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import numpy as np
+from roifile import ROI_TYPE, ImagejRoi
+from skimage.draw import polygon
+
+from nuclei.data.labels import paint
+
+ROIS, GEOJSON = "_rois.zip", ".geojson"
+"""Endings of the files with the outlines of an image: regions of interest of ImageJ, and QuPath's GeoJSON."""
+
+AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
+
+Rings = list[np.ndarray]  # each (P, 2) float, x and y of its corners; the second lies in the first, and so on
+
+
+def is_outlines(path: PurePosixPath) -> bool:
+    """Return whether a file holds outlines, by its name."""
+    return path.name.endswith((ROIS, GEOJSON)) and not path.name.startswith(".")
+
+
+def image_stem(path: PurePosixPath) -> str:
+    """Return the name that a file of outlines shares with its image."""
+    return path.name.removesuffix(ROIS).removesuffix(GEOJSON)
+
+
+def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """Return the labels of the nuclei whose outlines a file holds.
+
+    Parameters
+    ----------
+    content : bytes
+        Of a zip of ImageJ's regions of interest, or of a GeoJSON file as QuPath and this project write it:
+        polygons in pixels, the top left corner of the image at (0, 0).
+    name : str
+        The file's name; it decides which of the two it is, and errors mention it.
+    shape : (height, width)
+        Of the image.
+
+    Returns
+    -------
+    (H, W) int32
+        0 = background, 1..N = the nuclei in the order of the file. A pixel belongs to a nucleus if its centre
+        lies inside the outline. Where outlines overlap, the smaller nucleus is painted over the larger.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, an outline encloses no area (a point, a line), or covers no pixel of the image.
+    """
+    read = _read_rois if name.endswith(ROIS) else _read_geojson
+    nuclei = []
+    for nucleus, rings in read(content, name):
+        nuclei.append(_pixels(rings, shape))
+        if not nuclei[-1].size:
+            raise ValueError(
+                f"{name}: {nucleus} covers no pixel of the image of {shape[0]} x {shape[1]} pixels. "
+                "Remove it, or check that the outlines are those of this image, in pixels."
+            )
+    return paint(nuclei, shape[0] * shape[1]).reshape(shape)
+
+
+def _read_rois(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            rois = [ImagejRoi.frombytes(archive.read(each)) for each in archive.namelist()]
+    except (zipfile.BadZipFile, ValueError, IndexError) as error:
+        raise ValueError(
+            f"{name}: cannot be read ({error}), expected a zip of regions of interest, as ImageJ's ROI "
+            "Manager saves it. Save it again there."
+        ) from error
+    for number, roi in enumerate(rois, start=1):
+        nucleus = f"region {number} ({roi.name})"
+        if roi.roitype not in AREAS:
+            raise ValueError(f"{name}: {nucleus} is a {roi.roitype.name.lower()}, expected an area")
+        yield nucleus, [np.asarray(ring, float) for ring in roi.coordinates(multi=True)]
+
+
+def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
+    try:
+        document = json.loads(content)
+        features = document.get("features", [document]) if isinstance(document, dict) else document
+        # a cell of QuPath has the outline of its nucleus besides its own
+        shapes = [each.get("nucleusGeometry") or each["geometry"] for each in features]
+        found = [(shape["type"], shape["coordinates"]) for shape in shapes]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{name}: no GeoJSON of outlines ({error!r}), expected a FeatureCollection, as QuPath exports it"
+        ) from error
+    for number, (kind, coordinates) in enumerate(found, start=1):
+        if kind not in ("Polygon", "MultiPolygon"):
+            raise ValueError(f"{name}: outline {number} is a {kind}, expected a Polygon or MultiPolygon")
+        parts = [coordinates] if kind == "Polygon" else coordinates
+        yield f"outline {number}", [np.asarray(ring, float)[:, :2] for part in parts for ring in part]
+
+
+def _pixels(rings: Rings, shape: tuple[int, int]) -> np.ndarray:
+    """Return the places, row by row, of pixels whose centres lie in an odd number of rings: not in holes."""
+    inside = [polygon(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape) for ring in rings]
+    places, count = np.unique(
+        np.concatenate([rows * shape[1] + columns for rows, columns in inside]), return_counts=True
+    )
+    return places[count % 2 == 1]

@@ -1,0 +1,107 @@
+"""Outlines from Fiji and QuPath become the labels that they were drawn around."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from roifile import ROI_TYPE, ImagejRoi, roiwrite
+
+from nuclei.data.outlines import labels_from_outlines
+from nuclei.data.samples import load_samples
+from nuclei.output.formats import Result, write_geojson, write_rois
+
+SQUARE = [[2, 1], [5, 1], [5, 4], [2, 4], [2, 1]]
+
+
+@pytest.fixture
+def labels():
+    """A ring with a nucleus in it, two touching ones, one in two parts, and one cut by the border."""
+    labels = np.zeros((40, 50), np.int32)
+    labels[2:12, 3:15] = 1
+    labels[5:9, 6:11] = 0
+    labels[6:8, 7:9] = 2
+    labels[20:30, 10:20], labels[20:30, 20:25] = 3, 4
+    labels[14:16, 30:34] = labels[16:18, 34:38] = 5
+    labels[35:, 44:] = 6
+    return labels
+
+
+WRITERS = {"x.geojson": write_geojson, "x_rois.zip": write_rois}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_written_is_read_back_exactly(tmp_path, monkeypatch, labels, name):
+    monkeypatch.setattr("nuclei.data.samples.ROOT", tmp_path)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    image = (labels * 30).astype(np.uint8)
+    tifffile.imwrite(folder / "x.tif", image)
+    table = pd.DataFrame({"label": range(1, 7)})
+    WRITERS[name](folder / name, Result("x", "x.tif", image, labels, table))
+    (sample,) = load_samples(folder)
+    assert sample.id == "x" and np.array_equal(sample.labels, labels)
+
+
+def geojson(geometry, **feature):
+    document = {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "geometry": geometry} | feature],
+    }
+    return json.dumps(document).encode()
+
+
+def test_the_nucleus_of_a_cell_counts_and_one_feature_needs_no_collection():
+    square, cell = (
+        {"type": "Polygon", "coordinates": [points]} for points in (SQUARE, [[0, 0], [9, 0], [9, 9]])
+    )
+    alone = json.dumps({"type": "Feature", "geometry": square}).encode()
+    for content in (geojson(cell, nucleusGeometry=square), alone):
+        labels = labels_from_outlines(content, "x.geojson", (10, 10))
+        assert labels[1:4, 2:5].all() and labels.sum() == 9
+
+
+def test_regions_that_were_drawn_by_hand(tmp_path):
+    polygon = ImagejRoi.frompoints(np.array([[1.5, 1.5], [8.5, 1.5], [8.5, 8.5], [1.5, 8.5]]))
+    oval = ImagejRoi(roitype=ROI_TYPE.OVAL, top=20, left=20, bottom=30, right=40)
+    roiwrite(tmp_path / "x_rois.zip", [polygon, oval])
+    labels = labels_from_outlines((tmp_path / "x_rois.zip").read_bytes(), "x_rois.zip", (50, 50))
+    assert labels[5, 5] == 1 and (labels == 1).sum() in range(36, 65)
+    assert labels[25, 30] == 2 and (labels == 2).sum() == pytest.approx(np.pi * 5 * 10, rel=0.1)
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("x.geojson", b"{", "no GeoJSON"),
+        ("x.geojson", b'{"features": [3]}', "no GeoJSON"),
+        ("x.geojson", geojson({"type": "Point", "coordinates": [1, 2]}), "outline 1 is a Point"),
+        (
+            "x.geojson",
+            geojson({"type": "Polygon", "coordinates": [[[90, 90], [99, 90], [99, 99]]]}),
+            "outline 1 covers no pixel of the image of 10 x 10",
+        ),
+        ("x_rois.zip", b"no zip", "cannot be read.*ROI Manager"),
+    ],
+)
+def test_a_file_without_outlines(name, content, message):
+    with pytest.raises(ValueError, match=f"{name}: {message}"):
+        labels_from_outlines(content, name, (10, 10))
+
+
+def test_a_line_is_no_nucleus(tmp_path):
+    roiwrite(tmp_path / "x_rois.zip", [ImagejRoi(roitype=ROI_TYPE.LINE, x1=1, y1=1, x2=5, y2=5, name="a")])
+    with pytest.raises(ValueError, match=r"x_rois.zip: region 1 \(a\) is a line, expected an area"):
+        labels_from_outlines((tmp_path / "x_rois.zip").read_bytes(), "x_rois.zip", (10, 10))
+
+
+def test_outlines_and_labels_of_one_image(tmp_path):
+    for name in ("x.tif", "x_labels.tif"):
+        tifffile.imwrite(tmp_path / name, np.zeros((40, 40), np.uint8))
+    (tmp_path / "x.geojson").write_text("{}")
+    with pytest.raises(ValueError, match="x.geojson and x_labels.tif for one image, expected one of them"):
+        load_samples(tmp_path)
