@@ -17,7 +17,7 @@ from scipy import ndimage as ndi
 from tqdm import tqdm
 
 import nuclei
-from nuclei.evaluation.audit import audit
+from nuclei.evaluation.audit import audit, ranked
 
 EVERY, FIRST, SEED = 25, (20, 50, 100), 0  # one nucleus of so many is spoiled; rows that are judged
 
@@ -62,7 +62,7 @@ def judge(samples: list[nuclei.Sample], predictions: list, seed: int = SEED) -> 
         table = audit(sample.id, spoiled, predicted, confidence)
         right = [is_right(row, sample.labels, predicted, done) for _, row in table.iterrows()]
         tables.append(table.assign(right=right))
-    rows = pd.concat(tables).sort_values("suspicion", ascending=False, ignore_index=True)
+    rows = ranked(tables)
     first = rows.head(FIRST[1])
     return {
         "nuclei": int(sum(len(np.unique(s.labels)) - 1 for s in samples)),

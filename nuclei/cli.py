@@ -163,6 +163,7 @@ def _add_score(commands) -> None:
     add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
     add("--page", type=int, metavar="N", help="the page of a stack, from 0")
     add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
+    add("--audit", action="store_true", help="list where the truth is probably wrong, in audit.csv")
 
 
 def _add_export(commands) -> None:
@@ -221,10 +222,12 @@ def _export(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from nuclei.workflows.score import score
 
-    options = {"channel": arguments.channel, "page": arguments.page}
+    options = {name: getattr(arguments, name) for name in ("channel", "page", "audit")}
     report = score(arguments.images, arguments.truth, arguments.model, arguments.out, **options)
     print(_table(report))
     print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
+    if arguments.audit:
+        print(f"Labels that are probably wrong are listed in {arguments.out}/audit.csv.")
 
 
 def _table(report: dict) -> str:

@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from conftest import write_sample
@@ -31,8 +33,9 @@ class Fake:
     split = {}
     labels = staticmethod(perfect)
 
-    def __call__(self, image):
-        return self.labels(image)
+    def predict(self, image):
+        labels = self.labels(image)
+        return SimpleNamespace(labels=labels, confidence=np.ones(np.count_nonzero(np.unique(labels))))
 
 
 @pytest.fixture
@@ -47,8 +50,8 @@ def segmenter(monkeypatch):
 def score(folder, tmp_path, segmenter, capsys):
     """Run `nuclei score` on the squares, or with other words; return its exit code and what it printed."""
 
-    def run(images=folder, truth=folder, out=tmp_path / "out", model=tmp_path):
-        words = ("score", images, "--truth", truth, "--out", out, "--model", model)
+    def run(images=folder, truth=folder, out=tmp_path / "out", model=tmp_path, more=()):
+        words = ("score", images, "--truth", truth, "--out", out, "--model", model, *more)
         code = main([str(word) for word in words])
         return code, *capsys.readouterr()
 
@@ -161,6 +164,20 @@ def test_images_that_taught_the_model_are_told(score, segmenter, squares):
     assert code == 0 and f"was trained on {squares[1].id}: the score is too good" in err
 
 
+def test_labels_that_are_probably_wrong_are_listed(score, tmp_path, flat):
+    pictures, labels = flat
+    wrong = iio.imread(labels / "square-0.png")
+    iio.imwrite(labels / "square-0.png", np.where(wrong == 3, 0, wrong))
+    code, printed, _ = score(pictures, labels, more=["--audit"])
+    table = pd.read_csv(tmp_path / "out" / "audit.csv")
+    assert code == 0 and "audit.csv" in printed
+    assert table[["image", "kind", "label", "predicted"]].to_numpy().tolist() == [
+        ["square-0", "missing", 0, 3]
+    ]
+    score(out=tmp_path / "without")
+    assert not (tmp_path / "without" / "audit.csv").exists()
+
+
 def test_ignored_images_are_left_out(score, tmp_path, solution):
     lines = solution.read_text().splitlines()
     lines = [line.replace("Public", "Ignored") if line.startswith("square-2") else line for line in lines]
@@ -248,7 +265,7 @@ def break_unknown_label_image(folder, solution, flat):
 def break_images_without_truth(folder, solution, flat):
     shutil.rmtree(flat[1])
     flat[1].mkdir()
-    write_labels(flat[1] / "square-3.tif", np.ones((64, 64), int))
+    write_labels(flat[1] / "square-3.tif", np.eye(64, dtype=int))
     return {"truth": flat[1]}, ["no truth for square-0, square-1, square-2 in"]
 
 
@@ -285,7 +302,7 @@ def break_no_masks(folder, solution, flat):
 
 
 def break_truth_shape(folder, solution, flat):
-    write_labels(flat[1] / "square-1.tif", np.ones((64, 60), int))
+    write_labels(flat[1] / "square-1.tif", np.eye(64, 60, dtype=int))
     return {"truth": flat[1]}, ["the labels of square-1", "(64, 60)", "expected (64, 64)"]
 
 

@@ -60,9 +60,12 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
         for kind, true, found, suspicion in _suspicions(match, np.asarray(confidence, float))
     ]
     table = pd.DataFrame(rows, columns=["image", "kind", "true", "found", "suspicion"])
-    return _located(table, check_labels(labels), check_labels(predicted)).sort_values(
-        "suspicion", ascending=False, ignore_index=True
-    )
+    return ranked([_located(table, check_labels(labels), check_labels(predicted))])
+
+
+def ranked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of several tables of `audit`, the most suspicious first."""
+    return pd.concat(tables).sort_values("suspicion", ascending=False, ignore_index=True, kind="stable")
 
 
 def _suspicions(match: metrics.Match, confidence: np.ndarray) -> list[tuple[str, int, int, float]]:
@@ -94,7 +97,8 @@ def _located(table: pd.DataFrame, labels: np.ndarray, predicted: np.ndarray) -> 
         array, place = (labels, true) if true >= 0 else (predicted, found)
         rows, columns = np.nonzero(array == _numbers(array)[place])
         places.append((rows.mean().round(1), columns.mean().round(1), rows.size))
-    table[["row", "column", "area"]] = pd.DataFrame(places, columns=["row", "column", "area"])
+    table[["row", "column", "area"]] = pd.DataFrame(places, table.index, ["row", "column", "area"])
+    table["suspicion"] = table["suspicion"].astype(float).round(3)
     for name, place, array in (("label", "true", labels), ("predicted", "found", predicted)):
         table[name] = np.append(_numbers(array), 0)[table[place].to_numpy(int)]  # -1 takes the last, 0
     return table[COLUMNS]

@@ -25,6 +25,8 @@ from nuclei.data.layouts import without_ending
 from nuclei.data.run_lengths import read_rle_csv, read_table
 from nuclei.data.samples import Sample, load_samples, open_files
 from nuclei.data.splits import is_seen
+from nuclei.evaluation.audit import audit as audit_labels
+from nuclei.evaluation.audit import ranked
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
 from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture, warn_of_unread
 from nuclei.images.intensity import as_rgb8
@@ -40,6 +42,7 @@ def score(
     *,
     channel: int | None = None,
     page: int | None = None,
+    audit: bool = False,
 ) -> dict:
     """Score a model on every image, and write ``scores.json`` and ``labels/<id>.tif`` to a folder.
 
@@ -60,6 +63,8 @@ def score(
         Not inside `images` or `truth`. Files of an earlier run with the same names are replaced.
     channel, page : int, optional
         Which channel and page of each image file to take, from 0: see `nuclei.images.open_image`.
+    audit : bool
+        Whether to write ``audit.csv`` too: where the truth is probably wrong, see `evaluation.audit`.
 
     Returns
     -------
@@ -91,14 +96,18 @@ def score(
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
         warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
     numbers = field_numbers(samples)
-    results = []
+    results, suspicious = [], []
     with naming_output(out), _labels_folder(out, samples) as folder:
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
         for sample, field in zip(bar, numbers, strict=True):
-            labels = segmenter(sample.image)
+            prediction = segmenter.predict(sample.image)
             with replacing(folder / f"{sample.id}.tif") as temporary:
-                write_labels(temporary, labels)
-            results.append(compare(sample, labels, field))
+                write_labels(temporary, prediction.labels)
+            results.append(compare(sample, prediction.labels, field))
+            if audit:
+                suspicious.append(
+                    audit_labels(sample.id, sample.labels, prediction.labels, prediction.confidence)
+                )
         report = {
             "images": str(images),
             "truth": str(truth),
@@ -110,6 +119,9 @@ def score(
             "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
         }
         write_json(out / "scores.json", report)
+        if audit:
+            with replacing(out / "audit.csv") as temporary:
+                ranked(suspicious).to_csv(temporary, index=False)
     return report
 
 
