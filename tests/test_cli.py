@@ -325,7 +325,7 @@ def break_binary_labels(folder, solution, flat):
     mask = np.zeros((64, 64), np.uint8)
     mask[4:9, 4:9] = mask[20:29, 4:9] = 255
     tifffile.imwrite(flat[1] / "square-1.tif", mask)
-    return {"truth": flat[1]}, ["square-1.tif: a binary mask, its 2 separate pieces are all 255"]
+    return {"truth": flat[1]}, ["square-1.tif: 2 separate pieces have 1 numbers (255)"]
 
 
 def break_jpeg_labels(folder, solution, flat):
