@@ -2,8 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 PAPERMILL := $(BIN)/papermill -k python3 --cwd .
+RECIPE := -f notebooks/recipes/base.yml -f notebooks/recipes
 
-# Where `make reproduce TRAIN=1` finds the encoder's weights: "imagenet" downloads them, a path is a file.
+# Where `make reproduce TRAIN=1` finds the encoder's weights: "imagenet" downloads them; a path is a file, or the
+# folder of a model whose encoder is copied.
 ENCODER_WEIGHTS ?= imagenet
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -18,7 +20,7 @@ run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs
 	$(PAPERMILL) notebooks/01_explore.ipynb $(RUN)/01_explore.ipynb
 	$(PAPERMILL) notebooks/02_train.ipynb $(RUN)/02_train.ipynb
 	$(PAPERMILL) notebooks/03_evaluate.ipynb $(RUN)/03_evaluate.ipynb
-	$(PAPERMILL) notebooks/04_segment.ipynb $(RUN)/04_segment.ipynb -y "overwrite: true"
+	$(PAPERMILL) notebooks/04_segment.ipynb $(RUN)/04_segment.ipynb
 	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
 
 test: $(BIN)/.installed  ## run all checks and tests, notebooks included, and report coverage (ten minutes)
@@ -37,21 +39,22 @@ reproduce: $(BIN)/.installed  ## evaluate the shipped models again; TRAIN=1 firs
 	$(PAPERMILL) notebooks/01_explore.ipynb runs/reproduce/01_explore.ipynb -p data dsb2018 -p plot_folder plot
 ifeq ($(TRAIN),1)
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_baseline.ipynb \
-		-f notebooks/recipes/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS) \
-		-p model_folder saved_model/baseline -p plot_folder plot/baseline
+		$(RECIPE)/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS) \
+		-p model_folder saved_model/baseline -p plot_folder plot/baseline/training
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018.ipynb \
-		-f notebooks/recipes/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS) \
-		-p model_folder saved_model/dsb2018 -p plot_folder plot
+		$(RECIPE)/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS) \
+		-p model_folder saved_model/dsb2018 -p plot_folder plot/training
 endif
 	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_baseline.ipynb -p data dsb2018 \
 		-p model_folder saved_model/baseline -y "compare_folder: null" \
 		-p plot_folder plot/baseline -p metrics_file plot/baseline/metrics.json
 	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_dsb2018.ipynb -p data dsb2018 \
+		-p model_folder saved_model/dsb2018 -p compare_folder saved_model/baseline \
 		-p plot_folder plot -p metrics_file plot/metrics.json
 
-notebooks: $(BIN)/.installed  ## run the notebooks in place and keep only the outputs that tests compare
+notebooks: $(BIN)/.installed  ## run the notebooks in place, with the outputs and figures that are committed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
-	$(BIN)/nbstripout --keep-count notebooks/*.ipynb
+	$(BIN)/python docs/tidy_notebooks.py notebooks/*.ipynb
 
 readme: $(BIN)/.installed  ## fill the numbers and tables of the Markdown pages from the result files
 	$(BIN)/python docs/make_tables.py

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 import papermill
-import yaml
 
 import nuclei
+from nuclei.notebook import recipe
 
 VARIANTS = {
     "the recipe": {},
@@ -39,13 +39,12 @@ def run(name: str, changed: dict, weights: str) -> dict:
     """Train with the `changed` parameters, unless a run is there already, and return its scores."""
     folder = Path("runs/ablations") / name.replace(" ", "_")
     folders = {"out": str(folder), "model_folder": f"{folder}/model", "plot_folder": f"{folder}/plot"}
-    recipe = yaml.safe_load(Path("notebooks/recipes/dsb2018.yml").read_text())
     if not (folder / "model").exists():
         folder.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             "notebooks/02_train.ipynb",
             f"{folder}/02_train.ipynb",
-            recipe | SHORT | folders | changed | {"encoder_weights": weights},
+            recipe("dsb2018") | SHORT | folders | changed | {"encoder_weights": weights},
             kernel_name="python3",
             cwd=".",
         )

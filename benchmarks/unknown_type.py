@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import papermill
-import yaml
 from tqdm import tqdm
 
 import nuclei
@@ -25,6 +24,7 @@ from nuclei.data.fields import field_numbers
 from nuclei.data.image_types import image_type
 from nuclei.evaluation import tuning
 from nuclei.evaluation.report import compare, measures_with_interval
+from nuclei.notebook import recipe
 
 TYPE, IMAGES, SEED = "purple tissue", 10, 0
 SHORT = {"epochs": 6, "warmup_epochs": 1, "monitor": "val_accuracy", "figure_epochs": []}
@@ -32,13 +32,13 @@ AUGMENTS = ("colour_jitter", "flip", "colour_jitter_half")  # the first is the r
 FOLDER = Path("runs/unknown_type")
 
 
-def train(stage: str, recipe: str, train: list, validation: list, **changed) -> nuclei.Segmenter:
+def train(stage: str, name: str, train: list, validation: list, **changed) -> nuclei.Segmenter:
     """Run 02_train with a recipe and a given split, unless a run is there already."""
     folder = FOLDER / stage
     nuclei.write_json(folder / "split.json", splits.split_ids(train, validation))
     if not (folder / "model").exists():
         folders = {"out": str(folder), "model_folder": f"{folder}/model", "plot_folder": f"{folder}/plot"}
-        parameters = yaml.safe_load(Path(f"notebooks/recipes/{recipe}.yml").read_text())
+        parameters = recipe(name)
         parameters |= {"data": "dsb2018", "split_by": f"{folder}/split.json"} | folders | changed
         papermill.execute_notebook(
             "notebooks/02_train.ipynb", f"{folder}/02_train.ipynb", parameters, kernel_name="python3", cwd="."

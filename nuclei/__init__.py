@@ -13,6 +13,7 @@ _MODULES = {
     "check_parameters": "notebook",
     "check_start": "training.parameters",
     "check_training": "training.parameters",
+    "model_settings": "training.parameters",
     "describe": "data.samples",
     "fingerprint": "data.samples",
     "load_samples": "data.samples",

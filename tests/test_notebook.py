@@ -1,9 +1,20 @@
 import os
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from nuclei.common import quiet
-from nuclei.notebook import check_parameters, parameter_values
+from nuclei.notebook import (
+    browse,
+    check_parameters,
+    outlined_image,
+    parameter_values,
+    recipe,
+    results_folder,
+)
+from nuclei.output.formats import write_labels
 
 
 def notebook(injected, **changed):
@@ -19,6 +30,30 @@ def test_good_parameters_pass():
     namespace = notebook("epochs = 5\nrate = 1\ndata = None\nfast = True\n")
     check_parameters(namespace)
     assert parameter_values(namespace) == {"epochs": 5, "rate": 1, "data": None, "fast": True}
+
+
+@pytest.mark.parametrize("value", ["sample", ["sample", "mine.zip"], None])
+def test_a_parameter_may_have_one_of_two_types(value):
+    namespace = {"__annotations__": {"data": "str or list"}, "data": value}
+    check_parameters(namespace)
+    with pytest.raises(TypeError, match="data is 3, of type int; expected str or list"):
+        check_parameters(namespace | {"data": 3})
+
+
+def test_widgets_are_for_notebooks_that_are_open_in_jupyter(monkeypatch):
+    import ipywidgets
+
+    asked, shown = [], []
+    monkeypatch.setattr(ipywidgets, "interact", lambda show, **choices: asked.append((show, choices)))
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    browse(str.upper, image=["a", "b"])
+    assert not asked
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/04_segment.ipynb")
+    browse(lambda image: image.upper(), image=["a", "b"])
+    ((show, choices),) = asked
+    show(image="b")
+    assert choices == {"image": ["a", "b"]} and shown == ["B"]
 
 
 def test_names_defined_later_are_no_typos():
@@ -54,3 +89,39 @@ def test_native_log_messages_are_dropped_and_errors_come_through(capfd):
         raise ImportError("real trouble")
     os.write(2, b"after")
     assert capfd.readouterr().err == "before after"
+
+
+@pytest.mark.parametrize(
+    "images, name",
+    [
+        ("data/sample", "data_sample"),
+        ("/home/me/slides/a.tif", "home_me_slides_a"),
+        ("../plates/*/dapi_*.tif", "plates"),
+        (["one/image.png", "two"], "one_image"),
+        ("*.tif", "images"),
+    ],
+)
+def test_results_have_a_folder_named_after_the_images(images, name):
+    assert results_folder("runs/demo", images) == os.path.join("runs/demo", name)
+
+
+def test_recipes_override_one_another():
+    base, baseline, audit = recipe(), recipe("baseline"), recipe("baseline", "leak_audit")
+    assert base["resize"] is None and baseline["resize"] == audit["resize"] == 128
+    assert (baseline["split_by"], audit["split_by"]) == ("image", "field")
+
+
+def test_only_confident_nuclei_are_outlined(tmp_path):
+    labels = np.zeros((40, 40), np.int32)
+    labels[4:14, 4:14], labels[24:34, 24:34] = 1, 2
+    write_labels(tmp_path / "a_labels.tif", labels)
+    rows = {"image": ["a", "a", "b"], "label": [1, 2, 1], "confidence": [0.9, 0.4, 0.1]}
+    pd.DataFrame(rows).to_csv(tmp_path / "measurements.csv")
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
+    both, one = (
+        np.asarray(outlined_image(tmp_path, {"a": tmp_path / "a.png"}, "a", least)).any(axis=-1)
+        for least in (0, 0.5)
+    )
+    middle = len(both) // 2
+    assert both[:middle, :middle].any() and both[middle:, middle:].any()
+    assert one[:middle, :middle].any() and not one[middle:, middle:].any()

@@ -1,23 +1,29 @@
 """The notebooks as a user runs them: papermill with other parameters, and nbval on what they show."""
 
+import base64
+import io
 import json
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 import yaml
+from PIL import Image
 
-from nuclei import ROOT
+from nuclei import DEFAULT_MODEL, ROOT
 
+TIDY = runpy.run_path(str(ROOT / "docs" / "tidy_notebooks.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {
     "01_explore": {},
-    "02_train": {"epochs": 1, "figure_epochs": [1, 2], "batch_size": 3},
-    "03_evaluate": {"compare_folder": None},
+    "02_train": {"epochs": 1, "crops_per_image": 1, "figure_epochs": [1, 2], "batch_size": 3},
+    "03_evaluate": {"model_folder": DEFAULT_MODEL, "compare_folder": None},
     "04_segment": {"images": str(ROOT / "data" / "sample" / "4dbb*"), "save": "rle", "pixel_size": 0.5},
 }
 
@@ -63,10 +69,11 @@ def nbval(path):
 def test_notebooks_show_what_they_are_committed_with(path, tmp_path):
     """Every cell runs, in a copy that writes elsewhere; outputs of tagged cells are compared."""
     copy = tmp_path / path.name
-    copy.write_text(path.read_text().replace("runs/demo", str(tmp_path / "demo")))
+    text = path.read_text().replace("runs/demo/model", DEFAULT_MODEL)
+    copy.write_text(text.replace("runs/demo", str(tmp_path / "demo")))
     done = nbval(copy)
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "demo" / "plot").exists()
+    assert list((tmp_path / "demo" / "plot" / path.stem).glob("*.png"))
 
 
 def test_nbval_sees_a_changed_output(tmp_path):
@@ -133,7 +140,7 @@ def test_images_that_stand_alone_are_explored(tmp_path):
 
 def test_a_single_image_is_scored_without_what_needs_tuning(tmp_path):
     data = own_images(tmp_path, "synthetic-small-fluorescent-1")
-    done = run("03_evaluate", tmp_path, data=data, compare_folder=None)
+    done = run("03_evaluate", tmp_path, data=data, **SMALL["03_evaluate"])
     assert done.returncode == 0, done.stderr[-3000:]
     scores = json.loads((tmp_path / "metrics.json").read_text())
     assert set(scores["compared"]) == {"this model"} and scores["all"]["images"] == 1
@@ -153,32 +160,50 @@ def test_a_parameter_of_another_type_stops_the_run(tmp_path):
     assert "learning_rate is '1e-3', of type str; expected float" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "recipe", sorted((ROOT / "notebooks" / "recipes").glob("*.yml")), ids=lambda p: p.name
-)
-def test_recipes_fit_their_notebook(recipe):
-    known, values = names("02_train"), yaml.safe_load(recipe.read_text())
-    assert list(values) == list(known), (
-        "all of them, so that a recipe stays what it was when a default changes"
-    )
+def lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+RECIPES = sorted((ROOT / "notebooks" / "recipes").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_recipes_fit_their_notebook(path):
+    known, values = names("02_train"), yaml.safe_load(path.read_text())
+    if path.stem == "base":
+        assert list(values) == list(known), "every parameter, in its order"
     for name, value in values.items():
-        found, expected = type(value).__name__, known[name]["inferred_type_name"]
-        fits = found in (expected, "NoneType") or (found, expected) == ("int", "float")
-        assert fits, f"{recipe.name}: {name} is {found}, not {expected}"
+        found, expected = type(value).__name__, known[name]["inferred_type_name"].strip("\"'")
+        fits = found in [*expected.split(" or "), "NoneType"] or (found, expected) == ("int", "float")
+        assert fits, f"{path.name}: {name} is {found}, not {expected}"
+
+
+def test_recipes_hold_only_what_differs():
+    base = yaml.safe_load((ROOT / "notebooks" / "recipes" / "base.yml").read_text())
+    for path in RECIPES:
+        own = yaml.safe_load(path.read_text())
+        if path.stem not in ("base", "leak_audit"):  # leak_audit changes baseline.yml back
+            assert not [name for name, value in own.items() if base[name] == value], path.name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebooks_are_committed_clean(path):
-    for cell in nbformat.read(path, as_version=4).cells:
-        compared = "nbval-check-output" in cell.metadata.get("tags", [])
-        if cell.cell_type == "code":
-            assert "def " not in cell.source, "a function belongs in the library, with a test"
-            assert bool(cell.outputs) == compared
-            for output in cell.outputs:
-                assert output.output_type != "error" and not any(
-                    "image" in kind for kind in output.get("data", {})
-                )
+def test_notebooks_are_committed_with_figures_and_short_cells(path):
+    assert path.stat().st_size < 1e6, "at most one megabyte"
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    for cell in code:
+        assert not any(line.lstrip().startswith("def ") for line in cell.source.splitlines()), (
+            "a function belongs in the library, with a test"
+        )
+        tags = cell.metadata.get("tags", [])
+        assert "parameters" in tags or len(lines(cell)) <= 15, cell.source
+        assert "nbval-check-output" not in tags or cell.outputs, "nothing would be compared"
+        assert all(TIDY["_is_kept"](output) and output.output_type != "error" for output in cell.outputs)
         assert str(Path.home()) not in json.dumps(cell)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run from top to bottom"
+    figures = [o for cell in code for o in cell.outputs if "image/png" in o.get("data", {})]
+    assert len(figures) >= 2
+    assert cells[-1].source.startswith("## Summary") and cells[-1].source.count("\n* ") == 3
 
 
 def test_the_guard_is_the_first_thing_a_notebook_does():
@@ -192,3 +217,34 @@ def test_parameters_document_themselves():
         for name, parameter in names(stem).items():
             assert parameter["help"], f"{stem}: {name} has no comment"
             assert parameter["inferred_type_name"] not in ("None", ""), f"{stem}: {name} has no type"
+
+
+def test_a_tidy_notebook_keeps_results_and_figures_alone(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    picture = base64.b64encode(file.getvalue()).decode()
+    v4 = nbformat.v4
+    outputs = [
+        v4.new_output("stream", name="stderr", text="a warning"),
+        v4.new_output("stream", name="stdout", text="16 samples"),
+        v4.new_output(
+            "display_data", data={"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%"}
+        ),
+        v4.new_output("display_data", data={"image/png": picture, "text/plain": "<Figure>"}),
+    ]
+    cell = v4.new_code_cell(
+        "1", outputs=outputs, execution_count=3, metadata={"execution": {"a": "1"}, "tags": ["x"]}
+    )
+    about = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3"},
+        "language_info": {"name": "python"},
+    }
+    nbformat.write(v4.new_notebook(cells=[cell], metadata=about | {"papermill": {}}), tmp_path / "a.ipynb")
+    TIDY["tidy"](tmp_path / "a.ipynb")
+    (cell,) = (notebook := nbformat.read(tmp_path / "a.ipynb", as_version=4)).cells
+    assert cell.metadata == {"tags": ["x"]} and cell.execution_count == 3 and notebook.metadata == about
+    text, figure = cell.outputs
+    assert text.text == "16 samples"
+    reduced = Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"])))
+    assert reduced.size == (60, 60) and reduced.mode == "P"

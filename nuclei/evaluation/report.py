@@ -1,13 +1,14 @@
 """The scores of a set of images, by image type and by data set, with intervals."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from nuclei.data.image_types import IMAGE_TYPES, image_type
 from nuclei.data.samples import Sample
-from nuclei.evaluation import metrics
+from nuclei.evaluation import metrics, tuning
 
 RATES = ("ap", "f1", "precision", "recall", "panoptic_quality")
 
@@ -77,6 +78,62 @@ def measures_by_source(results: list[Result]) -> dict[str, dict]:
     """Return `measures_with_interval` of each data set, by its name."""
     groups = _grouped(results, lambda r: r.source, sorted({r.source for r in results}))
     return {source: measures_with_interval(group) for source, group in groups.items()}
+
+
+def full_report(results: list[Result]) -> dict:
+    """Return all scores of some images, ready for JSON.
+
+    ``all``, ``by_type`` and, with several data sets, ``by_source`` are as in `measures_with_interval`;
+    ``by_threshold`` has a list of every rate, over the IoU thresholds, ``precision_by_type`` the AP alone;
+    ``by_size`` has a row for each size of nuclei, ``per_image`` one for each image.
+    """
+    matches, by_source = [r.match for r in results], measures_by_source(results)
+    of_type = _grouped(results, lambda r: r.type, IMAGE_TYPES)
+    curves = {kind: metrics.score_table([r.match for r in group])["ap"] for kind, group in of_type.items()}
+    return {
+        "all": measures_with_interval(results),
+        "by_type": measures_by_type(results),
+        **({"by_source": by_source} if len(by_source) > 1 else {}),
+        "precision_by_type": {kind: curve.round(5).tolist() for kind, curve in curves.items()},
+        "by_threshold": metrics.score_table(matches).round(5).reset_index().to_dict("list"),
+        "by_size": json.loads(metrics.recall_by_area(matches).round(5).to_json(orient="records")),
+        "per_image": [
+            {"id": r.id, "type": r.type, "score": round(metrics.image_score(r.match), 5)} for r in results
+        ],
+    }
+
+
+def tuned_results(
+    samples: list[Sample],
+    fields: Sequence[int],
+    inputs: Sequence[np.ndarray],
+    grid: dict[str, list],
+    segment: Callable[..., np.ndarray],
+) -> list[Result]:
+    """Tune a method on one half of the fields of view, apply it to the other half, and the other way round.
+
+    `inputs`, `grid` and `segment` are those of `nuclei.evaluation.tuning.tune`, `fields` the field of view of
+    each sample; see `nuclei.evaluation.tuning.cross_tune`.
+    """
+    _, scores = tuning.tune(inputs, [s.labels for s in samples], grid, segment)
+    tuned = tuning.cross_tune(scores, fields)
+    labels = (segment(each, **tuned.best[half]) for each, half in zip(inputs, tuned.half, strict=True))
+    return [compare(*each) for each in zip(samples, labels, fields, strict=True)]
+
+
+def best_median_worst(results: list[Result]) -> dict[str, dict[str, int]]:
+    """Return of each image type where in `results` the ``best``, the ``median`` and the ``worst`` score are.
+
+    Of two images they are the best and the worst, of one the best.
+    """
+    places = sorted(range(len(results)), key=lambda k: -metrics.image_score(results[k].match))
+    chosen = {}
+    for kind in IMAGE_TYPES:
+        if of_kind := [k for k in places if results[k].type == kind]:
+            names = {0: "best", len(of_kind) - 1: "worst", (len(of_kind) - 1) // 2: "median"}
+            names[0], names[len(of_kind) - 1] = "best", "worst" if len(of_kind) > 1 else "best"
+            chosen[kind] = {names[n]: of_kind[n] for n in sorted(names)}
+    return chosen
 
 
 def _grouped(

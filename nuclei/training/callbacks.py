@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from nuclei.common import write_json
+from nuclei.data.image_types import IMAGE_TYPES, image_type
 from nuclei.data.samples import Sample
 from nuclei.evaluation import tuning
 from nuclei.figures import pictures
+from nuclei.figures.drawing import busiest_square
 from nuclei.training.batches import draw_batch
 
 
@@ -228,3 +231,18 @@ class PredictionPlot(keras.callbacks.Callback):
         pictures.save(figure, self.folder / name)
         if self.show:
             self.show(figure)
+
+
+def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sample]:
+    """Return of each image type the sample with most nuclei, for `PredictionPlot`.
+
+    With `size` it is cut to the square of so many pixels with the longest outlines.
+    """
+    found = {}
+    for kind in IMAGE_TYPES:
+        of_kind = [s for s in samples if image_type(s.image) == kind]
+        if of_kind:
+            s = max(of_kind, key=lambda s: len(np.unique(s.labels)))
+            window = busiest_square(s.labels, size) if size else np.s_[:, :]
+            found[kind] = replace(s, image=s.image[window], labels=s.labels[window])
+    return found

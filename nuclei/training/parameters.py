@@ -1,9 +1,13 @@
-"""The parameters of a training, checked before any long work."""
+"""The parameters of a training: checked before any long work, and as settings of the trained model."""
 
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
+from nuclei.data.samples import Sample
+from nuclei.segmentation.scale import median_diameter
 from nuclei.training.augmentation import AUGMENTS, FORMER_NAMES
 from nuclei.training.targets import TARGETS
 
@@ -129,3 +133,33 @@ def check_start(parameters: dict, settings: dict, channels: int) -> None:
             f"target is {parameters['target']!r}, which has {wanted} maps, but the model in {start} predicts "
             f"{channels}: expected {'foreground' if channels == 1 else 'interior or distance'}"
         )
+
+
+def model_settings(parameters: dict, train: list[Sample], start: dict | None = None) -> dict:
+    """Return the settings with which a `Segmenter` prepares images as the training did.
+
+    Parameters
+    ----------
+    parameters : dict
+        Those of 02_train.
+    train : list of Sample
+    start : dict, optional
+        Settings of the model that the training continues: its ``working_diameter`` is used where that of
+        `parameters` is None.
+
+    Returns
+    -------
+    dict
+        ``resize``, ``normalize`` and ``working_diameter``; at native scale also ``diameters``, in pixels: of
+        the small and the large nuclei that the network has been trained on. See `Segmenter`.
+    """
+    settings = {name: parameters[name] for name in ("resize", "normalize", "working_diameter")}
+    if settings["working_diameter"] is None:
+        settings["working_diameter"] = (start or {}).get("working_diameter", 0)
+    medians = [diameter for s in train if (diameter := median_diameter(s.labels))]
+    if parameters.get("crop_diameters"):
+        settings["diameters"] = [float(parameters["crop_diameters"][k]) for k in (0, 2)]
+    elif medians and not parameters["resize"]:
+        low, high = np.percentile(medians, (1, 99)) * parameters["scale_range"]
+        settings["diameters"] = [round(float(low), 1), round(float(high), 1)]
+    return settings

@@ -164,7 +164,7 @@ def segment(
     def write(name: str, picture: Image, size: tuple[float, float] | None, predicted: Prediction) -> int:
         labels = predicted.labels
         table = measure(labels, picture[WHOLE], predicted.mean_foreground, size)
-        result = Result(name, stamps[name]["file"], picture.pixels(), labels, table, size, note=picture.note)
+        result = Result(name, stamps[name]["file"], picture.pixels(), labels, table, size)
         results.start(name, stamps[name])
         results.complete(stamps[name], kinds, result)
         return len(table)
@@ -174,7 +174,7 @@ def segment(
         reduced = preview(picture, results.unfinished(name))
         picture.close()
         file, size = stamps[name]["file"], slide.pixel_size
-        result = Result(name, file, *reduced, slide.table, size, shape=slide.shape, note=picture.note)
+        result = Result(name, file, *reduced, slide.table, size, shape=slide.shape)
         results.start(name, stamps[name])
         results.complete(stamps[name], saved, result)
         return len(slide.table)

@@ -1,6 +1,6 @@
 import pytest
 
-from nuclei.training.parameters import check_start, check_training
+from nuclei.training.parameters import check_start, check_training, model_settings
 
 GOOD = {
     "target": "foreground",
@@ -78,3 +78,14 @@ def test_a_training_continues_with_images_and_maps_of_the_kind_of_its_model():
         check_start(parameters, {"resize": None}, 2)
     with pytest.raises(ValueError, match="resize is None, but .* with resize 128: give it that value"):
         check_start(parameters, {"resize": 128, "normalize": True}, 2)
+
+
+def test_the_model_is_used_as_it_was_trained(squares):
+    """The squares' nuclei have 63 pixels: a diameter of 8.96."""
+    parameters = {"resize": None, "normalize": True, "working_diameter": None, "scale_range": [0.5, 2.0]}
+    plain = {"resize": None, "normalize": True, "working_diameter": 0, "diameters": [4.5, 17.9]}
+    assert model_settings(parameters, squares) == plain
+    assert model_settings(parameters, squares, {"working_diameter": 25})["working_diameter"] == 25
+    assert model_settings(parameters | {"working_diameter": 20}, squares, plain)["working_diameter"] == 20
+    assert model_settings(parameters | {"crop_diameters": [7, 25, 80]}, squares)["diameters"] == [7.0, 80.0]
+    assert "diameters" not in model_settings(parameters | {"resize": 128}, squares)

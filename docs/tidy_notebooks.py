@@ -1,0 +1,42 @@
+"""Prepare executed notebooks to be committed: python docs/tidy_notebooks.py notebooks/*.ipynb."""
+
+import base64
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+from PIL import Image
+
+
+def tidy(path: str | Path) -> None:
+    """Remove progress bars, widgets, warnings and times; reduce figures to 256 colours."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _is_kept(output)]
+            for output in cell.outputs:
+                if picture := output.get("data", {}).get("image/png"):
+                    output["data"]["image/png"] = _reduced(picture)
+    notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
+    nbformat.write(notebook, path)
+
+
+def _is_kept(output: Mapping) -> bool:
+    widget = any("widget" in kind for kind in output.get("data", {}))
+    return not widget and output.get("name") != "stderr"
+
+
+def _reduced(picture: str) -> str:
+    """Return a PNG, as base64 text, with a palette of 256 colours."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    file = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        tidy(path)
