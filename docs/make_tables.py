@@ -67,8 +67,11 @@ def formats() -> str:
 
 
 def scores() -> str:
-    """The default model's scores by image type, then over all images."""
-    found = RESULTS["metrics"]["by_type"] | {"**all**": RESULTS["metrics"]["all"]}
+    """The default model's scores by image type, by data set if there are several, and over all images."""
+    metrics = RESULTS["metrics"]
+    sources = metrics.get("by_source", {})
+    by_source = {f"data set {name}": each for name, each in sources.items()} if len(sources) > 1 else {}
+    found = metrics["by_type"] | by_source | {"**all**": metrics["all"]}
     header = "image type, images, fields, nuclei, score, 95 % interval, AP50, AP75"
     rows = [
         [kind, each["images"], each["fields"], each["nuclei"], each["score"]]
@@ -80,8 +83,15 @@ def scores() -> str:
 
 def compared() -> str:
     """Other methods on the same images."""
+    names = {
+        "Otsu and watershed": "Otsu's threshold and a watershed",
+        "its maps, by thresholds": "its maps, thresholds instead of candidates",
+        "its foreground alone": "its foreground map alone, thresholds",
+        "this model, on the same": "this model, images outside both training sets",
+        "saved_model/baseline": "published baseline, the same images",
+    }
     rows = [
-        [name, each["images"], each["score"], each["ap_50"], each["ap_75"]]
+        [names.get(name, name), each["images"], each["score"], each["ap_50"], each["ap_75"]]
         for name, each in RESULTS["metrics"]["compared"].items()
     ]
     return table("method, images, score, AP50, AP75", rows)
@@ -100,6 +110,12 @@ def weaknesses() -> str:
         f"* **Touching nuclei**: {whole['merges']:,} of {whole['predicted_nuclei']:,} predicted nuclei cover "
         "two or more true ones."
     )
+
+
+def cards() -> str:
+    """The cards of the models that are shipped."""
+    folders = sorted((ROOT / "saved_model").glob("*/README.md"))
+    return " · ".join(f"[{path.parent.name}]({path.relative_to(ROOT).as_posix()})" for path in folders)
 
 
 def leak() -> str:
