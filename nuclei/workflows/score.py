@@ -210,7 +210,7 @@ def picture_files(
 ) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
     """Return the names of images, or label images, by id, and what reads one of them as its file has it.
 
-    `score` tells of the layouts.
+    See `score` for the layouts.
     """
     if source.is_file() and source.suffix.lower() != ".zip":
         raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")

@@ -1,0 +1,145 @@
+"""How much do changes of the image cost?
+
+    python benchmarks/robustness.py [MODEL_FOLDER] [IMAGES]
+
+Changes a fixed third of the validation images, segments them, and writes robustness.json beside this file:
+the competition score and its ratio to that of the unchanged images, for each change. Thresholds were tuned
+on the other half of the validation images, before any change. An hour on two cores, or IMAGES to try it.
+"""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage as ndi
+from skimage.color import hed2rgb, rgb2gray, rgb2hed
+from tqdm import tqdm
+
+import nuclei
+from nuclei.evaluation import metrics
+from nuclei.images.resizing import resize_image, resize_labels
+
+EVERY, SEED = 3, 0
+SIZES = (0.35, 0.5, 2, 3, 4, 6)
+LARGEST = 1500 * 1500  # pixels of a resized image; larger ones are left out of that size
+
+
+def of_unit(change):
+    """Make a change of floats in 0-1 one of uint8 images, both (H, W, 3)."""
+    return lambda image: np.round(np.clip(change(image / 255), 0, 1) * 255).astype(np.uint8)
+
+
+def gamma(exponent):
+    return of_unit(lambda image: image**exponent)
+
+
+def noise(share):
+    return of_unit(lambda image: image + np.random.default_rng(SEED).normal(0, share, (*image.shape[:2], 1)))
+
+
+def blur(sigma):
+    return of_unit(lambda image: ndi.gaussian_filter(image, (sigma, sigma, 0)))
+
+
+def uneven_light(image):
+    """The right edge has half of the light."""
+    return image * np.linspace(1, 0.5, image.shape[1])[:, None]
+
+
+def haze(image):
+    return 0.6 * image + 0.25
+
+
+def saturated(image):
+    """The brightest fifth of the range is cut off, as by overexposure."""
+    return image / max(0.8 * image.max(), 1e-6)
+
+
+def jpeg(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=40)
+    return np.asarray(Image.open(buffer))
+
+
+def other_stain(image):
+    """Stained images alone: a third less hematoxylin, a third more eosin."""
+    if np.ptp(image, axis=-1).mean() * 255 <= 5:
+        return image
+    return hed2rgb(rgb2hed(image) * [0.67, 1.33, 1])
+
+
+def one_colour(image):
+    """Dark images alone, as a camera in colour shows one dye: blue."""
+    return image if np.median(image) > 0.5 else rgb2gray(image)[..., None] * [0.0, 0.0, 1.0]
+
+
+CHANGES = {
+    "none": lambda image: image,
+    **{f"gamma {exponent}": gamma(exponent) for exponent in (0.5, 0.6, 1.6, 2)},
+    **{f"blur of {sigma} pixels": blur(sigma) for sigma in (1, 2)},
+    **{f"noise of {share:.0%}": noise(share) for share in (0.02, 0.05)},
+    "uneven light": of_unit(uneven_light),
+    "haze": of_unit(haze),
+    "JPEG, quality 40": jpeg,
+    "saturation": of_unit(saturated),
+    "other stain": of_unit(other_stain),
+    "one colour": of_unit(one_colour),
+}
+
+
+def resized(sample: nuclei.Sample, factor: float) -> nuclei.Sample | None:
+    """Return an image and its labels at another size; None if it would be too large or too small."""
+    shape = tuple(round(side * factor) for side in sample.labels.shape)
+    if shape[0] * shape[1] > LARGEST or min(shape) < 32:
+        return None
+    return nuclei.Sample(sample.id, resize_image(sample.image, shape), resize_labels(sample.labels, shape))
+
+
+def changed(samples: list[nuclei.Sample]) -> dict[str, list[nuclei.Sample]]:
+    """Return the samples after each change, by its name."""
+    found = {
+        name: [nuclei.Sample(s.id, change(s.image), s.labels) for s in samples]
+        for name, change in CHANGES.items()
+    }
+    for factor in SIZES:
+        found[f"size x {factor}"] = [new for s in samples if (new := resized(s, factor))]
+    return found
+
+
+def main(folder: str = nuclei.DEFAULT_MODEL, images: str = "") -> None:
+    segmenter = nuclei.Segmenter.load(folder)
+    segmenter.settings.pop("diameters", None)  # unusual sizes are the question here: no warning
+    ids = set(segmenter.split["validation"])
+    data = nuclei.load_samples("dsb2018")
+    validation = [s for s in data if s.id in ids]
+    chosen = np.random.default_rng(SEED).permutation(len(validation))[: len(validation) // EVERY]
+    samples = [validation[k] for k in chosen[: int(images or len(chosen))]]
+    scores: dict[str, dict[str, float]] = {}
+    for name, group in changed(samples).items():
+        scores[name] = {}
+        for s in tqdm(group, name, unit="image"):
+            labels = segmenter.unbiased_labels(segmenter.predict_maps(s.image), s.id)
+            scores[name][s.id] = metrics.image_score(metrics.match(s.labels, labels))
+    report = {}
+    for name, each in scores.items():
+        if not each:  # no image is small enough for this size
+            continue
+        clean, score = np.mean([scores["none"][id] for id in each]), np.mean(list(each.values()))
+        report[name] = {
+            "images": len(each),
+            "score": round(float(score), 4),
+            "ratio": round(score / clean, 3),
+        }
+    about = {"model": folder, "images": len(samples), "seed": SEED, "data": nuclei.describe(data)}
+    mean = float(np.mean([report[name]["ratio"] for name in CHANGES if name != "none"]))
+    file = Path(__file__).with_suffix(".json")
+    found = {"mean_ratio": round(mean, 3), "changes": report, "versions": nuclei.versions()}
+    nuclei.write_json(file, about | found)
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
