@@ -35,7 +35,7 @@ QUANTITIES = {
     "score": "competition score of one crop an image",
 }
 
-WHOLE = partial(MaxNLocator, "auto", integer=True, steps=[1, 2, 5, 10])
+WHOLE = partial(MaxNLocator, "auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
 
 NAMED = 20
 """Up to so many images each have a bar with their name; more become a histogram."""

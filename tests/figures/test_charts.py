@@ -48,6 +48,11 @@ def test_a_history_says_which_epoch_was_kept_and_why():
         assert ("training" in legend(axis)) == ("accuracy" in table)
 
 
+def test_epochs_are_whole_numbers():
+    (axis,) = charts.history(pd.DataFrame({"epoch": [0], "val_loss": [0.5]}), "loss", kept=1).axes
+    assert {tick % 1 for tick in axis.get_xticks()} == {0}
+
+
 def test_precision_curves_are_sorted_and_told_apart_without_colour():
     ap = pd.Series([0.8, 0.4], index=[0.5, 0.75])
     figure = charts.precision_curves(
