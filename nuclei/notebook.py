@@ -45,7 +45,11 @@ def check_parameters(namespace: dict) -> None:
         if not cell.startswith("# Parameters"):  # papermill's heading of the cell that it injects
             continue
         for statement in ast.parse(cell).body:
-            if isinstance(statement, ast.Assign) and (name := statement.targets[0].id) not in types:
+            if not (
+                isinstance(statement, ast.Assign) and isinstance(target := statement.targets[0], ast.Name)
+            ):
+                continue
+            if (name := target.id) not in types:
                 raise NameError(f"unknown parameter {name!r}. This notebook has: {', '.join(sorted(types))}.")
     for name, kind in types.items():
         value, expected = namespace[name], kind if isinstance(kind, str) else kind.__name__

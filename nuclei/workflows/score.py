@@ -177,10 +177,10 @@ def read_samples(
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
     checking = tqdm(files, "checking images", unit="image", disable=None, leave=False)
     shapes = {id: image(id).shape[:2] for id in checking}
-    labels, ignored = read_truth(truth, shapes)
+    labels, marked = read_truth(truth, shapes)
     if unknown := sorted(set(labels) - set(files)):
         raise ValueError(f"{truth}: {some(unknown)} not among the images in {images}. Add or remove them.")
-    ignored = sorted(ignored & set(files))
+    ignored = sorted(marked & set(files))
     if missing := sorted(set(files) - set(labels) - set(ignored)):
         raise ValueError(f"{truth}: no truth for {some(missing)} in {images}. Add it or remove the images.")
     if not labels:

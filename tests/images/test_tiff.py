@@ -133,6 +133,7 @@ print(count, int(peak) // 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_image(tmp_path):
     memory = {}
     for side in (1000, 5000):
