@@ -9,6 +9,7 @@ temporary files (the environment variable TMPDIR).
 """
 
 import argparse
+import math
 import os
 import platform
 import resource
@@ -25,8 +26,9 @@ from synthetic import draw
 
 from nuclei.common import write_json
 from nuclei.data.image_types import IMAGE_TYPES
+from nuclei.images import open_image
 from nuclei.images.tiles import HALO, TILE, windows
-from nuclei.workflows.large_images import segment_slide
+from nuclei.workflows.large_images import segment_large
 
 BLOCK = 512  # pixels, the side of a drawing
 
@@ -49,8 +51,9 @@ def label(path: Path, model: str, tile: int, halo: int) -> dict:
 
     segmenter = Segmenter.load(model)
     start = time.perf_counter()
-    found = segment_slide(path, segmenter, path.with_name("labels.tif"), scale=1, tile=tile, halo=halo)
-    megapixels = found.shape[0] * found.shape[1] / 1e6
+    with open_image(path) as image:
+        found = segment_large(image, segmenter, path.with_name("labels.tif"), scale=1, tile=tile, halo=halo)
+        megapixels = math.prod(image.shape) / 1e6
     seconds = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
     return {

@@ -53,23 +53,22 @@ class RunFolder:
         ------
         ValueError
             There are results of other parameters, or files that no run wrote but that have the names of
-            results.
+            results; `overwrite` does not replace these.
         """
         started = (self.path / "run.json").exists()
+        if foreign := self._foreign(names, about["save"], started):
+            raise ValueError(
+                f"{foreign}: is there already, and was not written by a run in {self.path}. Choose another "
+                "folder for `out`, or give the file another name."
+            )
         if overwrite:
             self._delete()
         elif started:
             self._compare(about)
             self._clear_temporary()
-        else:
-            shutil.rmtree(self._done, ignore_errors=True)  # records of a run that nothing describes
-        if not overwrite and (foreign := self._foreign(names, started)):
-            raise ValueError(
-                f"{foreign}: is there already, and was not written by a run in {self.path}. Choose another "
-                "folder for `out`, or `overwrite` to replace it."
-            )
-        if overwrite or not started:
-            write_json(self.path / "run.json", dict(about))
+            return
+        shutil.rmtree(self._done, ignore_errors=True)  # records of a run that nothing describes
+        write_json(self.path / "run.json", dict(about))
 
     def files(self, name: str, formats: Iterable[str]) -> dict[str, Path]:
         """Return the file of each format for the image `name`; formats that are tables are left out."""
@@ -192,13 +191,19 @@ class RunFolder:
                 + ". Choose another folder for `out`, or `overwrite` to replace them."
             )
 
-    def _foreign(self, names: Iterable[str], started: bool) -> Path | None:
+    def _foreign(self, names: Iterable[str], formats: Iterable[str], started: bool) -> Path | None:
         """Return a file that no run wrote and that would be replaced, if there is one."""
-        unknown = [name for name in names if not (self._done / f"{name}.json").exists()]
-        paths = [path for name in unknown for path in self.files(name, FORMATS).values()]
-        if not started:
-            paths += [self.path / table for table in TABLES]
-        return next((path for path in paths if path.exists()), None)
+        known = _read(self._hashes) if started else {}
+        tables = [table for key in formats for table in FORMATS[key].tables]
+        unknown = [self.path / table for table in tables if table not in known]
+        for name in names:
+            path = self._done / f"{name}.json"
+            record = _read(path) if started else {}
+            if started and path.exists() and "files" not in record:
+                continue  # a run was stopped while it wrote them
+            ours = {self.path / file for file in record.get("files", ())}
+            unknown += [path for path in self.files(name, formats).values() if path not in ours]
+        return next((path for path in unknown if path.exists()), None)
 
     def _clear_temporary(self) -> None:
         """Delete the temporary files of runs that were killed; see `nuclei.common.replacing`."""

@@ -12,11 +12,20 @@ import keras
 import numpy as np
 import pandas as pd
 
-from nuclei.common import write_json
+from nuclei.common import model_folder, write_json
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
 IOU_FILE = "iou.keras"  # of models that rate candidates
+
+SETTINGS = {
+    "resize": (int,),
+    "thresholds": (dict,),
+    "normalize": (bool,),
+    "working_diameter": (int, float),
+    "diameters": (list,),
+}
+"""The settings that a model is used by, and their types in JSON; each may also be null."""
 
 WEIGHTS = "model.weights.h5"  # in a .keras file, which is a zip
 
@@ -37,7 +46,7 @@ def read_model_folder(folder: str | Path) -> dict:
     ValueError
         A file cannot be read, or the settings lack what the model needs.
     """
-    folder = Path(folder)
+    folder = model_folder(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -68,24 +77,30 @@ def read_model_folder(folder: str | Path) -> dict:
     }
 
 
-def _check_settings(folder: Path, settings: dict, has_iou_network: bool) -> None:
-    for name in ("resize", "thresholds"):
-        if name not in settings:
+def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> None:
+    """Raise ValueError or FileNotFoundError where the settings lack what a model needs, or hold nonsense."""
+    restore = "Restore the file, or train the model again with 02_train."
+    if not isinstance(settings, dict):
+        raise ValueError(f"{folder}/settings.json: a {type(settings).__name__}, expected settings. {restore}")
+    for name, types in SETTINGS.items():
+        if name not in settings and name in ("resize", "thresholds"):
             raise ValueError(
-                f"{folder}/settings.json: no {name!r}, without which the model cannot be used. "
-                "Train it again with 02_train, which tunes the thresholds on validation images."
+                f"{folder}/settings.json: no {name!r}, without which the model cannot be used. {restore}"
             )
-    if "min_iou" in settings["thresholds"] and not has_iou_network:
+        if type(value := settings.get(name)) not in (*types, type(None)) or (name == "resize" and value == 0):
+            expected = " or ".join(each.__name__ for each in types)
+            raise ValueError(f"{folder}/settings.json: {name!r} is {value!r}, expected {expected}. {restore}")
+    thresholds = settings["thresholds"] or {}
+    if "min_iou" in thresholds and not has_iou_network:
         raise FileNotFoundError(
             f"{folder}: not a complete model folder, {IOU_FILE} missing, the network that rates candidates. "
             "Restore the file, or train the model again with 02_train."
         )
-    for name in ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold"):
-        if not isinstance(value := settings["thresholds"].get(name), (int, float)):
-            raise ValueError(
-                f"{folder}/settings.json: {name!r} among the thresholds is {value!r}, expected a number. "
-                "Restore the file, or train the model again with 02_train."
-            )
+    needed = ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold")
+    for name in (*needed, *thresholds):
+        if type(value := thresholds.get(name)) not in (int, float):
+            where = f"{folder}/settings.json: {name!r} among the thresholds"
+            raise ValueError(f"{where} is {value!r}, expected a number. {restore}")
 
 
 def write_model_folder(

@@ -1,6 +1,7 @@
 """Images too large for memory: their nuclei are found, written and measured tile by tile."""
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -26,20 +27,20 @@ PREVIEW = 2000  # pixels, the longer side
 LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
 
 
-class Found(NamedTuple):
-    """The nuclei of a slide.
+class LargePrediction(NamedTuple):
+    """The nuclei of a large image, whose labels are in a file.
 
-    shape : (H, W), pixels
-    table : DataFrame, what `nuclei.output.measurements.measure` says of each nucleus of the whole image
-    pixel_size : (y, x) in micrometres, or None
+    table : DataFrame, the measurements of each nucleus: see `nuclei.output.measurements.measure`
+    scales : list of float, at which the network ran
+    diameter : float, pixels, of the median nucleus; 0 without nuclei
     """
 
-    shape: tuple[int, int]
     table: pd.DataFrame
-    pixel_size: tuple[float, float] | None
+    scales: Sequence[float]
+    diameter: float
 
 
-def segment_slide(
+def segment_large(
     image: Image,
     segmenter,
     labels_path: str | Path,
@@ -49,8 +50,8 @@ def segment_slide(
     augment: bool = False,
     tile: int = TILE,
     halo: int = HALO,
-) -> Found:
-    """Find the nuclei of a TIFF file tile by tile, so that memory grows with the tile and not the image.
+) -> LargePrediction:
+    """Find the nuclei of an image tile by tile, so that memory grows with the tile and not with the image.
 
     Parameters
     ----------
@@ -58,26 +59,23 @@ def segment_slide(
     segmenter : nuclei.segmentation.segmenter.Segmenter
         Of its methods, `multiscale_maps`, `label`, `scales_for` and `check_size` are used.
     labels_path : str or Path
-        Where the (H, W) uint32 label TIFF goes, 0 = background. It is there when all of it is written.
+        The file for (H, W) uint32 labels, 0 = background, as TIFF. It appears when all of it is written.
     pixel_size : (y, x), optional
         Micrometres.
     scale : float or "auto"
-        How many times to magnify. For "auto", the nuclei in nine windows decide for the whole image at which
-        scales to look. Whatever the scale, they also decide which nuclei are too small or not sure enough,
-        where the model's limits are shares; where the windows hold no nuclei, each tile decides for itself.
+        The factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the scales
+        for the whole image. Whatever the scale, they also decide which nuclei are too small or not confident
+        enough, where the model's limits are relative; where the windows hold no nuclei, each tile decides for
+        itself.
     augment : bool
         See `nuclei.segmentation.segmenter.Segmenter.predict`.
     tile, halo : int, pixels, see `nuclei.images.tiles.windows`
-        For a scale below 1 both are made larger, so that the model sees as much as ever.
-
-    Returns
-    -------
-    Found
+        For a scale below 1 both are made larger, so that the network sees the usual number of pixels.
 
     Raises
     ------
     ValueError
-        The file cannot be read, or the model cannot look at a part of an image.
+        The file cannot be read, or the model cannot be applied to parts of an image.
     OSError
         The labels cannot be written.
 
@@ -91,57 +89,92 @@ def segment_slide(
             f"{image.name}: the model resizes whole images to {side} pixels, and this one is too large for "
             f"that. Choose another model, or cut the image into parts of up to {LARGE / 1e6:.0f} megapixels."
         )
-    shape = image.shape
-    to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
-    scales, foreground, tables = [1 if scale == "auto" else scale], None, []
-    sizing, changed = True, {}
-
-    def find(part: np.ndarray) -> np.ndarray:
-        nonlocal foreground
-        seen = to_rgb8(image.shown(part))
-        maps = segmenter.multiscale_maps(seen, scales, augment)
-        foreground = maps[..., 0]
-        if sizing:
-            return labels_from_maps(maps, **SIZING)
-        return segmenter.label(Maps(seen, maps, scales), **changed).labels
-
-    def survey() -> np.ndarray:
-        """Areas in pixels and confidences of the nuclei in windows spread over the image: (2, N)."""
-        found = []
-        for window in _spread(shape):
-            labels = find(image[window])
-            found.append((np.bincount(labels.ravel())[1:], confidence(labels, foreground)))
-        return np.concatenate(found, axis=1)
-
-    def measure_tile(window: Tile, part: np.ndarray, added: np.ndarray) -> None:
-        before = sum(map(len, tables))
-        tables.append(_measure(window, added, part, foreground, pixel_size, shape, before))
-
-    with new_label_tiff(labels_path, shape, **resolution(pixel_size)) as labels:
+    tiles = _Tiles(image, segmenter, augment, pixel_size)
+    with new_label_tiff(labels_path, image.shape, **resolution(pixel_size)) as labels:
         if scale == "auto":
-            areas, _ = survey()
-            scales = segmenter.scales_for(circle_diameter(areas))
-        sizing, thresholds = False, segmenter.settings["thresholds"]
+            tiles.choose_scales()
+        else:
+            tiles.scales = [scale]
+        tiles.fix_limits()
+        step = min(max(1, math.ceil(1 / min(tiles.scales))), LARGEST_STEP)
+        label_large(image, tiles.segment, labels, step * tile, step * halo, tiles.measure)
+    table = pd.concat([t for t in tiles.tables if len(t)] or tiles.tables[:1], ignore_index=True)
+    diameter = circle_diameter(table["area_px"])
+    segmenter.check_size(diameter, tiles.scales)
+    return LargePrediction(table, tiles.scales, diameter)
+
+
+class _Tiles:
+    """Segments the tiles of an image, all with the same scales and limits, and measures their nuclei.
+
+    scales, thresholds : how tiles are segmented; `thresholds` replace the model's own
+    tables : list of DataFrame, the measurements of each tile's nuclei
+    """
+
+    def __init__(self, image: Image, segmenter, augment: bool, pixel_size: tuple[float, float] | None):
+        self.image, self.segmenter, self.augment, self.pixel_size = image, segmenter, augment, pixel_size
+        self.scales: Sequence[float] = [1]
+        self.thresholds: dict[str, float] = {}
+        self.tables: list[pd.DataFrame] = []
+        self._to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
+        self._foreground = np.zeros((0, 0))
+
+    def choose_scales(self) -> None:
+        """Choose the scales by the diameters of nuclei in windows spread over the image."""
+        areas, _ = self._survey(lambda maps: labels_from_maps(maps.maps, **SIZING))
+        self.scales = self.segmenter.scales_for(circle_diameter(areas))
+
+    def fix_limits(self) -> None:
+        """Turn limits that are relative to an image's nuclei into absolute ones, the same for all tiles."""
+        thresholds = self.segmenter.settings["thresholds"]
         min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
-        if 0 < min_area < 1 or min_confidence:  # shares, of the same values in all tiles
-            changed = {"min_area": 0, "min_confidence": 0}
-            areas, sure = survey()
-            top = most_confident(sure)
-            areas = areas[sure >= min_confidence * top]
-            smallest = max(1, smallest_area(areas, min_area))
-            changed = {"min_area": smallest, "top_confidence": top} if areas.size else {}
-        step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
-        label_large(image, find, labels, step * tile, step * halo, measure_tile)
-    table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
-    if len(table):
-        segmenter.check_size(circle_diameter(table["area_px"]), scales)
-    return Found(shape, table, pixel_size)
+        if not (0 < min_area < 1 or min_confidence):
+            return
+        no_limits = {"min_area": 0, "min_confidence": 0}
+        areas, confidences = self._survey(lambda maps: self.segmenter.label(maps, **no_limits).labels)
+        top = most_confident(confidences)
+        areas = areas[confidences >= min_confidence * top]
+        if areas.size:
+            self.thresholds = {"min_area": max(1, smallest_area(areas, min_area)), "top_confidence": top}
+
+    def segment(self, part: np.ndarray) -> np.ndarray:
+        """Label a part of the image: (h, w, C) -> (h, w) int32. `measure` uses the maps of the last part."""
+        predicted = self.segmenter.label(self._maps(part), **self.thresholds)
+        self._foreground = predicted.maps[..., 0]
+        return predicted.labels
+
+    def measure(self, tile: Tile, part: np.ndarray, added: np.ndarray) -> None:
+        """Measure the nuclei that a tile has added, whose labels follow those of all tiles before."""
+        before = sum(map(len, self.tables))
+        labels = np.where(added > 0, added - np.uint32(before), 0).astype(np.int32)
+        table = measure(labels, part, confidence(labels, self._foreground), self.pixel_size)
+        table["label"] += before
+        for k, (axis, span) in enumerate(zip("yx", tile.outer, strict=True)):
+            table[f"centroid_{axis}_px"] += span.start
+            if self.pixel_size:
+                table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_px"] * self.pixel_size[k]
+        border = edge_labels(added, tile.outer, self.image.shape, border=True)
+        table["touches_border"] = np.isin(table["label"], border)
+        self.tables.append(table)
+
+    def _maps(self, part: np.ndarray) -> Maps:
+        seen = self._to_rgb8(self.image.shown(part))
+        return Maps(seen, self.segmenter.multiscale_maps(seen, self.scales, self.augment), self.scales)
+
+    def _survey(self, label: Callable[[Maps], np.ndarray]) -> np.ndarray:
+        """Return areas in pixels and confidences of the nuclei in windows spread over the image: (2, N)."""
+        found = []
+        for window in _spread(self.image.shape):
+            maps = self._maps(self.image[window])
+            labels = label(maps)
+            found.append((np.bincount(labels.ravel())[1:], confidence(labels, maps.maps[..., 0])))
+        return np.concatenate(found, axis=1)
 
 
 def preview(image: Image, labels_path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return every k-th pixel of a large image and of its labels, `PREVIEW` a side or less.
+    """Return every k-th pixel of a large image and of its labels, at most `PREVIEW` a side.
 
-    (h, w) or (h, w, 3) array of what a model sees, in the file's values, and (h, w) uint32, 0 = background
+    (h, w) or (h, w, 3) array of what the model was applied to, and (h, w) uint32, 0 = background
     """
     with open_image(labels_path) as labels:
         return _thinned(image), _thinned(labels)
@@ -155,32 +188,10 @@ def _thinned(image: Image) -> np.ndarray:
 
 
 def _spread(shape: tuple[int, int]) -> list[Window]:
-    """Return up to nine windows of an image, as large as a tile where it is that large, spread over it."""
+    """Return up to nine windows of an image, of a tile's size where it is that large, spread over it."""
     spans = []
     for length in shape:
         side = min(TILE, length)
         starts = sorted({(length - side) * k // 6 for k in (1, 3, 5)})
         spans.append([slice(start, start + side) for start in starts])
     return list(product(*spans))
-
-
-def _measure(
-    tile: Tile,
-    added: np.ndarray,
-    channels: np.ndarray,
-    foreground: np.ndarray,
-    pixel_size: tuple[float, float] | None,
-    shape: tuple[int, int],
-    before: int,
-) -> pd.DataFrame:
-    """Measure the nuclei that a tile has added to those `before`, as parts of an image of `shape` (H, W)."""
-    labels = np.where(added > 0, added - np.uint32(before), 0).astype(np.int32)
-    table = measure(labels, channels, confidence(labels, foreground), pixel_size)
-    table["label"] += before
-    for k, (axis, span) in enumerate(zip("yx", tile.outer, strict=True)):
-        table[f"centroid_{axis}_px"] += span.start
-        if pixel_size:
-            table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_px"] * pixel_size[k]
-    border = edge_labels(added, tile.outer, shape, border=True)
-    table["touches_border"] = np.isin(table["label"], border)
-    return table

@@ -1,4 +1,4 @@
-"""From any images to files with their nuclei: reads ahead, writes behind, goes on where it was stopped."""
+"""From any images to files with their nuclei: read ahead, predict, write behind; resumed where it stopped."""
 
 import hashlib
 import math
@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -21,18 +22,24 @@ from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, report_changed
 from nuclei.segmentation.prediction import Prediction
-from nuclei.workflows.large_images import Found, preview, segment_slide
+from nuclei.workflows.large_images import LargePrediction, preview, segment_large
+
+if TYPE_CHECKING:
+    from nuclei.segmentation.segmenter import Segmenter  # slow to import
 
 AHEAD = 2
 """Images that are read before the model is ready for them, and results that may wait to be written."""
 
+LONGEST_NAME = 200
+"""Bytes of one part of a path in the results, so that endings fit into the 255 that disks allow."""
+
 
 class Report(NamedTuple):
-    """What a run did: images by name, with why those skipped were.
+    """The outcome of a run: images by name.
 
-    segmented : dict of str to int, the nuclei found
-    earlier : list of str, complete before this run
-    skipped : dict of str to str
+    segmented : dict of str to int, the number of nuclei
+    earlier : list of str, complete before this run, or kept because a person changed their files
+    skipped : dict of str to str, the reason
     """
 
     segmented: dict[str, int]
@@ -60,20 +67,21 @@ def segment(
     images : str, Path or several
         Files, folders or patterns; see `images.finding.find_images`, which also says how images are named.
     out : str or Path
-        Files of an image are called by its name, ``NAME_labels.tif`` for example. Tables hold all images.
+        The files of an image begin with its name, ``NAME_labels.tif`` for example. Tables hold all images.
     model : str or Path
-        A model's folder; a relative one may also start from the repository's root.
+        A model's folder; see `nuclei.common.model_folder`.
     save : str or several
         Names of `nuclei.output.formats.FORMATS`, or ``all``. In one text, they are separated by commas.
     channel, page : int, optional
-        Which channel and page of a file to look at, from 0. All channels are measured.
+        The channel and page of each file that show the nuclei, from 0. All channels are measured.
     pixel_size : float, optional
-        Micrometres, in place of what the files tell.
+        Micrometres, instead of the file's own value.
     scale : float or "auto"
     augment : bool
         See `nuclei.segmentation.segmenter.Segmenter.predict`.
     overwrite : bool
-        Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped.
+        Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped,
+        and those of which a person changed a file.
 
     Returns
     -------
@@ -81,22 +89,24 @@ def segment(
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        The images, the model or the options are wrong, or the folder has results made with others.
+    FileNotFoundError, TypeError, ValueError
+        The images, the model or other parameters are wrong, or the folder has results of other parameters or
+        files that no run wrote.
     OSError
         The folder cannot be written to, because the disk is full for example.
 
     Warns
     -----
     UserWarning
-        An image cannot be used: it is skipped. Or it is too large for some of what was to be saved.
+        An image cannot be used: it is skipped, and earlier results stay. An image is too large for some
+        formats. A file or table that a person changed is kept.
 
     Notes
     -----
-    A TIFF image of more than `images.tiff.LARGE` pixels is looked at tile by tile, so that its size does
-    not matter: see `nuclei.workflows.large_images.segment_slide`. Its overlay is reduced.
+    A TIFF image of more than `images.tiff.LARGE` pixels is segmented tile by tile, in memory that does not
+    grow with it: see `nuclei.workflows.large_images.segment_large`. Its overlay is reduced.
     """
-    kinds = chosen(save)
+    formats = chosen(save)
     check_number("pixel_size", pixel_size, 0.001, 1000)
     check_number("channel", channel, 0, whole=True)
     check_number("page", page, 0, whole=True)
@@ -105,120 +115,151 @@ def segment(
     folder, out = model_folder(model), output_folder(out)
     root, found = find_images([images] if isinstance(images, (str, Path)) else list(images))
     with quiet():
-        from nuclei.common import versions  # slow to import: wrong input should be told before
+        from nuclei.common import versions  # slow to import: wrong input is reported before
         from nuclei.segmentation.segmenter import Segmenter
 
     segmenter = Segmenter.load(folder)
     segmenter.check_scale(scale)
+    reading = {"channel": channel, "page": page}
+    predicting = {"scale": scale, "augment": augment}
     about = {
         "images": str(root),
         "model": str(model),
         "fingerprint": _fingerprint(folder),
         "thresholds": segmenter.settings["thresholds"],
-        "save": kinds,
-        "channel": channel,
-        "page": page,
+        "save": formats,
+        **reading,
         "pixel_size": pixel_size,
-        "scale": scale,
-        "augment": augment,
+        **predicting,
         "versions": versions(),
     }
-    stamps = {name: _stamp(path, root) for name, path in found.items()}
+    files = {_short(name): path for name, path in found.items()}
+    stamps = {name: _stamp(path, root) for name, path in files.items()}
+    size = (pixel_size, pixel_size) if pixel_size else None
+    run = _Run(files, stamps, RunFolder(out), formats, segmenter, reading, predicting, size)
     with naming_output(out):
-        results = RunFolder(out)
-        results.begin(about, found, overwrite)
-        results.forget({stamp["file"]: name for name, stamp in stamps.items()})
-        for name, source in results.sources().items():
-            if name in stamps and source != stamps[name]["file"] and (root / source).exists():
-                raise ValueError(
-                    f"{out} holds results of {source} under the name {name}, as {stamps[name]['file']} would "
-                    "have. Segment both in one run, or choose another folder for `out`."
-                )
-        changed = {name: files for name in found if (files := results.changed(name))}
-        report_changed(file for files in changed.values() for file in files)
-        earlier = [name for name in found if name in changed or results.is_complete(name, stamps[name])]
-    left = [name for name in found if name not in set(earlier)]
-    options = {"scale": scale, "augment": augment}
+        earlier = _prepare(run, about, root, overwrite)
+        _process(run, [name for name in files if name not in set(earlier)], len(earlier))
+        run.results.write_tables(formats)
+    return Report(run.segmented, earlier, run.skipped)
 
-    def read(name: str) -> Image:
+
+@dataclass
+class _Run:
+    """The images of a run, how they are segmented, and what has been done: the steps of one image.
+
+    files, stamps : dict of Path and of dict, by the image's name
+    reading, predicting : dict, the keywords of `open_image` and of `Segmenter.predict`
+    pixel_size : (y, x) in micrometres, or None for the file's own
+    """
+
+    files: dict[str, Path]
+    stamps: dict[str, dict]
+    results: RunFolder
+    formats: list[str]
+    segmenter: "Segmenter"
+    reading: dict
+    predicting: dict
+    pixel_size: tuple[float, float] | None
+    segmented: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def read(self, name: str) -> Image:
         try:
-            return open_image(found[name], channel, page)
+            return open_image(self.files[name], **self.reading)
         except OSError as error:  # of the image; any that comes later is about the results
             raise ValueError(str(error)) from error
 
-    def find(name: str, picture: Image) -> tuple[int, Future]:
-        """Find the nuclei of an image; return its pixels, and what writes its files."""
-        size = (pixel_size, pixel_size) if pixel_size else picture.pixel_size
-        if picture.is_large:
-            if left_out := [kind for kind in kinds if not FORMATS[kind].large]:
-                warnings.warn(f"{found[name]}: too large for {', '.join(left_out)}", stacklevel=3)
-            with _naming_warnings(found[name]):
-                slide = segment_slide(
-                    picture, segmenter, results.unfinished(name), pixel_size=size, **options
-                )
-            return math.prod(slide.shape), writer.submit(write_slide, name, picture, slide)
-        with _naming_warnings(found[name]):
-            predicted = segmenter.predict(picture.pixels(), **options)
-        return predicted.labels.size, writer.submit(write, name, picture, size, predicted)
+    def predict(self, name: str, image: Image) -> Prediction | LargePrediction:
+        with _naming_warnings(self.files[name]):
+            if not image.is_large:
+                return self.segmenter.predict(image.pixels(), **self.predicting)
+            if left_out := [key for key in self.formats if not FORMATS[key].large]:
+                warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
+            size, labels = self.pixel_size or image.pixel_size, self.results.unfinished(name)
+            return segment_large(image, self.segmenter, labels, pixel_size=size, **self.predicting)
 
-    def write(name: str, picture: Image, size: tuple[float, float] | None, predicted: Prediction) -> int:
-        labels = predicted.labels
-        table = measure(labels, picture[WHOLE], predicted.mean_foreground, size)
-        result = Result(name, stamps[name]["file"], picture.pixels(), labels, table, size)
-        results.start(name, stamps[name])
-        results.complete(stamps[name], kinds, result)
+    def write(self, name: str, image: Image, predicted: Prediction | LargePrediction) -> int:
+        """Write all files of an image, and return the number of its nuclei."""
+        stamp, size = self.stamps[name], self.pixel_size or image.pixel_size
+        with image:
+            if isinstance(predicted, LargePrediction):
+                pictures = preview(image, self.results.unfinished(name))
+                table = predicted.table
+            else:
+                pictures = image.pixels(), predicted.labels
+                table = measure(predicted.labels, image[WHOLE], predicted.mean_foreground, size)
+        result = Result(
+            *(name, stamp["file"], *pictures, table, size),
+            scales=predicted.scales,
+            diameter=predicted.diameter or None,
+            shape=image.shape,
+        )
+        formats = [key for key in self.formats if FORMATS[key].large or not image.is_large]
+        self.results.start(name, stamp)
+        self.results.complete(stamp, formats, result)
         return len(table)
 
-    def write_slide(name: str, picture: Image, slide: Found) -> int:
-        saved = [kind for kind in kinds if FORMATS[kind].large]
-        reduced = preview(picture, results.unfinished(name))
-        picture.close()
-        file, size = stamps[name]["file"], slide.pixel_size
-        result = Result(name, file, *reduced, slide.table, size, shape=slide.shape)
-        results.start(name, stamps[name])
-        results.complete(stamps[name], saved, result)
-        return len(slide.table)
-
-    def skip(name: str, error: Exception) -> None:
-        skipped[name] = str(error).removeprefix(f"{found[name]}: ") or "not enough memory"
-        if results.has_results(name):
-            skipped[name] += "; its earlier results are kept"
-        else:
-            results.drop(name, kinds)
-        warnings.warn(f"skipped {found[name]}: {skipped[name]}", stacklevel=3)
-
-    def finish(name: str, written: Future) -> None:
+    @contextmanager
+    def skipping(self, name: str) -> Iterator[None]:
+        """Skip the image where it cannot be used. Its earlier results stay, unfinished ones are deleted."""
         try:
-            segmented[name] = written.result()
+            yield
         except (ValueError, MemoryError) as error:
-            skip(name, error)
-
-    segmented, skipped = {}, {}
-    bar = tqdm(total=len(found), initial=len(earlier), desc="segmenting", unit="image", disable=None)
-    start, megapixels = time.perf_counter(), 0
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar, naming_output(out):
-        writing = deque()
-        for name, reading in _ahead(reader, read, left):
-            try:
-                pixels, future = find(name, reading.result())
-            except (ValueError, MemoryError) as error:
-                skip(name, error)
+            reason = str(error).removeprefix(f"{self.files[name]}: ") or "not enough memory"
+            if self.results.has_results(name):
+                reason += "; its earlier results are kept"
             else:
-                writing.append((name, future))
-                megapixels += pixels / 1e6
+                self.results.drop(name, self.formats)
+            self.skipped[name] = reason
+            warnings.warn(f"skipped {self.files[name]}: {reason}", stacklevel=4)
+
+
+def _prepare(run: _Run, about: dict, root: Path, overwrite: bool) -> list[str]:
+    """Prepare the folder of results, and return the images that need nothing done."""
+    out, results, stamps = run.results.path, run.results, run.stamps
+    results.begin(about, run.files, overwrite)
+    results.forget({stamp["file"]: name for name, stamp in stamps.items()})
+    for name, source in results.sources().items():
+        if name in stamps and source != stamps[name]["file"] and (root / source).exists():
+            raise ValueError(
+                f"{out} holds results of {source} under the name {name}, as {stamps[name]['file']} would "
+                "have. Segment both in one run, or choose another folder for `out`."
+            )
+    changed = {name: files for name in run.files if (files := results.changed(name))}
+    report_changed(file for files in changed.values() for file in files)
+    return [name for name in run.files if name in changed or results.is_complete(name, stamps[name])]
+
+
+def _process(run: _Run, names: list[str], earlier: int) -> None:
+    """Read, predict and write images, each step in a thread of its own; with a progress bar."""
+    start, megapixels = time.perf_counter(), 0.0
+    writing: deque[tuple[str, Future]] = deque()
+    total = len(names) + earlier
+    bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar:
+        for name, reading in _ahead(reader, run.read, names):
+            with run.skipping(name):
+                image = reading.result()
+                predicted = run.predict(name, image)
+                writing.append((name, writer.submit(run.write, name, image, predicted)))
+                megapixels += math.prod(image.shape) / 1e6
             while len(writing) > AHEAD or (writing and writing[0][1].done()):
-                finish(*writing.popleft())
+                _finish(run, *writing.popleft())
             bar.update()
             bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
         for each in writing:
-            finish(*each)
-        results.write_tables(kinds)
-    return Report(segmented, earlier, skipped)
+            _finish(run, *each)
+
+
+def _finish(run: _Run, name: str, written: Future) -> None:
+    with run.skipping(name):
+        run.segmented[name] = written.result()
 
 
 def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[object, Future]]:
     """Yield each thing and its future, while the pool works on the next ones."""
-    waiting = deque()
+    waiting: deque[tuple[object, Future]] = deque()
     for thing in things:
         waiting.append((thing, pool.submit(function, thing)))
         if len(waiting) > AHEAD:
@@ -229,10 +270,10 @@ def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[o
 @contextmanager
 def _naming_warnings(path: Path) -> Iterator[None]:
     """Begin every warning with the file that it is about."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for each in told:
+    for each in caught:
         warnings.warn(f"{path}: {each.message}", stacklevel=4)
 
 
@@ -244,8 +285,25 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _short(name: str) -> str:
+    """Shorten the parts of an image's name that are too long for the names of its results, with a hash.
+
+    >>> _short("plate/a"), len(_short("x" * 240)), _short("x" * 240)[-10:]
+    ('plate/a', 189, 'x-10cffd3e')
+    """
+    return "/".join(map(_short_part, name.split("/")))
+
+
+def _short_part(part: str) -> str:
+    content = os.fsencode(part)
+    if len(content) <= LONGEST_NAME:
+        return part
+    beginning = content[: LONGEST_NAME - 20].decode("utf-8", "ignore")
+    return f"{beginning}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
 def _stamp(path: Path, root: Path) -> dict:
-    """Return what tells a file from another, or from what it was before."""
+    """Return what distinguishes a file from another, and from earlier versions of it."""
     about = path.stat()
     file = Path(os.path.abspath(path)).relative_to(root).as_posix()
     return {"file": file, "bytes": about.st_size, "modified_ns": about.st_mtime_ns}

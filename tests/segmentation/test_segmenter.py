@@ -1,3 +1,4 @@
+import json
 import re
 import warnings
 
@@ -277,7 +278,7 @@ def test_a_folder_that_lacks_a_file(segmenter, tmp_path, name):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: not a complete model folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         Segmenter.load(tmp_path / "nowhere")
 
 
@@ -295,6 +296,28 @@ def test_a_folder_without_thresholds(segmenter, tmp_path):
         Segmenter.load(folder)
     write_json(folder / "settings.json", {"resize": None, "thresholds": {"foreground_threshold": 0.5}})
     with pytest.raises(ValueError, match="'marker_threshold' among the thresholds is None, expected a num"):
+        Segmenter.load(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        None,
+        {"resize": "large"},
+        {"resize": 0},
+        {"thresholds": [0.5]},
+        {"thresholds": None},
+        {"thresholds": {"foreground_threshold": 0.5, "marker_threshold": True}},
+        {"normalize": "yes"},
+        {"diameters": 10},
+    ],
+)
+def test_damaged_settings(segmenter, tmp_path, settings):
+    folder = segmenter.save(tmp_path / "model")
+    whole = json.loads((folder / "settings.json").read_text())
+    write_json(folder / "settings.json", whole | settings if isinstance(settings, dict) else settings)
+    with pytest.raises(ValueError, match="settings.json: .* expected .* Restore the file"):
         Segmenter.load(folder)
 
 

@@ -202,11 +202,42 @@ def test_run_json_tells_how(run, out, images, model):
     assert about["pixel_size"] == 0.5 and about["versions"]["tensorflow"]
 
 
-def test_files_of_others_are_not_replaced(run, images):
-    (images / "a_labels.tif").write_text("by hand")
-    code, _, err = run(out=images)
-    assert code == 2 and "a_labels.tif: is there already" in err and "--overwrite" in err
-    assert (images / "a_labels.tif").read_text() == "by hand" and not (images / "run.json").exists()
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
+@pytest.mark.parametrize("file", ["a_labels.tif", "below/a_overlay.png", "summary.csv"])
+def test_files_of_others_are_not_replaced(run, images, words, file):
+    (images / file).write_text("by hand")
+    code, _, err = run(*words, out=images)
+    assert code == 2 and f"{file}: is there already" in err and "another folder for --out" in err
+    assert (images / file).read_text() == "by hand" and not (images / "run.json").exists()
+
+
+def test_results_beside_their_images(run, images):
+    before = {path: path.read_bytes() for path in images.rglob("*") if path.is_file()}
+    assert run(out=images)[0] == 0
+    assert run("--overwrite", out=images)[1].startswith("3 images, 6 nuclei")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_long_names_are_shortened(run, out, images):
+    long = "ä" * 60 + "x" * 120  # 240 bytes
+    for name in (long, long[:-1] + "y"):
+        iio.imwrite(images / f"{name}.png", picture(1))
+    code, printed, err = run("--save", "all")
+    assert (code, err) == (0, "") and printed.startswith("5 images")
+    names = pd.read_csv(out / "summary.csv").set_index("file")["image"]
+    first, second = names[f"{long}.png"], names[f"{long[:-1]}y.png"]
+    assert first != second and max(len(os.fsencode(name)) for name in names) <= 200
+    assert tifffile.imread(out / f"{first}_labels.tif").max() == 1
+    assert run("--save", "all")[1].startswith("0 images (5 more")
+
+
+def test_names_that_spreadsheets_would_run(run, out, images):
+    (images / "a.png").rename(images / "=1+1.png")
+    assert run("--save", "all")[0] == 0
+    for table in ("measurements.csv", "summary.csv", "rle.csv"):
+        lines = (out / table).read_text().splitlines()[1:]
+        assert any(line.startswith("'=1+1,") for line in lines) and not any(line[0] == "=" for line in lines)
+    assert (out / "=1+1_labels.tif").exists()
 
 
 def test_a_second_file_of_one_name(run, out, images):
@@ -421,8 +452,8 @@ def test_read_ahead_and_written_behind(run, monkeypatch, segmenter, images):
     third_was_read = threading.Event()
     threads = set()
 
-    def read(file, *rest, read=sys.modules["nuclei.workflows.segment"].open_image):
-        picture = read(file, *rest)
+    def read(file, read=sys.modules["nuclei.workflows.segment"].open_image, **options):
+        picture = read(file, **options)
         if file == images / "below" / "a.png":
             third_was_read.set()
         return picture
