@@ -1,14 +1,25 @@
-"""Grey levels of an image too large for memory.
+"""Every rule that changes grey values: to 8 bits, stretched, and which colour of one dye is the picture.
 
-They come from the whole image, window by window, or else the same nucleus would look different from one tile
-to the next.
+Grey values are stretched by percentiles of the whole image, also where it is read window by window: otherwise
+a nucleus would look different from one tile to the next.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from nuclei.images.tiles import windows
+
+EIGHT_BITS, NORMAL = (0.1, 99.9), (1, 99.8)
+"""Percentiles that become 0 and 255: of images with more than 8 bits, and where contrast is normalized."""
+
+FAR = 3  # times the range of all other values: what lies beyond is no part of the picture
+
+BURNED_IN = 0.05  # of the pixels at most: a scale bar or text in white
+
+SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
 
 
 def as_rgb8(image: np.ndarray) -> np.ndarray:
@@ -22,13 +33,18 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
     Returns
     -------
     (H, W, 3) uint8
-        8-bit values as they are; any other type is stretched so that the 0.1 and 99.9 percentiles
+        8-bit values are unchanged; any other type is stretched so that the 0.1 and 99.9 percentiles
         of the whole image become 0 and 255. A constant image becomes 0.
 
     Raises
     ------
     ValueError
-        The array has another shape, or no pixels, or values that are NaN, infinite or beyond float32.
+        The array has another shape, or no pixels, or values that are NaN or infinite.
+
+    Warns
+    -----
+    UserWarning
+        Hot pixels or a burned-in label are left out of the percentiles: see `normalize`.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -39,18 +55,34 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
             "save one plane of a stack"
         )
     image = image[..., :1] if image.shape[2] < 3 else image[..., :3]
+    if image.dtype.kind == "f" and (bad := np.count_nonzero(~np.isfinite(image))):
+        raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
     if image.dtype != np.uint8:
-        with np.errstate(over="ignore"):
-            image = image.astype(np.float32)
-        if bad := np.count_nonzero(~np.isfinite(image)):
-            raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
-        low, high = np.percentile(image, (0.1, 99.9))
-        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-        image = np.round(image * 255).astype(np.uint8)
+        image = _stretch(image, *_limits([image], image.dtype, EIGHT_BITS))
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
+def normalize(image: np.ndarray) -> np.ndarray:
+    """Stretch the grey values of a whole image, so that a dim one looks like a bright one.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        The 1 and 99.8 percentiles over all pixels and colours together, so that colours keep their tone, have
+        become 0 and 255; what lies beyond is clipped. A constant image becomes 0.
+
+    Warns
+    -----
+    UserWarning
+        Outliers would leave the picture less than a third of the range, and are left out of the percentiles:
+        single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or text that
+        has the largest value of the type, on up to 5 % of the pixels.
+    """
+    return _stretch(image, *_limits([image], image.dtype, NORMAL))
 
 
 def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.ndarray]:
@@ -73,66 +105,126 @@ def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.
     The percentiles are exact for integers of 8 and 16 bits, whose values are counted. For other types they
     come from some four million values, on a regular grid.
     """
-    first = second = (0, 255)
-    if image.dtype != np.uint8 or normalize:
-        values, counts = _distribution(image)
-        if image.dtype != np.uint8:
-            first = _percentiles(values, counts, (0.1, 99.9))
-        if normalize:
-            counts = np.bincount(_stretch(values, *first), counts, minlength=256)
-            second = _percentiles(np.arange(256), counts, (1, 99.8))
+    tiles = [tile.core for tile in windows(image.shape, halo=0)]
+    step = int(np.ceil(np.sqrt(3 * image.shape[0] * image.shape[1] / SAMPLE)))
+    limits: list[tuple[float, float]] = []
 
     def convert(part: np.ndarray) -> np.ndarray:
-        for limits in (first, second):
-            part = part if part.dtype == np.uint8 and limits == (0, 255) else _stretch(part, *limits)
+        for low, high in limits:
+            part = _stretch(part, low, high)
         return as_rgb8(part)
 
+    if image.dtype != np.uint8:
+        limits.append(
+            _limits(lambda: (np.atleast_3d(image.pixels(t)) for t in tiles), image.dtype, EIGHT_BITS, step)
+        )
+    if normalize:
+        limits.append(_limits(lambda: (convert(image.pixels(t)) for t in tiles), np.dtype(np.uint8), NORMAL))
     return convert
+
+
+def one_dye(image: np.ndarray) -> int | None:
+    """Return the colour, 0 to 2, that holds the picture of an image of one dye on a dark ground, or None.
+
+    image : (H, W, 3) array, RGB
+
+    A fluorescence picture shown in blue, green, magenta and so on: all pixels lie on one line from the
+    background's colour, and the line is far from grey.
+    """
+    pixels = image.reshape(-1, 3)
+    pixels = pixels[:: max(1, len(pixels) // 2**16)].astype(np.float64)
+    background, brightest = np.median(pixels, axis=0), np.percentile(pixels.max(axis=1), 99.5)
+    if not background.max() < brightest / 4:
+        return None
+    signal = pixels - background
+    variances, directions = np.linalg.eigh(signal.T @ signal)
+    hue = np.abs(directions[:, -1])
+    is_line = variances[-1] > 0.98 * variances.sum()
+    return int(hue.argmax()) if is_line and hue.min() < hue.max() / 2 else None
 
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Bring low..high to 0..255 uint8."""
-    scaled = (values.astype(np.float32) - low) / max(high - low, 1e-12)
-    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    if values.dtype.kind in "biu" and values.dtype.itemsize <= 2:
+        least, every = _every_value(values.dtype)
+        index = values.astype(np.intp) - least if least else values.astype(np.intp)
+        return _scale(every.astype(np.float32), low, high)[index]
+    return _scale(_floats(values), low, high)
 
 
-def _distribution(image) -> tuple[np.ndarray, np.ndarray]:
-    """Return values of the image's colours in ascending order, and how often each occurs."""
-    height, width = image.shape
-    colours = (np.atleast_3d(image.pixels(tile.core)) for tile in windows((height, width), halo=0))
-    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
-        least, most = np.iinfo(image.dtype).min, np.iinfo(image.dtype).max
-        values = np.arange(least, most + 1)
-        counts = np.zeros(values.size, int)
-        for each in colours:
-            counts += np.bincount(each.ravel().astype(int) - least, minlength=values.size)
-        return values, counts
-    step = int(np.ceil(np.sqrt(3 * height * width / SAMPLE)))
-    values = np.concatenate([c[::step, ::step].ravel() for c in colours]).astype(np.float32)
-    return np.sort(values), np.ones(values.size, int)
+def _scale(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    scaled = np.clip((values - np.float64(low)) / max(high - low, 1e-12), 0, 1)
+    return np.round(scaled * 255).astype(np.uint8)
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    """Return values as float32, or as float64 where they are beyond its range."""
+    with np.errstate(over="ignore"):
+        small = values.astype(np.float32)
+    return small if np.isfinite(small).all() else values.astype(np.float64)
+
+
+def _every_value(dtype: np.dtype) -> tuple[int, np.ndarray]:
+    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return least, np.arange(least, most + 1)
+
+
+def _limits(parts, dtype: np.dtype, percentages: tuple[float, float], step: int = 1) -> tuple[float, float]:
+    """Return what becomes 0 and 255: percentiles of an image, without outliers.
+
+    parts : list of (h, w, C) arrays, or a function that returns an iterable of them
+    step : int, of the grid of pixels that are sampled where values cannot be counted
+    """
+    read = parts if callable(parts) else lambda: parts
+    values, counts = _distribution(read(), dtype, step)
+    low, high = _percentiles(values, counts, percentages)
+    top = np.flatnonzero(counts)[-1]
+    if dtype.kind in "iu" and values[top] == np.iinfo(dtype).max and counts[top] <= BURNED_IN * counts.sum():
+        others = counts.copy()
+        others[top] = 0
+        least, most = _percentiles(values, others, percentages) if others.any() else (low, high)
+        if most > least and high - least > FAR * (most - least):
+            warnings.warn(
+                f"{counts[top] / counts.sum():.1%} of the values are {values[top]}, far above all others: a "
+                "scale bar or text is left out of the contrast; check the result",
+                stacklevel=3,
+            )
+            low, high, counts = least, most, others
+    if high - low > FAR * np.subtract(*_percentiles(values, counts, (97, 3))):
+        smooth = (ndi.median_filter(part, (3, 3, 1)) for part in read())
+        least, most = _percentiles(*_distribution(smooth, dtype, step), percentages)
+        if most > least and high - low > FAR * (most - least):
+            warnings.warn(
+                f"single pixels reach from {low:g} to {high:g}, all others from {least:g} to {most:g}: hot "
+                "or dead pixels are left out of the contrast; check the result",
+                stacklevel=3,
+            )
+            return least, most
+    return low, high
+
+
+def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return values in ascending order, and how often each occurs."""
+    if dtype.kind in "biu" and dtype.itemsize <= 2:
+        least, every = _every_value(dtype)
+        counts = np.zeros(every.size, np.int64)
+        for part in parts:
+            for some in np.array_split(part.ravel(), 1 + part.size // SAMPLE):  # as indices take 8 bytes each
+                counts += np.bincount(some.astype(np.intp) - least, minlength=every.size)
+        return every, counts
+    values = np.sort(_floats(np.concatenate([part[::step, ::step].ravel() for part in parts])))
+    return values, np.ones(values.size, np.int64)
 
 
 def _percentiles(values: np.ndarray, counts: np.ndarray, percentages: tuple[float, float]) -> tuple:
     """Return what `numpy.percentile` does for `values` repeated `counts` times."""
     ends = np.cumsum(counts)
-    place = np.asarray(percentages) / 100 * (ends[-1] - 1)
-    below, above = (values[np.searchsorted(ends, n, side="right")] for n in (np.floor(place), np.ceil(place)))
-    return tuple((below + (above - below) * (place % 1)).tolist())
-
-
-def normalize(image: np.ndarray) -> np.ndarray:
-    """Stretch the grey values of a whole image, so that a dim one looks like a bright one.
-
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-
-    Returns
-    -------
-    (H, W, 3) uint8
-        The 1 and 99.8 percentiles over all pixels and colours together, so that colours keep their tone, have
-        become 0 and 255; what lies beyond is cut off. A constant image becomes 0.
-    """
-    low, high = np.percentile(image, (1, 99.8))
-    table = np.clip((np.arange(256) - low) / max(high - low, 1e-6), 0, 1)
-    return np.round(table * 255).astype(np.uint8)[image]
+    limits = []
+    for percent in percentages:
+        place = percent / 100 * (ends[-1] - 1)
+        below, above = (
+            values[np.searchsorted(ends, n, side="right")] for n in (np.floor(place), np.ceil(place))
+        )
+        part, gap = np.float64(place % 1), above - below
+        limits.append(float(below + gap * part if part < 0.5 else above - gap * (1 - part)))
+    return tuple(limits)

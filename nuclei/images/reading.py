@@ -16,6 +16,7 @@ import PIL.Image
 import tifffile
 from PIL import UnidentifiedImageError
 
+from nuclei.images.intensity import one_dye
 from nuclei.images.tiff import BEGINNINGS, Choice, TiffPage
 from nuclei.images.tiles import Window
 
@@ -34,6 +35,7 @@ class Image:
         file has, or ``ch0``, ``ch1``, …; never alpha
     pixel_size : (y, x) in micrometres, or None where the file does not tell
     name : str, what errors call the file
+    note : str, how the picture was read where that is not obvious, or ""
     is_large : bool, whether windows are read from disk when they are asked for, as the image may not fit into
         memory: a TIFF of more than `tiff.LARGE` pixels. All others are in memory.
 
@@ -47,8 +49,9 @@ class Image:
         shown: slice = slice(None),
         pixel_size: tuple[float, float] | None = None,
         name: str = "image",
+        note: str = "",
     ):
-        self._source, self._shown = source, shown
+        self._source, self._shown, self.note = source, shown, note
         self.shape, self.dtype, self.channels = source.shape[:2], source.dtype, channels
         self.pixel_size, self.name = pixel_size, name
         self.is_large = not isinstance(source, np.ndarray)
@@ -124,11 +127,11 @@ def open_image(
     with _errors_named(name):
         tiff = TiffPage(file, page)
         image = Image(tiff, tiff.names, _shown(tiff, channel), tiff.pixel_size, name)
-        if tiff.is_large:
-            return image
-        pixels = image[WHOLE]
-        image.close()
-    return Image(pixels, image.channels, image._shown, image.pixel_size, name)
+        if not tiff.is_large:
+            pixels = image[WHOLE]
+            image.close()
+            image = Image(pixels, image.channels, image._shown, image.pixel_size, name)
+        return _without_dye(image)
 
 
 def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
@@ -151,7 +154,30 @@ def _from_pillow(content: bytes, channel: int | None, page: int | None, name: st
     pixels = pixels[..., : 1 if pixels.shape[2] < 3 else 3]  # without alpha
     names = ("R", "G", "B") if pixels.shape[2] == 3 else ("ch0",)
     _check_values(pixels, name)
-    return Image(pixels, names, _one_of(names, channel, name), None, name)
+    return _without_dye(Image(pixels, names, _one_of(names, channel, name), None, name))
+
+
+def _without_dye(image: Image) -> Image:
+    """Return a fluorescence image of one dye as the grey picture it is, whatever colour it is shown in.
+
+    The colour is known from the whole image, or in a large one from nine windows spread over it.
+    """
+    if image.channels != ("R", "G", "B") or image._shown != slice(None):
+        return image
+    part = image[WHOLE] if not image.is_large else _spread_windows(image)
+    if (colour := one_dye(part)) is not None:
+        image._shown = slice(colour, colour + 1)
+        image.note = (
+            f"a fluorescence image of one dye in RGB: colour {image.channels[colour]} is read as grey"
+        )
+    return image
+
+
+def _spread_windows(image: Image, side: int = 256) -> np.ndarray:
+    """Return nine windows of an image, one above the other: (h, w, C)."""
+    starts = [[max(0, length - side) * k // 6 for k in (1, 3, 5)] for length in image.shape]
+    places = [(slice(y, y + side), slice(x, x + side)) for y in starts[0] for x in starts[1]]
+    return np.concatenate([image[place] for place in places])
 
 
 def _decode(content: bytes, page: int | None, name: str, palette: bool = True) -> np.ndarray:
