@@ -24,6 +24,7 @@ from nuclei.data.labels import as_labels, check_nuclei, merge_masks
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
+from nuclei.images.finding import files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 
@@ -195,6 +196,7 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
 
 def _read_samples(path: Path, channel: int | None, page: int | None) -> list[Sample]:
     names, read = open_files(path)
+    warn_of_unread(names, path)
     found = find_samples(names, path)
     with ThreadPoolExecutor() as pool:
         loading = [pool.submit(_read_sample, read, id, found[id], channel, page) for id in sorted(found)]
@@ -250,7 +252,7 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     Raises ValueError if a file is no complete zip.
     """
     if path.is_dir():
-        files = [file.relative_to(path).as_posix() for file in _files_below(path)]
+        files = [file.relative_to(path).as_posix() for file in files_below(path)]
         return files, lambda name: (path / name).read_bytes()
     size = f"{path.stat().st_size:,} bytes"
     if path.suffix.lower() != ".zip":
@@ -270,18 +272,6 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
             raise ValueError(f"{name}: cannot be read from {path} ({error}); the zip is damaged") from error
 
     return archive.namelist(), read
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder and the folders that links in it lead to, each folder once, sorted."""
-    files, visited = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in visited:  # a link to a folder around it would never end
-            folders.clear()
-            continue
-        visited.add(real)
-        files += [file for name in names if (file := Path(place, name)).is_file()]
-    return sorted(files)
 
 
 def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Sample]:
@@ -304,7 +294,7 @@ def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Samp
 def _cache_key(path: Path) -> str:
     """Return eight hex digits that change when a file below `path` is added, removed, renamed or written."""
     digest = hashlib.sha256(str(CACHE_FORMAT).encode())
-    for file in _files_below(path) if path.is_dir() else [path]:
+    for file in files_below(path) if path.is_dir() else [path]:
         about = file.stat()
         digest.update(os.fsencode(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}"))
     return digest.hexdigest()[:8]

@@ -1,16 +1,25 @@
 """Which files are images, and what they are called."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from glob import glob
 from pathlib import Path, PurePosixPath
+
+from nuclei.common import some
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 ENDINGS = ("_cp_masks", "_masks", "_labels")  # the longest first, as one ends like another
 
 BY_PRODUCTS = ("_overlay", "_flows", "_cp_outlines")  # pictures that programs write beside their labels
+
+
+UNREAD = (".webp", ".jp2", ".czi", ".nd2", ".lif", ".zarr", ".vsi", ".oib", ".oif", ".ims", ".mrxs")
+"""Formats of images that are not read."""
+
+CONVERT = "convert it to TIFF or OME-TIFF, with Fiji (File > Save As) or bioformats2raw and raw2ometiff"
 
 
 def is_picture(path: PurePosixPath) -> bool:
@@ -57,7 +66,8 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
         if not matches:
             raise FileNotFoundError(f"IMAGES {place}: no such file or folder; check the path")
         for match in map(Path, matches):
-            inside = sorted(match.rglob("*")) if match.is_dir() else [match]
+            inside = files_below(match) if match.is_dir() else [match]
+            warn_of_unread((path.relative_to(match).as_posix() for path in inside), match)
             chosen = named and match.is_file()  # by name, so that its suffix does not matter
             folders.append(match if match.is_dir() else match.parent)
             files |= {_absolute(path): path for path in inside if _is_image(path, match, chosen)}
@@ -72,6 +82,33 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
     full = {path: path.relative_to(root).as_posix() for path in files}
     taken = Counter(names.values()) + Counter(full.values())
     return root, {full[p] if taken[name] > 1 else name: files[p] for p, name in names.items()}
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return all files below a folder and the folders that links in it lead to, each folder once, sorted."""
+    files, visited = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in visited:  # a link to a folder around it would never end
+            folders.clear()
+            continue
+        visited.add(real)
+        files += [file for name in names if (file := Path(place, name)).is_file()]
+    return sorted(files)
+
+
+def warn_of_unread(names: Iterable[str], place: str | Path) -> None:
+    """Warn once of images in a folder or zip whose formats are not read; `names` are paths in it, with /."""
+    paths = [PurePosixPath(name).parts for name in names]
+    found = {
+        "/".join(parts[: k + 1])  # an OME-Zarr is a folder: its many files count as one
+        for parts in paths
+        for k, part in enumerate(parts)
+        if part.lower().endswith(UNREAD) and not any(p.startswith(".") for p in parts[: k + 1])
+    }
+    if found:
+        warnings.warn(
+            f"{place}: {some(sorted(found))} left out, in a format that is not read; {CONVERT}", stacklevel=3
+        )
 
 
 def _absolute(path: Path) -> Path:

@@ -139,7 +139,7 @@ def one_dye(image: np.ndarray) -> int | None:
     signal = pixels - background
     variances, directions = np.linalg.eigh(signal.T @ signal)
     hue = np.abs(directions[:, -1])
-    is_line = variances[-1] > 0.98 * variances.sum()
+    is_line = variances[-1] > 0.95 * variances.sum()
     return int(hue.argmax()) if is_line and hue.min() < hue.max() / 2 else None
 
 

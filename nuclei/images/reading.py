@@ -16,6 +16,7 @@ import PIL.Image
 import tifffile
 from PIL import UnidentifiedImageError
 
+from nuclei.images.finding import CONVERT
 from nuclei.images.intensity import one_dye
 from nuclei.images.tiff import BEGINNINGS, Choice, TiffPage
 from nuclei.images.tiles import Window
@@ -204,7 +205,7 @@ def _decode(content: bytes, page: int | None, name: str, palette: bool = True) -
         raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"{name}: cannot be read as an image (unsupported format). Replace or remove the file."
+            f"{name}: cannot be read as an image: unsupported format; {CONVERT}, or remove the file"
         ) from error
     except Choice as error:
         raise ValueError(f"{name}: {error}") from error

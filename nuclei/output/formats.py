@@ -39,6 +39,7 @@ class Result:
     scales : sequence of float; the scales at which the model was applied
     diameter : float or None; of the median nucleus in pixels, as the scales were chosen by
     shape : (H, W) or None; the image's, where `image` and `labels` are reduced
+    note : str; how the image was read where that is not obvious
     """
 
     name: str
@@ -50,6 +51,7 @@ class Result:
     scales: Iterable[float] = (1,)
     diameter: float | None = None
     shape: tuple[int, int] | None = None
+    note: str = ""
 
     @cached_property
     def outlines(self) -> dict[int, Outline]:
@@ -125,6 +127,7 @@ def summary_row(result: Result) -> pd.DataFrame:
     row: dict = {"image": result.name, "file": result.file}
     row |= summarise(result.table, result.shape or result.labels.shape, result.pixel_size)
     row |= {"scale": " ".join(f"{scale:g}" for scale in result.scales), "median_diameter_px": result.diameter}
+    row["note"] = result.note
     return pd.DataFrame([row])
 
 

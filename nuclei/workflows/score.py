@@ -28,7 +28,7 @@ from nuclei.data.splits import is_seen
 from nuclei.evaluation.audit import audit as audit_labels
 from nuclei.evaluation.audit import ranked
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
-from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture
+from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
@@ -215,6 +215,7 @@ def picture_files(
     if source.is_file() and source.suffix.lower() != ".zip":
         raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
     names, read = open_files(source)
+    warn_of_unread(names, source)
     pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
     flat = [path for path in pictures if len(path.parts) == 1]
     if labels:

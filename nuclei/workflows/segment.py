@@ -194,6 +194,7 @@ class _Run:
             scales=predicted.scales,
             diameter=predicted.diameter or None,
             shape=image.shape,
+            note=image.note,
         )
         formats = [key for key in self.formats if FORMATS[key].large or not image.is_large]
         self.results.start(name, stamp)

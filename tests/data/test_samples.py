@@ -116,7 +116,7 @@ def test_a_stack_is_no_image():
         as_rgb8(np.zeros((9, 5, 4, 3), np.uint8))
 
 
-@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e39])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_values_that_are_no_numbers_are_not_made_black(value):
     image = np.ones((5, 4))
     image[0, 0] = value

@@ -43,3 +43,65 @@ def test_grey_levels_of_many_floats_are_nearly_those_of_the_whole_image():
     image = np.random.default_rng(1).gamma(2, 900, (2000, 2000)).astype(np.float32)
     difference = rgb8_converter(opened(image), True)(image).astype(int) - normalize(as_rgb8(image))
     assert np.abs(difference).max() <= 3
+
+
+def cells(dtype=np.uint16):
+    """A 12-bit picture: background of 300, discs of 1200."""
+    rng = np.random.default_rng(0)
+    y, x = np.indices((300, 400))
+    image = rng.normal(300, 20, (300, 400))
+    for row, column in rng.integers(10, 250, (25, 2)):
+        image[(y - row) ** 2 + (x - column) ** 2 < 100] += 900
+    return image.clip(0, 4095).astype(dtype)
+
+
+def with_bar(image, value):
+    image = image.copy()
+    image[280:288, 300:390] = value  # 0.6 % of the pixels
+    return image
+
+
+def with_hot_pixels(image, value):
+    image = image.copy()
+    image[np.random.default_rng(1).random(image.shape) < 0.005] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    "spoil, value", [(with_bar, 65_535), (with_hot_pixels, 65_535), (with_hot_pixels, 9000)]
+)
+def test_outliers_do_not_take_the_contrast(spoil, value):
+    clean, spoiled = cells(), spoil(cells(), value)
+    with pytest.warns(UserWarning, match="left out of the contrast"):
+        found = as_rgb8(spoiled)
+    kept = clean == spoiled
+    assert np.abs(found[kept].astype(int) - as_rgb8(clean)[kept]).max() < 20
+    with pytest.warns(UserWarning, match="left out of the contrast"):
+        assert np.array_equal(rgb8_converter(opened(spoiled))(spoiled), found)
+
+
+def test_outliers_of_eight_bits_do_not_take_the_contrast_either():
+    dim = np.repeat((cells() // 32).astype(np.uint8)[..., None], 3, axis=2)
+    for spoiled in (with_bar(dim, 255), with_hot_pixels(dim[..., 0], 255)[..., None].repeat(3, axis=2)):
+        with pytest.warns(UserWarning, match="left out of the contrast"):
+            found = normalize(spoiled)
+        kept = (dim == spoiled).all(axis=2)
+        assert np.abs(found[kept].astype(int) - normalize(dim)[kept]).max() < 30
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        cells(),
+        np.random.default_rng(0).normal(300, 20, (200, 200)).astype(np.uint16),  # noise alone
+        (np.random.default_rng(0).random((200, 200)) < 0.02).astype(np.uint16) * 65_535,  # two values alone
+        np.random.default_rng(0).poisson(0.05, (200, 200)).astype(np.uint16),
+        np.minimum(cells().astype(int) * 60, 65_535).astype(np.uint16),  # saturated
+    ],
+    ids=["cells", "noise", "binary", "few photons", "saturated"],
+)
+@pytest.mark.filterwarnings("error")
+def test_ordinary_images_are_stretched_by_their_percentiles(image):
+    low, high = np.percentile(image.astype(np.float32), (0.1, 99.9))
+    expected = np.round(np.clip((image.astype(np.float32) - low) / max(high - low, 1e-12), 0, 1) * 255)
+    np.testing.assert_array_equal(as_rgb8(image)[..., 0], expected)

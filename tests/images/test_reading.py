@@ -1,5 +1,8 @@
 """Which files are images, what they are called, and what is read from each kind of file."""
 
+import struct
+import zlib
+
 import imagecodecs
 import imageio.v3 as iio
 import numpy as np
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nuclei.images.finding import find_images
+from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import WHOLE, open_image
 
 GREY = np.arange(30, dtype=np.uint16).reshape(5, 6)
@@ -244,3 +248,110 @@ def test_only_the_page_asked_for_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
     for page in range(3):
         assert np.array_equal(open_image(tmp_path / "stack.tif", page=page).pixels(), stack[page])
+
+
+def fluorescence(shape=(200, 240)):
+    """Bright discs on a dark, noisy ground, uint8."""
+    rng = np.random.default_rng(0)
+    y, x = np.indices(shape)
+    image = rng.normal(10, 2, shape)
+    for row, column in rng.integers(10, 190, (20, 2)):
+        image[(y - row) ** 2 + (x - column) ** 2 < 80] = rng.integers(90, 220)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("hue", [(0, 0, 1), (0, 1, 0), (1, 0, 0), (1, 0, 1), (0, 1, 1), (0.2, 0.4, 1)])
+def test_one_dye_in_rgb_is_the_grey_image_that_it_is(tmp_path, hue, suffix):
+    grey = fluorescence()
+    Image.fromarray((grey[..., None] * np.array(hue)).astype(np.uint8)).save(tmp_path / f"a.{suffix}")
+    image = open_image(tmp_path / f"a.{suffix}")
+    assert image.pixels().shape == grey.shape and "one dye" in image.note
+    assert image.channels == ("R", "G", "B") and image[WHOLE].shape == (*grey.shape, 3)
+    assert np.abs(image.pixels().astype(int) - grey).mean() < (8 if suffix == "jpg" else 0.1)
+
+
+def test_colours_that_are_not_of_one_dye_stay(tmp_path, sample):
+    grey = fluorescence()
+    two_dyes = np.dstack([0 * grey, np.roll(grey, 40, axis=0), grey])
+    stained = [s.image for s in sample if s.image.std(axis=2).mean() > 5]
+    assert stained
+    for rgb in (two_dyes, np.dstack([grey] * 3), *stained):
+        Image.fromarray(rgb).save(tmp_path / "a.png")
+        image = open_image(tmp_path / "a.png")
+        assert image.note == "" and np.array_equal(image.pixels(), rgb)
+
+
+def test_one_frame_and_several_of_a_gif(tmp_path):
+    frames = [Image.fromarray(np.full((40, 50), value, np.uint8)) for value in (10, 200)]
+    frames[0].save(tmp_path / "one.gif")
+    assert open_image(tmp_path / "one.gif").shape == (40, 50)
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="two.gif: a file of 2 pages was found; choose a page, 0 to 1"):
+        open_image(tmp_path / "two.gif")
+    assert open_image(tmp_path / "two.gif", page=1).pixels().max() == 200
+
+
+def test_a_picture_too_large_for_memory_is_refused_with_its_size(tmp_path):
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0)
+    blocks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in blocks
+    )
+    (tmp_path / "bomb.png").write_bytes(png)
+    with pytest.raises(ValueError, match=r"bomb.png: too large .*3600000000 pixels"):
+        open_image(tmp_path / "bomb.png")
+
+
+def test_positions_of_an_ome_set_are_each_in_their_own_file(tmp_path):
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(3)]
+    images = "".join(
+        f'<Image ID="Image:{k}" Name="p{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT" Type="uint16" '
+        f'SizeX="6" SizeY="5" SizeZ="1" SizeC="1" SizeT="1" PhysicalSizeX="0.5" PhysicalSizeY="0.25">'
+        f'<Channel ID="Channel:{k}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">'
+        f'<UUID FileName="p{k}.ome.tif">{uuid}</UUID></TiffData></Pixels></Image>'
+        for k, uuid in enumerate(uuids)
+    )
+    for k, uuid in enumerate(uuids):
+        schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+        xml = f'<?xml version="1.0"?><OME xmlns="{schema}" UUID="{uuid}">{images}</OME>'
+        tifffile.imwrite(tmp_path / f"p{k}.ome.tif", GREY + k, description=xml, metadata=None)
+    for k in range(3):
+        image = open_image(tmp_path / f"p{k}.ome.tif")
+        np.testing.assert_array_equal(image.pixels(), GREY + k)
+        assert image.pixel_size == (0.25, 0.5)
+
+
+def test_channels_have_the_names_of_the_file(tmp_path):
+    planes = np.stack([GREY, GREY + 1])
+    names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", planes, metadata=names)
+    assert open_image(tmp_path / "a.ome.tif", channel=0).channels == ("DAPI", "GFP")
+    tifffile.imwrite(tmp_path / "b.tif", planes, imagej=True, metadata={"axes": "CYX", "Labels": ["a", "b"]})
+    assert open_image(tmp_path / "b.tif", channel=0).channels == ("a", "b")
+    tifffile.imwrite(tmp_path / "c.tif", planes, imagej=True, metadata={"axes": "CYX"})
+    assert open_image(tmp_path / "c.tif", channel=0).channels == ("ch0", "ch1")
+
+
+def test_values_beyond_single_precision(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", GREY * 1e300)
+    expected = as_rgb8(GREY.astype(np.float64))
+    np.testing.assert_array_equal(as_rgb8(open_image(tmp_path / "a.tif").pixels()), expected)
+
+
+def test_formats_that_are_not_read_are_named_once(tmp_path):
+    touch(tmp_path, "a.png", "b.czi", "deep/c.ND2", "d.zarr/0/0", "d.zarr/0/1", ".e.lif")
+    with pytest.warns(UserWarning, match="b.czi, d.zarr, deep/c.ND2 left out.*convert") as told:
+        assert set(find_images([tmp_path])[1]) == {"a"}
+    assert len(told) == 1
+    (tmp_path / "b.czi").write_bytes(b"ZISRAWFILE")
+    with pytest.raises(ValueError, match="b.czi: .*unsupported format; convert it"):
+        open_image(tmp_path / "b.czi")
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    touch(tmp_path, "far/a.png", "near/b.png")
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far", target_is_directory=True)
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "near", target_is_directory=True)
+    assert set(find_images([tmp_path / "near"])[1]) == {"b", "link/a"}
