@@ -53,10 +53,15 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
     FileNotFoundError
         A place is not there, or there is no image in any.
 
+    Warns
+    -----
+    UserWarning
+        A folder has files in `UNREAD` formats.
+
     Notes
     -----
-    Not taken for images are hidden files, files in ``masks/`` and ``labels/`` beside a folder ``images/``,
-    and names that end in one of `RESULTS`.
+    Hidden files, files in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one of
+    `RESULTS` are not images. Links to folders are followed.
     """
     folders: list[Path] = []
     files: dict[Path, Path] = {}
@@ -75,7 +80,7 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
         raise FileNotFoundError(
             f"{', '.join(map(str, places))}: no images found, expected files that end in "
             f"{', '.join(SUFFIXES)}. Those in masks/ or labels/, and names that end in "
-            f"{', '.join(RESULTS)}, are taken for results."
+            f"{', '.join(RESULTS)}, are results."
         )
     root = Path(os.path.commonpath([_absolute(folder) for folder in folders]))
     names = {path: _name(path, root) for path in files}

@@ -1,4 +1,4 @@
-"""Images as people have them, opened in one way.
+"""Opens image files: every part of the project reads them through `open_image`.
 
 A file may hold more than a picture: pages (planes of a stack, time points), channels, and how large a pixel
 is. Pages and channels are counted from 0.
@@ -22,9 +22,6 @@ from nuclei.images.tiff import BEGINNINGS, Choice, TiffPage
 from nuclei.images.tiles import Window
 
 WHOLE = (slice(None), slice(None))
-
-LARGEST_PICTURE = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 2**26)
-"""Pixels of the largest PNG, JPEG or BMP that is read; Pillow refuses what is larger."""
 
 
 class Image:
@@ -185,9 +182,6 @@ def _decode(content: bytes, page: int | None, name: str, palette: bool = True) -
     """Return the picture in a file that Pillow reads; with `palette`, indices become their colours."""
     try:
         with PIL.Image.open(io.BytesIO(content)) as picture:
-            width, height = picture.size
-            if width * height > LARGEST_PICTURE:
-                raise PIL.Image.DecompressionBombError(f"{width} x {height} pixels")
             pages = getattr(picture, "n_frames", 1)
             if page is None and pages > 1 or not 0 <= (page or 0) < pages:
                 raise Choice(f"a file of {pages} pages was found; choose a page, 0 to {pages - 1}")

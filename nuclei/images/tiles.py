@@ -1,8 +1,8 @@
-"""Images tile by tile: overlapping windows, of which only the middle counts.
+"""Images tile by tile: overlapping windows, of each of which the core is kept.
 
-A network's answer at a pixel depends on what lies around it. A tile therefore sees a halo around its core,
-and the cores are put together. Tiles begin at multiples of the network's stride: shifted by less, the same
-network would give a slightly different answer.
+A prediction at a pixel depends on the pixels around it. A tile therefore has a halo around its core, and the
+cores are put together. Tiles begin at multiples of the network's stride: shifted by less, the network would
+predict something slightly different.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,8 @@ import numpy as np
 
 STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
 
-TILE, HALO = (
-    1024,
-    128,
-)  # pixels; within the halo, answers to a whole image and to its tiles differ by under 0.001
+TILE, HALO = 1024, 128
+"""Pixels. With this halo, predictions for a whole image and for its tiles differ by less than 0.001."""
 
 Window = tuple[slice, slice]  # rows and columns
 
@@ -46,7 +44,7 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
     tile : int
         Largest side of a tile in pixels, a multiple of 32.
     halo : int
-        Pixels that a tile sees beyond its core, a multiple of 32; the image's own border has none.
+        Pixels of a tile beyond its core, a multiple of 32; the image's own border has none.
 
     Returns
     -------
@@ -102,8 +100,8 @@ def tiled_maps(
     Returns
     -------
     (H, W, C) float32
-        What `predict` gives for the whole image, but for what it would see beyond the halo. An image that
-        fits into one tile is predicted as it is.
+        What `predict` gives for the whole image, except for the influence of pixels beyond the halo. An image
+        that fits into one tile is predicted whole.
     """
     maps = np.zeros(0)
     for window in windows(image.shape[:2], tile, halo):
@@ -119,7 +117,7 @@ def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], borde
 
     labels : (h, w) integer array
     outer : rows and columns of an image of `shape` (H, W)
-    border : bool, whether to look along edges of the image or inside it
+    border : bool, True for edges that lie on the image's border, False for those inside it
     """
     edges = [np.zeros(0, labels.dtype)]
     for axis, (span, length) in enumerate(zip(outer, shape, strict=True)):

@@ -148,6 +148,16 @@ def test_labels_come_back_as_training_data(run, images, monkeypatch):
     assert sample.labels.max() == 3
 
 
+def test_an_image_of_one_dye_is_segmented_as_grey_with_a_note(run, out, images):
+    blue = np.zeros((40, 50, 3), np.uint8)
+    blue[..., 2] = picture(3)
+    iio.imwrite(images / "blue.png", blue)
+    assert run(places=[images / "blue.png", images / "a.png"])[0] == 0
+    summary = pd.read_csv(out / "summary.csv", keep_default_na=False).set_index("image")
+    assert summary["nuclei"].to_dict() == {"a": 1, "blue": 3}
+    assert "one dye" in summary.loc["blue", "note"] and summary.loc["a", "note"] == ""
+
+
 def test_the_next_call_goes_on(run, out, images, segmenter):
     iio.imwrite(images / "c.png", picture(1))
     (images / "c.png").rename(images / "c.txt")
