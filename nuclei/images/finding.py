@@ -60,8 +60,8 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
 
     Notes
     -----
-    Hidden files, files in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one of
-    `RESULTS` are not images. Links to folders are followed.
+    Hidden files, files in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one
+    of `RESULTS` are not images. Links to folders are followed.
     """
     folders: list[Path] = []
     files: dict[Path, Path] = {}
