@@ -25,11 +25,11 @@ run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs
 	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
 
 test: $(BIN)/.installed  ## run all checks and tests, notebooks included, and report coverage (ten minutes)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell
 	$(BIN)/python -m pytest --cov
 
 check: $(BIN)/.installed  ## run the checks and the fast tests (one minute)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell
 	$(BIN)/python -m pytest -m "not slow" $(FAST)
 
 lab: $(BIN)/.installed  ## open the notebooks in JupyterLab

@@ -73,7 +73,7 @@ def recipe(*names: str) -> dict:
     with several ``-f`` of papermill.
     """
     folder = ROOT / "notebooks" / "recipes"
-    parameters = {}
+    parameters: dict = {}
     for name in ("base", *names):
         parameters |= yaml.safe_load((folder / f"{name}.yml").read_text())
     return parameters

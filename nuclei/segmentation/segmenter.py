@@ -180,7 +180,7 @@ class Segmenter:
         """Return `nuclei.segmentation.scale.scales_for` with this model's working diameter."""
         return scaling.scales_for(diameter, self.settings.get("working_diameter"))
 
-    def check_scale(self, scale: float | Literal["auto"]) -> None:
+    def check_scale(self, scale: float | str) -> None:
         """Raise ValueError unless `predict` can take this scale."""
         scaling.check_scale(scale, self.settings["resize"])
 

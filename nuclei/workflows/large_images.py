@@ -94,7 +94,7 @@ def segment_large(
         if scale == "auto":
             tiles.choose_scales()
         else:
-            tiles.scales = [scale]
+            tiles.scales = [float(scale)]
         tiles.fix_limits()
         step = min(max(1, math.ceil(1 / min(tiles.scales))), LARGEST_STEP)
         label_large(image, tiles.segment, labels, step * tile, step * halo, tiles.measure)

@@ -258,11 +258,11 @@ def _finish(run: _Run, name: str, written: Future) -> None:
         run.segmented[name] = written.result()
 
 
-def _ahead(pool: Executor, function: Callable, things: list) -> Iterator[tuple[object, Future]]:
-    """Yield each thing and its future, while the pool works on the next ones."""
-    waiting: deque[tuple[object, Future]] = deque()
-    for thing in things:
-        waiting.append((thing, pool.submit(function, thing)))
+def _ahead(pool: Executor, function: Callable, names: list[str]) -> Iterator[tuple[str, Future]]:
+    """Yield each name and its future result, while the pool works on the next ones."""
+    waiting: deque[tuple[str, Future]] = deque()
+    for name in names:
+        waiting.append((name, pool.submit(function, name)))
         if len(waiting) > AHEAD:
             yield waiting.popleft()
     yield from waiting
