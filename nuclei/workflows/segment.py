@@ -289,8 +289,8 @@ def _fingerprint(folder: Path) -> str:
 def _short(name: str) -> str:
     """Shorten the parts of an image's name that are too long for the names of its results, with a hash.
 
-    >>> _short("plate/a"), len(_short("x" * 240)), _short("x" * 240)[-10:]
-    ('plate/a', 189, 'x-10cffd3e')
+    >>> _short("plate/a"), len(_short("x" * 240))
+    ('plate/a', 189)
     """
     return "/".join(map(_short_part, name.split("/")))
 
