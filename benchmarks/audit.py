@@ -19,7 +19,11 @@ from tqdm import tqdm
 import nuclei
 from nuclei.evaluation.audit import audit, ranked
 
-EVERY, FIRST, SEED = 12, (20, 50, 100), 0  # one nucleus of so many is spoiled; rows that are judged
+EVERY, FIRST, SEED = (
+    12,
+    (20, 50, 100),
+    0,
+)  # one nucleus of so many is spoiled; numbers of rows that are checked
 
 
 def spoil(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[int, str]]:
@@ -52,7 +56,7 @@ def is_right(row: pd.Series, labels: np.ndarray, predicted: np.ndarray, done: di
     return bool(under.size) and int(np.bincount(under).argmax()) in done
 
 
-def judge(samples: list[nuclei.Sample], predictions: list, seed: int = SEED) -> dict:
+def precision(samples: list[nuclei.Sample], predictions: list, seed: int = SEED) -> dict:
     """Return how many labels were spoiled, and the precision of the first rows of the audit."""
     rng = np.random.default_rng(seed)
     tables, spoiled_kinds = [], []
@@ -79,7 +83,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     data = nuclei.load_samples("dsb2018")
     samples = [s for s in data if s.id in ids]
     predictions = [segmenter.predict(s.image) for s in tqdm(samples, "segmenting", unit="image")]
-    found = judge(samples, [(p.labels, p.confidence) for p in predictions])
+    found = precision(samples, [(p.labels, p.confidence) for p in predictions])
     about = {"model": folder, "seed": SEED, "images": len(samples), "data": nuclei.describe(data)}
     file = Path(__file__).with_suffix(".json")
     nuclei.write_json(file, about | found | {"versions": nuclei.versions()})

@@ -63,13 +63,13 @@ def compare(train: list, features: list, ious: list, validation: list, maps: lis
     for held_out in TYPES:
         known = np.flatnonzero(~np.isin(types, held_out))
         without = scores([features[k] for k in known], [ious[k] for k in known], found, validation)
-        judged = np.isin(validation_types, held_out)
-        best = by_threshold[:, ~judged].mean(axis=1).argmax()
+        scored = np.isin(validation_types, held_out)
+        best = by_threshold[:, ~scored].mean(axis=1).argmax()
         report["types"][" and ".join(held_out)] = {
-            "images": int(judged.sum()),
-            "candidates": all_of_them[judged].mean(),
-            "candidates, type left out": without[judged].mean(),
-            "thresholds tuned on the other types": by_threshold[best, judged].mean(),
+            "images": int(scored.sum()),
+            "candidates": all_of_them[scored].mean(),
+            "candidates, type left out": without[scored].mean(),
+            "thresholds tuned on the other types": by_threshold[best, scored].mean(),
         }
     return report
 

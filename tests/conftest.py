@@ -48,7 +48,7 @@ def model(tmp_path):
 
 
 def write_sample(folder, sample):
-    """Write a sample in the official layout, as an RGBA picture and one mask a nucleus."""
+    """Write a sample in the official layout, as an RGBA picture and one mask per nucleus."""
     for kind in ("images", "masks"):
         (folder / sample.id / kind).mkdir(parents=True)
     opaque = np.full((*sample.labels.shape, 1), 255, np.uint8)

@@ -190,7 +190,7 @@ def check_labels(
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(
-            f"{name} are {labels.dtype}, expected integers with 0 as background and one number a nucleus; "
+            f"{name} are {labels.dtype}, expected integers with 0 as background and one number per nucleus; "
             "threshold and label a map first, or cast the array if it holds whole numbers"
         )
     if shape is not None and labels.shape != tuple(shape):

@@ -78,7 +78,7 @@ def load_samples(
     source : str or Path, or a list of them
         ``"sample"``: the sixteen small images that come with the repository.
         ``"dsb2018"``: the Data Science Bowl 2018 training set as found in ``data/stage1_train/`` or
-        ``data/stage1_train.zip``; where there is none, the corrected edition (664 images) is downloaded.
+        ``data/stage1_train.zip``; if there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
         the repository's root or absolute. Ids of several data sets begin with the name of theirs.

@@ -41,7 +41,7 @@ def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> 
     Returns
     -------
     pandas.DataFrame
-        One row a bin: `confidence_from`, `confidence_below`, `nuclei`, their mean `confidence` and `matched`
+        One row per bin: `confidence_from`, `confidence_below`, `nuclei`, their mean `confidence`, `matched`
         (the share that does); both are NaN in an empty bin.
     """
     confidence, matched = _checked(confidence, matched)

@@ -47,7 +47,7 @@ def data_set(table: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    table : DataFrame, one row an image
+    table : DataFrame, one row per image
         Columns ``type`` (str), ``height``, ``width`` (pixels), ``nuclei`` (count), ``areas`` (array of the
         areas of its nuclei in pixels).
     """

@@ -39,7 +39,7 @@ def examples(
 
     Where the close-up is not the whole image, a frame in the image shows where it lies.
 
-    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one an image;
+    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one per image;
     predicted : whether the labels are predicted ones (blue) instead of true ones (orange)
     """
     kind = "predicted" if predicted else "truth"
@@ -106,7 +106,7 @@ def predictions(
     Samples without any nucleus, true or predicted, are left out while there are others.
 
     images : list of (H, W, 3) uint8; truths : list of (H, W) bool; probabilities : list of (H, W) float 0-1;
-    titles : one a sample, such as its image type
+    titles : one per sample, such as its image type
     """
     samples = list(zip(images, truths, probabilities, titles or [""] * len(images), strict=True))
     samples = [s for s in samples if np.any(s[1]) or np.any(s[2] >= 0.5)] or samples

@@ -31,8 +31,8 @@ class Image:
     dtype : numpy.dtype of the values, those of the file
     channels : tuple of str, the names of what can be measured: ``R``, ``G`` and ``B``, the names that the
         file has, or ``ch0``, ``ch1``, …; never alpha
-    pixel_size : (y, x) in micrometres, or None where the file does not tell
-    name : str, what errors call the file
+    pixel_size : (y, x) in micrometres, or None if the file does not say
+    name : str, the name of the file in errors
     note : str, how the picture was read where that is not obvious, or ""
     is_large : bool, whether windows are read from disk when they are asked for, as the image may not fit into
         memory: a TIFF of more than `tiff.LARGE` pixels. All others are in memory.
@@ -136,7 +136,7 @@ def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
     """Return the numbers of a label image or mask as they are stored: (H, W) or (H, W, C) array.
 
     Nothing is converted: a palette's numbers stay, whatever colours they stand for, and alpha is kept.
-    `name` is what errors call the file; ValueError where it cannot be read.
+    `name` is the name of the file in errors. Raises ValueError if it cannot be read.
     """
     content = file.read()
     if content[:4] in BEGINNINGS:

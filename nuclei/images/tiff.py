@@ -187,7 +187,7 @@ class _Stack:
 
 
 class Mapped:
-    """An array in a file, mapped anew at each access, so that what was read does not stay in memory."""
+    """An array in a file, mapped again at each access, so that what was read does not stay in memory."""
 
     def __init__(self, path, dtype, offset, shape, mode="r"):
         self.shape, self.dtype = shape, np.dtype(dtype)

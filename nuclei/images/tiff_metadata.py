@@ -1,4 +1,4 @@
-"""What a TIFF file tells about its pixels: their size and the names of channels."""
+"""TIFF metadata: pixel size and channel names."""
 
 from contextlib import suppress
 from xml.etree import ElementTree
@@ -31,7 +31,7 @@ def channel_names(
 
 
 def pixel_size(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
-    """Return the height and width of a pixel in micrometres; None where the file does not tell."""
+    """Return the height and width of a pixel in micrometres; None if the file does not say."""
     page = tiff.pages.first
     if page.is_ome:
         sizes = [0.0, 0.0]

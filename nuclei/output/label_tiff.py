@@ -19,7 +19,7 @@ def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Itera
     Parameters
     ----------
     path : str or Path
-        Written under a temporary name beside it; what was there stays until all is written.
+        Written under a temporary name beside it; an existing file is replaced once all is written.
     shape : (H, W), pixels
     **options
         For `tifffile.imwrite`, such as ``resolution`` and ``resolutionunit``; uncompressed.

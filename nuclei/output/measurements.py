@@ -38,7 +38,7 @@ def measure(
     Returns
     -------
     DataFrame
-        One row a nucleus, by ascending label; without nuclei no row, but all columns:
+        One row per nucleus, by ascending label; without nuclei no row, but all columns:
 
         ``label``
         ``centroid_x_px``, ``centroid_y_px``

@@ -26,7 +26,7 @@ def polygons(labels: np.ndarray) -> dict[int, Outline]:
         By ascending label, in pixels. Holes are left out of the area; pixels that meet at a corner only are
         parts of a MultiPolygon. Outer rings run one way round and holes the other.
     """
-    height = labels.shape[0] + 1  # one row of background below, so that no run goes on in the next column
+    height = labels.shape[0] + 1  # one row of background below, so that no run continues in the next column
     numbers, starts, lengths = find_runs(np.pad(labels, ((0, 1), (0, 0))))
     if not len(numbers):
         return {}

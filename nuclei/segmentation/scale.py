@@ -14,7 +14,7 @@ SIZING: dict = {
     "min_confidence": 0.0,
     "smoothing": 1.0,
 }
-"""Arguments of `labels_from_maps` that measure the size of nuclei, whatever thresholds are tuned to later."""
+"""Arguments of `labels_from_maps` that measure the size of nuclei, independent of tuned thresholds."""
 
 
 def median_diameter(labels: np.ndarray) -> float:

@@ -99,7 +99,7 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
         if changed:
             raise ValueError(
                 f"{folder}: holds an interrupted training with other parameters ({', '.join(changed)}). "
-                "To resume it, use the former values (parameters.json); to start anew, name another folder."
+                "To resume it, use the former values (parameters.json); to start again, name another folder."
             )
     write_json(file, parameters)
 

@@ -132,7 +132,7 @@ def fit_iou_network(
 
     Parameters
     ----------
-    features : list of (N, F) float arrays, one an image
+    features : list of (N, F) float arrays, one per image
     ious : list of (N,) float arrays
         Their true IoUs, 0-1.
     network : keras.Model, optional
