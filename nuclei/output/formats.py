@@ -37,7 +37,7 @@ class Result:
     table : DataFrame; see `nuclei.output.measurements.measure`
     pixel_size : (float, float) or None; height and width of a pixel in micrometres
     scales : sequence of float; the scales at which the model was applied
-    diameter : float or None; of the median nucleus in pixels, as the scales were chosen by
+    diameter : float or None; of the median nucleus in pixels
     shape : (H, W) or None; the image's, where `image` and `labels` are reduced
     note : str; how the image was read where that is not obvious
     """

@@ -1,7 +1,7 @@
 """The size of nuclei, and the scales at which the network works best on them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,6 +31,66 @@ def circle_diameter(areas: np.ndarray) -> float:
     return float(np.sqrt(4 / np.pi * np.median(areas))) if areas.size else 0.0
 
 
+def find_diameter(
+    nuclei_at: Callable[[float], tuple[np.ndarray, np.ndarray]],
+    pixels: int,
+    shortest: int,
+    diameters: Sequence[float] = (0, np.inf),
+) -> float:
+    """Find the diameter of the median nucleus in an image, however large the nuclei are.
+
+    At native scale the network finds nothing in very large nuclei, or only fragments. So the image is halved
+    up to three times, at a third of the cost of native scale together, for as long as nuclei of a size that
+    the network was trained on then cover clearly more of the image.
+
+    Parameters
+    ----------
+    nuclei_at : function
+        Scale -> areas of the nuclei found at that scale, (N,) in pixels of the rescaled image, and the mean
+        foreground of each, (N,) 0-1.
+    pixels : int, of the image
+    shortest : int, pixels
+        The shortest side of the image; it is not made smaller than `SHORTEST`.
+    diameters : (smallest, largest)
+        Of the nuclei that the network was trained on, in pixels.
+
+    Returns
+    -------
+    float
+        In pixels of the image; 0 without nuclei.
+    """
+    scale, (diameter, covered) = 1.0, _size_and_cover(nuclei_at, 1, pixels, diameters)
+    while scale > COARSEST and shortest * scale / 2 >= SHORTEST:
+        coarser, coarser_covered = _size_and_cover(nuclei_at, scale / 2, pixels, diameters)
+        nothing = covered < NOTHING and coarser_covered >= covered
+        if not (nothing or CLEARLY * coarser_covered > covered):
+            break
+        scale, diameter, covered = scale / 2, coarser, coarser_covered
+    return diameter
+
+
+COARSEST, SHORTEST = 1 / 8, 62  # pixels
+
+CLEARLY, NOTHING = 0.6, 0.0005  # of what a coarser scale covers; of the image
+
+
+def _size_and_cover(
+    nuclei_at: Callable[[float], tuple[np.ndarray, np.ndarray]],
+    scale: float,
+    pixels: int,
+    diameters: Sequence[float],
+) -> tuple[float, float]:
+    """Return the median diameter in pixels of the image, and the fraction of the image that nuclei cover.
+
+    Each nucleus counts with its mean foreground, and only those of a size the network was trained on.
+    """
+    areas, confidences = nuclei_at(scale)
+    sizes = np.sqrt(4 / np.pi * areas)
+    known = (areas >= SPECK) & (sizes >= diameters[0]) & (sizes <= diameters[1])
+    covered = float(areas[known] @ confidences[known]) / (pixels * scale**2)
+    return circle_diameter(areas) / scale, covered
+
+
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     """Return the scales at which to run the network on an image; its maps are averaged over them.
 
@@ -47,12 +107,13 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     list of float
         Nuclei of less than half the working diameter are enlarged twice; from there to the working diameter
         both native scale and twice that scale are used. From twice to four times the working diameter, half
-        the scale and native scale; beyond, a quarter and half. Otherwise native scale, and so without nuclei.
+        the scale and native scale; then with each doubling half of these scales, down to 1/16. Otherwise
+        native scale, and so without nuclei.
     """
     if not (working_diameter and diameter):
         return [1]
-    limits = (1 / 2, 1, 2, 4)
-    scales: tuple[list[float], ...] = ([2], [1, 2], [1], [0.5, 1], [0.25, 0.5])
+    limits = (1 / 2, 1, 2, 4, 8, 16)
+    scales: list[list[float]] = [[2], [1, 2], [1], *([1 / 2**k, 2 / 2**k] for k in (1, 2, 3, 4))]
     return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
 
 

@@ -1,7 +1,8 @@
 """A trained model with its settings: from an image to its nuclei."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +13,13 @@ from skimage.transform import resize
 
 from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.images.resizing import resize_image
-from nuclei.images.tiles import STRIDE, TILE, tiled_maps
+from nuclei.images.tiles import STRIDE, tiled_maps
 from nuclei.segmentation import scale as scaling
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
+from nuclei.segmentation.inference import compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
 from nuclei.segmentation.prediction import Maps, Prediction
-from nuclei.segmentation.scale import SIZING, median_diameter
+from nuclei.segmentation.scale import SIZING, find_diameter, median_diameter, scales_for
 from nuclei.segmentation.watershed import confidence, labels_from_maps
 
 
@@ -77,8 +79,8 @@ class Segmenter:
         image : any image that `nuclei.images.intensity.as_rgb8` takes, of any size
         scale : float or "auto"
             The factor by which the image is enlarged before the network sees it. "auto" runs the network at
-            native scale, and where the nuclei found are small or large, again at other scales: see
-            `nuclei.segmentation.scale.scales_for`.
+            native scale and at coarser ones to find how large the nuclei are, and then at the scales that
+            suit them: see `find_scales`.
         augment : bool
             Test-time augmentation: whether to average over the image and its three mirror images, at four
             times the work.
@@ -115,7 +117,7 @@ class Segmenter:
         scales = [1 if scale == "auto" else scale]
         maps = self.multiscale_maps(image, scales, augment)
         diameter = median_diameter(labels_from_maps(maps, **SIZING))
-        if scale == "auto" and (chosen := self.scales_for(diameter)) != scales:
+        if scale == "auto" and (chosen := self.find_scales([image], [maps])) != scales:
             each = [maps if s == 1 else self.multiscale_maps(image, [s], augment) for s in chosen]
             scales, maps = chosen, np.mean(each, axis=0)
             diameter = median_diameter(labels_from_maps(maps, **SIZING))
@@ -158,27 +160,61 @@ class Segmenter:
         return np.mean([self._maps_at_scale(image, scale, augment) for scale in scales], axis=0)
 
     def _maps_at_scale(self, image: np.ndarray, scale: float, augment: bool) -> np.ndarray:
+        maps = self._scaled_maps(image, scale, augment)
+        if maps.shape[:2] == image.shape[:2]:
+            return maps
+        return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
+
+    def _scaled_maps(self, image: np.ndarray, scale: float, augment: bool = False) -> np.ndarray:
+        """Run the network on the rescaled image, and leave its maps at that size."""
         shape = tuple(max(1, round(scale * side)) for side in image.shape[:2])
         scaled = image if shape == image.shape[:2] else resize_image(image, shape)
         steps = (1, -1) if augment else (1,)
         mirrors = [np.s_[::down, ::across] for down in steps for across in steps]
-        maps = np.mean([tiled_maps(self._predict, scaled[m])[m] for m in mirrors], axis=0)
-        return maps if scaled is image else resize(maps, image.shape[:2], order=1, anti_aliasing=False)
+        return np.mean([tiled_maps(self._predict, scaled[m])[m] for m in mirrors], axis=0)
 
     def _predict(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 of any size, up to that of a tile -> (H, W, C) float32."""
         height, width = image.shape[:2]
         padding = [(0, -side % STRIDE) for side in (height, width)]
-        batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None].astype(np.float32)
-        if batch.shape[1:3] == (TILE, TILE):  # compiled for the size of tiles: faster, in less memory
-            maps = self.model.predict_on_batch(batch)
-        else:
-            maps = self.model(batch, training=False)
-        return np.asarray(maps)[0, :height, :width]
+        batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None]
+        return self._network(batch)[0, :height, :width]
 
-    def scales_for(self, diameter: float) -> list[float]:
-        """Return `nuclei.segmentation.scale.scales_for` with this model's working diameter."""
-        return scaling.scales_for(diameter, self.settings.get("working_diameter"))
+    @cached_property
+    def _network(self) -> Callable[[np.ndarray], np.ndarray]:
+        return compiled(self.model)
+
+    def find_scales(self, images: Sequence[np.ndarray], native: Sequence[np.ndarray] = ()) -> list[float]:
+        """Find the scales at which to run the network on an image.
+
+        Parameters
+        ----------
+        images : sequence of (H, W, 3) uint8
+            The image, or windows spread over a large one, with the grey values of the training images.
+        native : sequence of (H, W, C) float32, optional
+            The maps of `images` at native scale, where they were predicted already.
+
+        Returns
+        -------
+        list of float
+            See `nuclei.segmentation.scale.find_diameter` and `nuclei.segmentation.scale.scales_for`.
+        """
+        if not (working := self.settings.get("working_diameter")):
+            return [1]
+
+        def nuclei_at(scale: float) -> tuple[np.ndarray, np.ndarray]:
+            areas, confidences = [], []
+            each = native if native and scale == 1 else (self._scaled_maps(i, scale) for i in images)
+            for maps in each:
+                labels = labels_from_maps(maps, **SIZING)
+                areas.append(np.bincount(labels.ravel())[1:])
+                confidences.append(confidence(labels, maps[..., 0]))
+            return np.concatenate(areas), np.concatenate(confidences)
+
+        known = self.settings.get("diameters", (0, np.inf))
+        pixels = sum(image.shape[0] * image.shape[1] for image in images)
+        shortest = min(min(image.shape[:2]) for image in images)
+        return scales_for(find_diameter(nuclei_at, pixels, shortest, known), working)
 
     def check_scale(self, scale: float | str) -> None:
         """Raise ValueError unless `predict` can take this scale."""

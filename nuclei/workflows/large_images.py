@@ -18,9 +18,9 @@ from nuclei.output.formats import resolution
 from nuclei.output.label_tiff import new_label_tiff
 from nuclei.output.measurements import measure
 from nuclei.segmentation.prediction import Maps
-from nuclei.segmentation.scale import SIZING, circle_diameter
+from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.stitching import label_large
-from nuclei.segmentation.watershed import confidence, labels_from_maps, most_confident
+from nuclei.segmentation.watershed import confidence, most_confident
 
 PREVIEW = 2000  # pixels, the longer side
 
@@ -57,7 +57,7 @@ def segment_large(
     ----------
     image : nuclei.images.reading.Image
     segmenter : nuclei.segmentation.segmenter.Segmenter
-        Of its methods, `multiscale_maps`, `label`, `scales_for` and `check_size` are used.
+        Of its methods, `multiscale_maps`, `label`, `find_scales` and `check_size` are used.
     labels_path : str or Path
         The file for (H, W) uint32 labels, 0 = background, as TIFF. It appears when all of it is written.
     pixel_size : (y, x), optional
@@ -121,8 +121,8 @@ class _Tiles:
 
     def choose_scales(self) -> None:
         """Choose the scales by the diameters of nuclei in windows spread over the image."""
-        areas, _ = self._survey(lambda maps: labels_from_maps(maps.maps, **SIZING))
-        self.scales = self.segmenter.scales_for(circle_diameter(areas))
+        windows = [self._to_rgb8(self.image.shown(self.image[w])) for w in _spread(self.image.shape)]
+        self.scales = self.segmenter.find_scales(windows)
 
     def fix_limits(self) -> None:
         """Turn limits that are relative to an image's nuclei into absolute ones, the same for all tiles."""

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage as ndi
 
 from nuclei.common import ROOT, write_json
 from nuclei.segmentation import candidates
@@ -120,48 +121,47 @@ def brightness(batch, training=False):
 
 
 @pytest.mark.parametrize(
-    "side, looks, scales",
-    [
-        (5, [1, 2], [2]),
-        (10, [1, 2], [1, 2]),
-        (20, [1], [1]),
-        (35, [1, 0.5], [0.5, 1]),
-        (70, [1, 0.25, 0.5], [0.25, 0.5]),
-    ],
+    "side, scales", [(5, [2]), (10, [1, 2]), (20, [1]), (35, [0.5, 1]), (70, [0.25, 0.5])]
 )
-def test_small_and_large_nuclei_are_looked_at_again_at_other_scales(side, looks, scales):
+def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     image = np.zeros((128, 128, 3), np.uint8)
     image[10 : 10 + side, 30 : 30 + side] = 255
     brightness.seen = []
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
-    labels = found(image)
-    assert np.mean((labels > 0) != (image[..., 0] > 0)) < 0.01 and labels.max() == 1
-    assert brightness.seen == [(128 * scale,) * 2 for scale in looks]
-    assert np.allclose(maps_of(found, image), found.multiscale_maps(image, scales))
+    predicted = found.predict(image)
+    assert np.mean((predicted.labels > 0) != (image[..., 0] > 0)) < 0.01 and predicted.labels.max() == 1
+    assert predicted.scales == scales
+    extra = [(128 * scale,) * 2 for scale in scales if scale != 1]
+    assert brightness.seen == [(128, 128), (64, 64), *extra], "half the scale covers no more: it is the last"
+    assert np.allclose(predicted.maps, found.multiscale_maps(image, scales))
+    found.settings["working_diameter"] = 0
+    assert found.predict(image).scales == [1]
 
 
-@pytest.mark.parametrize(
-    "diameter, scales",
-    [
-        (0, [1]),
-        (9.9, [2]),
-        (10, [1, 2]),
-        (20, [1]),
-        (39, [1]),
-        (40, [0.5, 1]),
-        (80, [0.25, 0.5]),
-        (999, [0.25, 0.5]),
-    ],
-)
-def test_nuclei_are_brought_near_the_working_diameter(diameter, scales):
-    found = Segmenter(brightness, {"resize": None, "working_diameter": 20, "thresholds": THRESHOLDS})
-    assert found.scales_for(diameter) == scales
-    for off in (0, None):
-        found.settings["working_diameter"] = off
-        assert found.scales_for(diameter) == [1]
+def flat_beyond(largest):
+    """A stand-in for a network that is blind to nuclei larger than it knows: those become background."""
+
+    def network(batch, training=False):
+        grey = np.asarray(batch)[0, ..., 0] / 255
+        parts, _ = ndi.label(grey > 0.5)
+        sides = np.sqrt(np.bincount(parts.ravel()))
+        return np.where(sides[parts] > largest, 0, grey)[np.newaxis, ..., np.newaxis].astype(np.float32)
+
+    return network
 
 
-def test_the_two_looks_are_averaged():
+@pytest.mark.parametrize("side, scales", [(20, [1]), (90, [0.25, 0.5]), (150, [1 / 8, 1 / 4])])
+def test_nuclei_that_the_network_cannot_see_at_native_scale_are_found(side, scales):
+    image = spots(640, side, round(1.8 * side))
+    settings = {"resize": None, "working_diameter": 20, "diameters": [5, 60], "thresholds": THRESHOLDS}
+    found = Segmenter(flat_beyond(60), settings)
+    predicted = found.predict(image)
+    assert predicted.scales == scales
+    windows = [image[:320], image[320:]]
+    assert found.find_scales(windows) == found.find_scales([image]) == scales
+
+
+def test_the_maps_of_two_scales_are_averaged():
     image = np.zeros((64, 64, 3), np.uint8)
     image[10:18, 30:38] = 255
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
@@ -170,10 +170,13 @@ def test_the_two_looks_are_averaged():
     assert np.allclose(maps_of(found, image), (once + twice) / 2)
 
 
-def test_an_empty_image_is_looked_at_once():
-    brightness.seen = []
+def test_an_image_without_nuclei_stays_at_native_scale():
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
-    assert found(np.zeros((40, 40, 3), np.uint8)).max() == 0 and len(brightness.seen) == 1
+    for side, passes in ((40, [40]), (300, [300, 150, 75])):
+        brightness.seen = []
+        predicted = found.predict(np.zeros((side, side, 3), np.uint8))
+        assert predicted.labels.max() == 0 and predicted.scales == [1]
+        assert [seen[0] for seen in brightness.seen] == [-(-size // 32) * 32 for size in passes]
 
 
 def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):

@@ -14,6 +14,7 @@ from nuclei.cli import main
 from nuclei.images import open_image
 from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.segmentation.prediction import Maps, Prediction
+from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.watershed import confidence
 from nuclei.workflows.large_images import _spread, preview, segment_large
@@ -49,7 +50,10 @@ class Thresholder:
     def check_size(self, diameter, scales):
         self.sizes.append((diameter, scales))
 
-    def scales_for(self, diameter):
+    def find_scales(self, images):
+        self.factors.extend([1] * len(images))
+        areas = [np.bincount(label(image[..., 0] > 76).ravel())[1:] for image in images]
+        diameter = circle_diameter(np.concatenate(areas))
         return [1, 2] if diameter < self.settings.get("working_diameter", 0) else [1]
 
 

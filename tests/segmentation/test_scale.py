@@ -1,0 +1,62 @@
+"""How large nuclei are, and at which scales to run the network."""
+
+import numpy as np
+import pytest
+
+from nuclei.segmentation.scale import find_diameter, scales_for
+
+
+@pytest.mark.parametrize(
+    "diameter, scales",
+    [
+        (0, [1]),
+        (9.9, [2]),
+        (10, [1, 2]),
+        (20, [1]),
+        (39, [1]),
+        (40, [0.5, 1]),
+        (80, [0.25, 0.5]),
+        (160, [0.125, 0.25]),
+        (999, [0.0625, 0.125]),
+    ],
+)
+def test_nuclei_are_brought_near_the_working_diameter(diameter, scales):
+    assert scales_for(diameter, 20) == scales
+    assert scales_for(diameter, 0) == scales_for(diameter, None) == [1]
+
+
+def found(table):
+    """Nuclei of an image of 800 x 800 pixels: scale -> how many, their side at that scale, confidence."""
+    asked = []
+
+    def nuclei_at(scale):
+        asked.append(scale)
+        count, side, confidence = table.get(scale, (0, 0, 0))
+        return np.full(count, side**2), np.full(count, confidence)
+
+    return nuclei_at, asked
+
+
+@pytest.mark.parametrize(
+    "table, side, asked",
+    [
+        ({1: (50, 20, 0.9), 0.5: (50, 10, 0.9)}, 20, [1, 0.5]),  # nothing is gained
+        ({1: (4, 60, 0.9), 0.5: (20, 50, 0.9), 0.25: (20, 25, 0.9)}, 100, [1, 0.5, 0.25]),
+        ({1: (4, 60, 0.9), 0.5: (20, 100, 0.9), 0.25: (20, 50, 0.9)}, 60, [1, 0.5]),  # of unknown size
+        ({0.125: (20, 30, 0.9)}, 240, [1, 0.5, 0.25, 0.125]),  # nothing at all at finer scales
+        ({1: (50, 20, 0.9), 0.5: (50, 10, 0.9), 0.125: (30, 50, 0.8)}, 20, [1, 0.5]),  # haze, far off
+        ({}, 0, [1, 0.5, 0.25, 0.125]),
+    ],
+)
+def test_the_scale_at_which_known_nuclei_cover_most_tells_their_size(table, side, asked):
+    nuclei_at, scales = found(table)
+    expected = pytest.approx(side * np.sqrt(4 / np.pi))
+    assert find_diameter(nuclei_at, 800 * 800, 800, (5, 80)) == expected
+    assert scales == asked
+
+
+def test_small_images_are_not_made_smaller_than_the_network_can_use():
+    for shortest, expected in ((100, [1]), (130, [1, 0.5]), (250, [1, 0.5, 0.25])):
+        nuclei_at, scales = found({})
+        find_diameter(nuclei_at, shortest**2, shortest)
+        assert scales == expected
