@@ -13,6 +13,10 @@ from nuclei.evaluation import metrics
 LITTLE, MOST = 0.2, 0.75
 """Of a nucleus's area, or as an IoU: what counts as nearly no agreement, and as agreement."""
 
+MISSED = 0.5
+"""Weight of a label that is not found: models miss nuclei more often than they invent confident ones. With a
+weight of 1, three of the first 43 such labels were wrong (30 images of the 2018 Data Science Bowl)."""
+
 COLUMNS = ["image", "kind", "label", "predicted", "row", "column", "area", "suspicion"]
 
 
@@ -74,7 +78,7 @@ def _suspicions(match: metrics.Match, confidence: np.ndarray) -> list[tuple[str,
     labelled = np.bincount(found, match.intersections, match.predicted_areas.size) / match.predicted_areas
     covered = np.bincount(true, match.intersections, match.true_areas.size) / match.true_areas
     rows = [("missing", -1, int(k), confidence[k]) for k in np.flatnonzero(labelled < LITTLE)]
-    rows += [("not found", int(k), -1, 1 - covered[k]) for k in np.flatnonzero(covered < LITTLE)]
+    rows += [("not found", int(k), -1, MISSED * (1 - covered[k])) for k in np.flatnonzero(covered < LITTLE)]
     inside = 2 * match.intersections > match.predicted_areas[found]
     best = np.zeros(match.true_areas.size)
     np.maximum.at(best, true, match.ious)

@@ -15,8 +15,10 @@ from scipy.optimize import isotonic_regression
 
 from nuclei.evaluation.metrics import Match
 
-UNLIKE = 0.5
-"""A mean calibrated confidence below which an image is unlike the training images, see `warning`."""
+UNLIKE = 0.8
+"""A mean calibrated confidence below which an image is unlike the training images, see `warning`.
+Of the model trained on the 2018 Data Science Bowl, 30 validation images have 0.83 to 1, and eight images of
+TNBC, from another laboratory, 0.69 to 0.81."""
 
 
 def matched(match: Match, threshold: float = 0.5) -> np.ndarray:
