@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,15 +10,22 @@ from pathlib import Path
 import nbformat
 from PIL import Image
 
+COLOURS = 128
+
+TIMES = re.compile(r" - \d+m?s - \d+m?s/step")
+"""In the output of `keras.Model.fit`: they depend on what else the machine does."""
+
 
 def tidy(path: str | Path) -> None:
-    """Remove progress bars, widgets, warnings and times; reduce figures to 256 colours."""
+    """Remove progress bars, widgets, warnings and times; reduce figures to `COLOURS`."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_kept(output)]
             for output in cell.outputs:
+                if "text" in output:
+                    output["text"] = TIMES.sub("", output["text"])
                 if picture := output.get("data", {}).get("image/png"):
                     output["data"]["image/png"] = _reduced(picture)
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
@@ -30,10 +38,10 @@ def _is_kept(output: Mapping) -> bool:
 
 
 def _reduced(picture: str) -> str:
-    """Return a PNG, as base64 text, with a palette of 256 colours."""
+    """Return a PNG, as base64 text, with a palette of `COLOURS`."""
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     file = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 

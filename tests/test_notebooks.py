@@ -227,7 +227,7 @@ def test_a_tidy_notebook_keeps_results_and_figures_alone(tmp_path):
     v4 = nbformat.v4
     outputs = [
         v4.new_output("stream", name="stderr", text="a warning"),
-        v4.new_output("stream", name="stdout", text="16 samples"),
+        v4.new_output("stream", name="stdout", text="1/1 - 2s - 53ms/step - loss: 0.5"),
         v4.new_output(
             "display_data", data={"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%"}
         ),
@@ -245,6 +245,6 @@ def test_a_tidy_notebook_keeps_results_and_figures_alone(tmp_path):
     (cell,) = (notebook := nbformat.read(tmp_path / "a.ipynb", as_version=4)).cells
     assert cell.metadata == {"tags": ["x"]} and cell.execution_count == 3 and notebook.metadata == about
     text, figure = cell.outputs
-    assert text.text == "16 samples"
+    assert text.text == "1/1 - loss: 0.5"
     reduced = Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"])))
     assert reduced.size == (60, 60) and reduced.mode == "P"
