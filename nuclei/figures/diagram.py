@@ -38,7 +38,7 @@ def architecture(model, size: int = 128) -> Figure:
     right = [(model.output_shape[-1], size)]
     right += [(channels, size // 2 ** (k + 1)) for k, channels in enumerate(reversed(filters))]
 
-    figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.8))
     axis = figure.subplots()
     down = [_block(axis, k, *each, TRAINING if k else "#C8C8C8", "image") for k, each in enumerate(left)]
     name = "probability map" + "s" * (right[0][0] > 1)

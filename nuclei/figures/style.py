@@ -42,9 +42,6 @@ WIDTH = 9.0
 PANEL = 3.0
 """Inches: no picture in a figure is wider or higher."""
 
-RESOLUTION = 120
-"""Pixels per inch of a saved figure."""
-
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -62,35 +59,35 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.titlesize": 11,
     "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
     "hatch.linewidth": 0.6,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.05,
     "pdf.fonttype": 42,  # text stays text
     "svg.fonttype": "none",
     "svg.hashsalt": "nuclei",  # the same figure is the same file
 }
 
-
 styled = matplotlib.rc_context(STYLE)
 """Decorates a function that draws a figure; the reader's own style is left alone."""
 
 
+@styled
 def save(figure: Figure, path: str | Path) -> Path:
-    """Save a figure in the format that the file's ending names: PNG, PDF or SVG.
+    """Save a figure in the format that the file's ending names: PNG, PDF or SVG; make its folder if needed.
 
-    The file appears whole or not at all, its folder is made where needed. A PNG has a palette of 256 colours,
-    which makes it a third of the size.
+    The file appears whole or not at all. A PNG has a palette of 256 colours: a third of the size.
     """
     path = Path(path)
-    tight: Look = {"bbox_inches": "tight", "pad_inches": 0.05}
     kind = path.suffix.lower().removeprefix(".")
     with replacing(path) as temporary:
         if kind == "png":
             content = io.BytesIO()
-            figure.savefig(content, format="png", dpi=RESOLUTION, **tight)
+            figure.savefig(content, format="png", dpi=120)
             _with_palette(Image.open(content).convert("RGB")).save(temporary, format="PNG", optimize=True)
         else:
-            with matplotlib.rc_context(STYLE):
-                date: Look = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-                figure.savefig(temporary, format=kind, dpi=300, metadata=date.get(kind), **tight)
+            date: Look = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+            figure.savefig(temporary, format=kind, dpi=300, metadata=date.get(kind))
     return path
 
 

@@ -112,29 +112,3 @@ def test_reliability_compares_confidence_with_matches():
     assert [bar.get_height() for bar in counts.patches] == [2, 4]
     error = (2 * 0.4 + 4 * 0.175) / 6
     assert diagram.get_title() == f"Expected calibration error {error:.3f}, 6 nuclei"
-
-
-def test_robustness_gives_the_ratio_to_the_clean_score():
-    table = pd.DataFrame({"a": [0.6, 0.3, 0.45], "b": [0.5, 0.5, 0.1]}, index=["clean", "noise", "blur"])
-    (axis,) = charts.robustness(table).axes
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["blur", "noise"], "the mildest on top"
-    assert [t.get_text() for t in axis.texts] == ["75%", "50%", "20%", "100%"]
-    assert (
-        len(
-            {
-                line.get_marker()
-                for line in axis.lines
-                if len(line.get_xdata()) and line.get_marker() != "None"
-            }
-        )
-        == 2
-    )
-
-
-def test_throughput_has_the_fastest_on_top():
-    table = pd.DataFrame({"512 × 512": [1.3, 6.1], "1024 × 1024": [2.0, 6.0]}, index=["slow", "fast"])
-    (axis,) = charts.throughput(table[::-1]).axes
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["slow", "fast"]
-    assert legend(axis) == ["512 × 512", "1024 × 1024"]
-    assert [t.get_text() for t in axis.texts] == ["1.3", "6.1", "2", "6"]
-    assert charts.throughput(table[["512 × 512"]]).axes[0].get_legend() is None
