@@ -4,6 +4,7 @@ A confidence is calibrated if, of the nuclei with confidence 0.8, 80 % match a t
 themselves (Guo et al., "On calibration of modern neural networks", ICML 2017). The correction is a monotone
 curve: it leaves the order of nuclei as it is.
 
+    >>> from nuclei.segmentation.prediction import calibrated
     >>> curve = fit_calibration(np.array([0.2, 0.4, 0.6, 0.8]), np.array([False, False, True, True]), bins=4)
     >>> calibrated(np.array([0.1, 0.5, 0.9]), curve).tolist()
     [0.0, 0.5, 1.0]
@@ -79,7 +80,7 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20)
     -------
     dict of two lists of floats
         ``confidence``, ascending, and ``probability``, never descending: ready for a model's settings, and
-        for `calibrated`.
+        for `nuclei.segmentation.prediction.calibrated`.
 
     Raises
     ------
@@ -95,14 +96,6 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20)
     y = np.array([matched[group].mean() for group in groups])
     fitted = isotonic_regression(y, weights=[group.size for group in groups]).x
     return {"confidence": x.round(4).tolist(), "probability": fitted.round(4).tolist()}
-
-
-def calibrated(confidence: np.ndarray, curve: dict[str, list[float]]) -> np.ndarray:
-    """Return the probability, (N,) float64 in 0-1, that nuclei of these confidences match a true one.
-
-    `curve` is that of `fit_calibration`; between its points it is linear, beyond them constant.
-    """
-    return np.interp(confidence, curve["confidence"], curve["probability"])
 
 
 def warning(probability: np.ndarray) -> str:

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from nuclei.data.samples import Sample
 from nuclei.evaluation import metrics
+from nuclei.evaluation.calibration import fit_calibration, matched
 from nuclei.segmentation.candidates import filter_by_iou, suppress_overlaps
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.watershed import labels_from_maps
@@ -157,7 +158,8 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
     dict, for the settings of the segmenter
         ``thresholds``: those with the best mean competition score; ``cross_tuned``: for each half of the
         fields, the ids of its ``images`` and the ``thresholds`` tuned on the other half; ``val_score``: the
-        mean score of all samples with the thresholds that were not tuned on them.
+        mean score of all samples with the thresholds that were not tuned on them; with an IoU network,
+        ``calibration``: see `nuclei.evaluation.calibration.fit_calibration`.
 
     Raises
     ------
@@ -165,10 +167,14 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
         See `tune` and `cross_tune`.
     """
     predicted = (segmenter.predict_maps(s.image) for s in tqdm(samples, desc="tuning", unit="image"))
-    truth = [s.labels for s in samples]
+    truth, calibration = [s.labels for s in samples], {}
     if segmenter.iou_network:
-        kept = (suppress_overlaps(*segmenter.candidates(each), min(MIN_IOUS)) for each in predicted)
+        kept = [suppress_overlaps(*segmenter.candidates(each), min(MIN_IOUS)) for each in predicted]
         thresholds, scores = tune(kept, truth, {"min_iou": list(MIN_IOUS)}, filter_by_iou)
+        right = [matched(metrics.match(t, labels)) for t, (labels, _) in zip(truth, kept, strict=True)]
+        expected = np.concatenate([ious for _, ious in kept])
+        if expected.size:
+            calibration = {"calibration": fit_calibration(expected, np.concatenate(right))}
     else:
         thresholds, scores = tune((each.maps for each in predicted), truth, GRID)
     crossed = cross_tune(scores, groups, seed)
@@ -179,4 +185,5 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
         }
         for half, best in enumerate(crossed.best)
     ]
-    return {"thresholds": thresholds, "cross_tuned": halves, "val_score": float(crossed.scores.mean())}
+    score = float(crossed.scores.mean())
+    return {"thresholds": thresholds, "cross_tuned": halves, "val_score": score, **calibration}

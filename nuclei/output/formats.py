@@ -40,6 +40,7 @@ class Result:
     diameter : float or None; of the median nucleus in pixels
     shape : (H, W) or None; the image's, where `image` and `labels` are reduced
     note : str; how the image was read where that is not obvious
+    warning : str; why the nuclei should be checked; see `nuclei.evaluation.calibration.warning`
     """
 
     name: str
@@ -52,6 +53,7 @@ class Result:
     diameter: float | None = None
     shape: tuple[int, int] | None = None
     note: str = ""
+    warning: str = ""
 
     @cached_property
     def outlines(self) -> dict[int, Outline]:
@@ -127,7 +129,7 @@ def summary_row(result: Result) -> pd.DataFrame:
     row: dict = {"image": result.name, "file": result.file}
     row |= summarise(result.table, result.shape or result.labels.shape, result.pixel_size)
     row |= {"scale": " ".join(f"{scale:g}" for scale in result.scales), "median_diameter_px": result.diameter}
-    row["note"] = result.note
+    row |= {"note": result.note, "warning": result.warning}
     return pd.DataFrame([row])
 
 

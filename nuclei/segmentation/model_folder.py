@@ -24,6 +24,7 @@ SETTINGS = {
     "normalize": (bool,),
     "working_diameter": (int, float),
     "diameters": (list,),
+    "calibration": (dict,),
 }
 """The settings that a model is used by, and their types in JSON; each may also be null."""
 

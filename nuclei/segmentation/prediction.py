@@ -30,7 +30,8 @@ class Prediction(NamedTuple):
 
     labels : (H, W) int32, 0 = background, 1..N = one nucleus each
     confidence : (N,) floats, 0-1
-        Of each nucleus: the IoU that the IoU network expects, or without one the mean foreground.
+        Of each nucleus: the IoU that the IoU network expects, or without one the mean foreground. Where the
+        settings of the model have a ``calibration``, the probability that the nucleus is right.
     image, maps, scales
         See `Maps`.
     diameter : float, pixels of the image, of the median nucleus; 0 without nuclei
@@ -47,3 +48,12 @@ class Prediction(NamedTuple):
     def mean_foreground(self) -> np.ndarray:
         """(N,) float64, 0-1: the mean of the foreground map in each nucleus."""
         return confidence(self.labels, self.maps[..., 0])
+
+
+def calibrated(confidence: np.ndarray, curve: dict[str, list[float]]) -> np.ndarray:
+    """Return the probability, (N,) float64 in 0-1, that nuclei of these confidences match a true one.
+
+    `curve` is that of `nuclei.evaluation.calibration.fit_calibration`; between its points it is linear,
+    beyond them constant.
+    """
+    return np.interp(confidence, curve["confidence"], curve["probability"])

@@ -18,7 +18,7 @@ from nuclei.segmentation import scale as scaling
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
-from nuclei.segmentation.prediction import Maps, Prediction
+from nuclei.segmentation.prediction import Maps, Prediction, calibrated
 from nuclei.segmentation.scale import SIZING, find_diameter, median_diameter, scales_for
 from nuclei.segmentation.watershed import confidence, labels_from_maps
 
@@ -38,6 +38,7 @@ class Segmenter:
         without an IoU network the arguments of `nuclei.segmentation.watershed.labels_from_maps`; tuned on
         validation images;
         ``cross_tuned``: the same for each half of the validation ``images``, tuned on the other half;
+        ``calibration``: of the confidence, see `nuclei.segmentation.prediction.calibrated`;
         and where the model came from: parameters, data, versions.
     split : dict
         ``train`` and ``validation``: ids of the training and of the validation images.
@@ -133,6 +134,8 @@ class Segmenter:
             expected = confidence(labels, maps[..., 0])
         else:
             labels, expected = suppress_overlaps(*self.candidates(predicted), **thresholds)
+        if curve := self.settings.get("calibration"):
+            expected = calibrated(expected, curve)
         return Prediction(labels, expected, image, maps, predicted.scales, median_diameter(labels))
 
     def candidates(self, predicted: Maps | Prediction) -> tuple[Candidates, np.ndarray]:

@@ -17,7 +17,7 @@ from nuclei.images.tiles import HALO, TILE, Tile, Window, edge_labels
 from nuclei.output.formats import resolution
 from nuclei.output.label_tiff import new_label_tiff
 from nuclei.output.measurements import measure
-from nuclei.segmentation.prediction import Maps
+from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.stitching import label_large
 from nuclei.segmentation.watershed import confidence, most_confident
@@ -117,7 +117,7 @@ class _Tiles:
         self.thresholds: dict[str, float] = {}
         self.tables: list[pd.DataFrame] = []
         self._to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
-        self._foreground = np.zeros((0, 0))
+        self._last: Prediction
 
     def choose_scales(self) -> None:
         """Choose the scales by the diameters of nuclei in windows spread over the image."""
@@ -138,16 +138,15 @@ class _Tiles:
             self.thresholds = {"min_area": max(1, smallest_area(areas, min_area)), "top_confidence": top}
 
     def segment(self, part: np.ndarray) -> np.ndarray:
-        """Label a part of the image: (h, w, C) -> (h, w) int32. `measure` uses the maps of the last part."""
-        predicted = self.segmenter.label(self._maps(part), **self.thresholds)
-        self._foreground = predicted.maps[..., 0]
-        return predicted.labels
+        """Label a part of the image: (h, w, C) -> (h, w) int32. `measure` uses the last prediction."""
+        self._last = self.segmenter.label(self._maps(part), **self.thresholds)
+        return self._last.labels
 
     def measure(self, tile: Tile, part: np.ndarray, added: np.ndarray) -> None:
         """Measure the nuclei that a tile has added, whose labels follow those of all tiles before."""
         before = sum(map(len, self.tables))
         labels = np.where(added > 0, added - np.uint32(before), 0).astype(np.int32)
-        table = measure(labels, part, confidence(labels, self._foreground), self.pixel_size)
+        table = measure(labels, part, self._confidence(labels), self.pixel_size)
         table["label"] += before
         for k, (axis, span) in enumerate(zip("yx", tile.outer, strict=True)):
             table[f"centroid_{axis}_px"] += span.start
@@ -156,6 +155,14 @@ class _Tiles:
         border = edge_labels(added, tile.outer, self.image.shape, border=True)
         table["touches_border"] = np.isin(table["label"], border)
         self.tables.append(table)
+
+    def _confidence(self, added: np.ndarray) -> np.ndarray:
+        """Return the confidence of labels 1..N, which were added from the last prediction: (N,) float."""
+        if not self.segmenter.settings.get("calibration"):
+            return confidence(added, self._last.maps[..., 0])
+        number = np.zeros(added.max() + 1, int)
+        number[added] = self._last.labels
+        return self._last.confidence[number[1:] - 1]
 
     def _maps(self, part: np.ndarray) -> Maps:
         seen = self._to_rgb8(self.image.shown(part))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm.auto import tqdm
 
 from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet
+from nuclei.evaluation.calibration import warning
 from nuclei.images.finding import find_images
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
@@ -182,19 +183,22 @@ class _Run:
     def write(self, name: str, image: Image, predicted: Prediction | LargePrediction) -> int:
         """Write all files of an image, and return the number of its nuclei."""
         stamp, size = self.stamps[name], self.pixel_size or image.pixel_size
+        calibrated = self.segmenter.settings.get("calibration")
         with image:
             if isinstance(predicted, LargePrediction):
                 pictures = preview(image, self.results.unfinished(name))
                 table = predicted.table
             else:
                 pictures = image.pixels(), predicted.labels
-                table = measure(predicted.labels, image[WHOLE], predicted.mean_foreground, size)
+                confidence = predicted.confidence if calibrated else predicted.mean_foreground
+                table = measure(predicted.labels, image[WHOLE], confidence, size)
         result = Result(
             *(name, stamp["file"], *pictures, table, size),
             scales=predicted.scales,
             diameter=predicted.diameter or None,
             shape=image.shape,
             note=image.note,
+            warning=warning(table["confidence"]) if calibrated else "",
         )
         formats = [key for key in self.formats if FORMATS[key].large or not image.is_large]
         self.results.start(name, stamp)

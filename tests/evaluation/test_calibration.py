@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from nuclei.evaluation import calibration
-from nuclei.evaluation.calibration import calibrated, calibration_error, fit_calibration, reliability
+from nuclei.evaluation.calibration import calibration_error, fit_calibration, reliability
 from nuclei.evaluation.metrics import match
+from nuclei.segmentation.prediction import calibrated
 
 
 def test_a_predicted_nucleus_matches_above_one_half():

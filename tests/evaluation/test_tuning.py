@@ -35,6 +35,7 @@ def test_the_thresholds_that_find_the_nuclei_are_chosen(dim):
 def test_with_an_iou_network_only_min_iou_is_tuned(dim):
     segmenter = Segmenter(bright, {"resize": None}, iou_network=by_area)
     tuned = tune_segmenter(segmenter, dim, range(4))
+    assert set(tuned["calibration"]["probability"]) == {1}, "all squares are found"
     assert list(tuned["thresholds"]) == ["min_iou"] and tuned["thresholds"]["min_iou"] in MIN_IOUS
     segmenter.settings |= tuned
     assert all(np.array_equal(segmenter(s.image) > 0, s.labels > 0) for s in dim)

@@ -95,6 +95,9 @@ def test_nuclei_are_chosen_among_candidates(chooser):
     assert np.allclose(predicted.mean_foreground, confidence(labels, image[..., 0] / 255))
     assert predicted.diameter == median_diameter(labels) > 0
     assert np.array_equal(chooser.label(predicted, min_iou=1.0).labels, 0 * labels)
+    chooser.settings["calibration"] = {"confidence": [0, 1], "probability": [0, 0.5]}
+    assert np.allclose(chooser.label(predicted).confidence, kept / 2)
+    assert np.array_equal(chooser(image), labels)
     half = {"thresholds": {"min_iou": 1.0}, "images": ["a"]}
     chooser.settings["cross_tuned"] = [half]
     assert [chooser.unbiased_labels(predicted, id).max() for id in "ab"] == [0, count]

@@ -156,6 +156,19 @@ def test_tile_by_tile_is_the_same_as_whole(run, tmp_path, request, segmenter, im
     pd.testing.assert_frame_equal(*summaries, rtol=1e-5)
 
 
+def test_a_calibrated_confidence_stays_with_its_nucleus(tmp_path):
+    class Calibrated(Thresholder):
+        def label(self, predicted, **thresholds):
+            found = super().label(predicted, **thresholds)
+            return found._replace(confidence=np.bincount(found.labels.ravel())[1:] / 1000)
+
+    tifffile.imwrite(tmp_path / "image.tif", discs())
+    fake = Calibrated(calibration={"confidence": [0], "probability": [0]})
+    with open_image(tmp_path / "image.tif") as image:
+        table = segment_large(image, fake, tmp_path / "labels.tif", tile=128, halo=32).table
+    np.testing.assert_allclose(table["confidence"], table["area_px"] / 1000)
+
+
 def test_the_pixel_size_reaches_the_labels(run, tmp_path, small_tiles):
     known = {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}
     tifffile.imwrite(tmp_path / "image.tif", discs(np.uint16), **known)

@@ -158,6 +158,21 @@ def test_an_image_of_one_dye_is_segmented_as_grey_with_a_note(run, out, images):
     assert "one dye" in summary.loc["blue", "note"] and summary.loc["a", "note"] == ""
 
 
+def test_a_calibrated_model_warns_of_images_with_doubtful_nuclei(run, out, segmenter):
+    segmenter.settings = segmenter.settings | {"calibration": {"confidence": [0, 1], "probability": [0, 1]}}
+    predict = segmenter.predict
+
+    def doubtful(image, **options):
+        found = predict(image, **options)
+        return found._replace(confidence=np.linspace(0.5, 1.2, 3)[: found.labels.max()])
+
+    segmenter.predict = doubtful
+    assert run()[0] == 0
+    summary = pd.read_csv(out / "summary.csv", keep_default_na=False).set_index("image")
+    assert "50%" in summary.loc["a", "warning"] and summary.loc["below/a", "warning"] == ""
+    assert pd.read_csv(out / "measurements.csv")["confidence"].tolist()[-3:] == [0.5, 0.85, 1.2]
+
+
 def test_the_next_call_goes_on(run, out, images, segmenter):
     iio.imwrite(images / "c.png", picture(1))
     (images / "c.png").rename(images / "c.txt")
