@@ -129,6 +129,11 @@ def leak() -> str:
     return table("split by, validation images, with a neighbour in training, pixel accuracy, score", rows)
 
 
+def audit() -> str:
+    found = RESULTS["audit"]["precision_of_first"]
+    return table([f"first {n} rows" for n in found], [[f"{share:.0%}" for share in found.values()]])
+
+
 def ablations() -> str:
     return table(
         "variant, score", [[name, run["val_score"]] for name, run in RESULTS["ablations"]["runs"].items()]

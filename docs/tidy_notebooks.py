@@ -1,6 +1,7 @@
 """Prepare executed notebooks to be committed: python docs/tidy_notebooks.py notebooks/*.ipynb."""
 
 import base64
+import hashlib
 import io
 import re
 import sys
@@ -16,6 +17,12 @@ TIMES = re.compile(r" - \d+m?s - \d+m?s/step")
 """In the output of `keras.Model.fit`: they depend on what else the machine does."""
 
 
+def digest(notebook: nbformat.NotebookNode) -> str:
+    """Return a hash of the code: it differs once a cell has been edited after the last run."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
+
+
 def tidy(path: str | Path) -> None:
     """Remove progress bars, widgets, warnings and times; reduce figures to `COLOURS`."""
     notebook = nbformat.read(path, as_version=4)
@@ -28,7 +35,8 @@ def tidy(path: str | Path) -> None:
                     output["text"] = TIMES.sub("", output["text"])
                 if picture := output.get("data", {}).get("image/png"):
                     output["data"]["image/png"] = _reduced(picture)
-    notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
+    kept = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
+    notebook.metadata = kept | {"sources": digest(notebook)}
     nbformat.write(notebook, path)
 
 

@@ -189,7 +189,11 @@ def test_recipes_hold_only_what_differs():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_committed_with_figures_and_short_cells(path):
     assert path.stat().st_size < 1e6, "at most one megabyte"
-    cells = nbformat.read(path, as_version=4).cells
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata["sources"] == TIDY["digest"](notebook), (
+        "edited since its last run: make notebooks"
+    )
+    cells = notebook.cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     for cell in code:
         assert not any(line.lstrip().startswith("def ") for line in cell.source.splitlines()), (
@@ -243,7 +247,11 @@ def test_a_tidy_notebook_keeps_results_and_figures_alone(tmp_path):
     nbformat.write(v4.new_notebook(cells=[cell], metadata=about | {"papermill": {}}), tmp_path / "a.ipynb")
     TIDY["tidy"](tmp_path / "a.ipynb")
     (cell,) = (notebook := nbformat.read(tmp_path / "a.ipynb", as_version=4)).cells
-    assert cell.metadata == {"tags": ["x"]} and cell.execution_count == 3 and notebook.metadata == about
+    assert (
+        cell.metadata == {"tags": ["x"]}
+        and cell.execution_count == 3
+        and notebook.metadata == about | {"sources": TIDY["digest"](notebook)}
+    )
     text, figure = cell.outputs
     assert text.text == "1/1 - loss: 0.5"
     reduced = Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"])))
