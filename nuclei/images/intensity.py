@@ -10,41 +10,22 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import ndimage as ndi
 
-from nuclei.images.tiles import windows
+from nuclei.images.tiles import Window, windows
 
-EIGHT_BITS, NORMAL = (0.1, 99.9), (1, 99.8)
-"""Percentiles that become 0 and 255: of images with more than 8 bits, and where contrast is normalized."""
-
+EIGHT_BITS, NORMAL = (0.1, 99.9), (1, 99.8)  # percentiles that become 0 and 255
 FAR = 3  # times the range of all other values: what lies beyond is no part of the picture
-
 BURNED_IN = 0.05  # of the pixels at most: a scale bar or text in white
-
 SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
 
 
 def as_rgb8(image: np.ndarray) -> np.ndarray:
-    """Bring any image to the one form that the model knows: (H, W, 3) uint8.
+    """Bring any image to the one form that the model takes: (H, W, 3) uint8.
 
-    Parameters
-    ----------
-    image : (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) array of bool, integers or floats
-        Grey, grey + alpha, RGB or RGB + alpha. Alpha is dropped.
+    image : (H, W) or (H, W, 1 to 4) array of bool, integers or floats: grey or RGB, with or without alpha
 
-    Returns
-    -------
-    (H, W, 3) uint8
-        8-bit values are unchanged; any other type is stretched so that the 0.1 and 99.9 percentiles
-        of the whole image become 0 and 255. A constant image becomes 0.
-
-    Raises
-    ------
-    ValueError
-        The array has another shape, or no pixels, or values that are NaN or infinite.
-
-    Warns
-    -----
-    UserWarning
-        Hot pixels or a burned-in label are left out of the percentiles: see `normalize`.
+    Alpha is dropped. 8-bit values are unchanged; any other type is stretched so that the 0.1 and 99.9
+    percentiles of the whole image become 0 and 255. A constant image becomes 0. Warns as `normalize` does.
+    Raises ValueError for another shape, no pixels, or values that are NaN or infinite.
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -58,52 +39,32 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
     if image.dtype.kind == "f" and (bad := np.count_nonzero(~np.isfinite(image))):
         raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
     if image.dtype != np.uint8:
-        image = _stretch(image, *_limits([image], image.dtype, EIGHT_BITS))
+        image = _stretch(image, *_limits(lambda: [image], image.dtype, EIGHT_BITS))
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
 def normalize(image: np.ndarray) -> np.ndarray:
-    """Stretch the grey values of a whole image, so that a dim one looks like a bright one.
+    """Stretch the grey values of a whole (H, W, 3) uint8 image, so that a dim one looks like a bright one.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
+    Returns (H, W, 3) uint8: the 1 and 99.8 percentiles over all pixels and colours together, so that colours
+    keep their tone, have become 0 and 255; what lies beyond is clipped. A constant image becomes 0.
 
-    Returns
-    -------
-    (H, W, 3) uint8
-        The 1 and 99.8 percentiles over all pixels and colours together, so that colours keep their tone, have
-        become 0 and 255; what lies beyond is clipped. A constant image becomes 0.
-
-    Warns
-    -----
-    UserWarning
-        Outliers would leave the picture less than a third of the range, and are left out of the percentiles:
-        single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or text that
-        has the largest value of the type, on up to 5 % of the pixels.
+    Warns where outliers would leave the picture less than a third of the range, and leaves them out of the
+    percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or
+    text that has the largest value of the type, on up to 5 % of the pixels.
     """
-    return _stretch(image, *_limits([image], image.dtype, NORMAL))
+    return _stretch(image, *_limits(lambda: [image], image.dtype, NORMAL))
 
 
 def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.ndarray]:
-    """Read a whole image, window by window, to bring any part of it to the model's range.
+    """Return a function that converts windows of an image as `as_rgb8`, and then `normalize`, do the whole.
 
-    Parameters
-    ----------
-    image : nuclei.images.reading.Image
-    normalize : bool
-        Whether to stretch as `nuclei.images.intensity.normalize` does, afterwards.
+    image : nuclei.images.reading.Image, of which all windows are read
+    normalize : bool, whether to stretch as `nuclei.images.intensity.normalize` does, afterwards
 
-    Returns
-    -------
-    function
-        A window of ``image.pixels``, (h, w) or (h, w, 3) -> (h, w, 3) uint8: what `as_rgb8` and `normalize`
-        would have made of it as a part of the whole.
-
-    Notes
-    -----
-    The percentiles are exact for integers of 8 and 16 bits, whose values are counted. For other types they
-    come from some four million values, on a regular grid.
+    The function: a window of ``image.pixels``, (h, w) or (h, w, 3) -> (h, w, 3) uint8. The percentiles are
+    exact for integers of 8 and 16 bits, whose values are counted. For other types they come from some four
+    million values, on a regular grid.
     """
     tiles = [tile.core for tile in windows(image.shape, halo=0)]
     step = int(np.ceil(np.sqrt(3 * image.shape[0] * image.shape[1] / SAMPLE)))
@@ -114,12 +75,13 @@ def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.
             part = _stretch(part, low, high)
         return as_rgb8(part)
 
+    def add(read: Callable[[Window], np.ndarray], dtype: np.dtype, percents: tuple[float, float]) -> None:
+        limits.append(_limits(lambda: (np.atleast_3d(read(tile)) for tile in tiles), dtype, percents, step))
+
     if image.dtype != np.uint8:
-        limits.append(
-            _limits(lambda: (np.atleast_3d(image.pixels(t)) for t in tiles), image.dtype, EIGHT_BITS, step)
-        )
+        add(image.pixels, image.dtype, EIGHT_BITS)
     if normalize:
-        limits.append(_limits(lambda: (convert(image.pixels(t)) for t in tiles), np.dtype(np.uint8), NORMAL))
+        add(lambda tile: convert(image.pixels(tile)), np.dtype(np.uint8), NORMAL)
     return convert
 
 
@@ -145,15 +107,9 @@ def one_dye(image: np.ndarray) -> int | None:
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Bring low..high to 0..255 uint8."""
-    if values.dtype.kind in "biu" and values.dtype.itemsize <= 2:
-        least, every = _every_value(values.dtype)
-        index = values.astype(np.intp) - least if least else values.astype(np.intp)
-        return _scale(every.astype(np.float32), low, high)[index]
-    return _scale(_floats(values), low, high)
-
-
-def _scale(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    scaled = np.clip((values - np.float64(low)) / max(high - low, 1e-12), 0, 1)
+    if (every := _every_value(values.dtype)) is not None:  # a table is faster
+        return _stretch(every.astype(np.float32), low, high)[values.astype(np.intp) - every[0]]
+    scaled = np.clip((_floats(values) - np.float64(low)) / max(high - low, 1e-12), 0, 1)
     return np.round(scaled * 255).astype(np.uint8)
 
 
@@ -164,67 +120,61 @@ def _floats(values: np.ndarray) -> np.ndarray:
     return small if np.isfinite(small).all() else values.astype(np.float64)
 
 
-def _every_value(dtype: np.dtype) -> tuple[int, np.ndarray]:
-    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return least, np.arange(least, most + 1)
+def _every_value(dtype: np.dtype) -> np.ndarray | None:
+    """Return all values of a type of 8 or 16 bits, ascending; None for larger types."""
+    if dtype.kind not in "biu" or dtype.itemsize > 2:
+        return None
+    return np.arange(2) if dtype.kind == "b" else np.arange(np.iinfo(dtype).min, np.iinfo(dtype).max + 1)
 
 
-def _limits(parts, dtype: np.dtype, percentages: tuple[float, float], step: int = 1) -> tuple[float, float]:
+def _limits(
+    read: Callable[[], Iterable[np.ndarray]], dtype: np.dtype, percents: tuple[float, float], step: int = 1
+) -> tuple[float, float]:
     """Return what becomes 0 and 255: percentiles of an image, without outliers.
 
-    parts : list of (h, w, C) arrays, or a function that returns an iterable of them
+    read : function that returns the image's parts, (h, w, C) arrays of `dtype`
     step : int, of the grid of pixels that are sampled where values cannot be counted
     """
-    read = parts if callable(parts) else lambda: parts
     values, counts = _distribution(read(), dtype, step)
-    low, high = _percentiles(values, counts, percentages)
+    low, high = _percentiles(values, counts, percents)
     top = np.flatnonzero(counts)[-1]
-    if dtype.kind in "iu" and values[top] == np.iinfo(dtype).max and counts[top] <= BURNED_IN * counts.sum():
+    share = counts[top] / counts.sum()
+    if dtype.kind in "iu" and values[top] == np.iinfo(dtype).max and share <= BURNED_IN:
         others = counts.copy()
         others[top] = 0
-        least, most = _percentiles(values, others, percentages) if others.any() else (low, high)
+        least, most = _percentiles(values, others, percents)
         if most > least and high - least > FAR * (most - least):
-            warnings.warn(
-                f"{counts[top] / counts.sum():.1%} of the values are {values[top]}, far above all others: a "
-                "scale bar or text is left out of the contrast; check the result",
-                stacklevel=3,
-            )
+            _warn(f"{share:.1%} of the values are {values[top]}, far above the rest: a scale bar or text is")
             low, high, counts = least, most, others
     if high - low > FAR * np.subtract(*_percentiles(values, counts, (97, 3))):
         smooth = (ndi.median_filter(part, (3, 3, 1)) for part in read())
-        least, most = _percentiles(*_distribution(smooth, dtype, step), percentages)
+        least, most = _percentiles(*_distribution(smooth, dtype, step), percents)
         if most > least and high - low > FAR * (most - least):
-            warnings.warn(
-                f"single pixels reach from {low:g} to {high:g}, all others from {least:g} to {most:g}: hot "
-                "or dead pixels are left out of the contrast; check the result",
-                stacklevel=3,
-            )
+            single = f"single pixels reach from {low:g} to {high:g}, all others from {least:g} to {most:g}"
+            _warn(f"{single}: hot or dead pixels are")
             return least, most
     return low, high
 
 
+def _warn(outliers: str) -> None:
+    warnings.warn(f"{outliers} left out of the contrast; check the result", stacklevel=4)
+
+
 def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Return values in ascending order, and how often each occurs."""
-    if dtype.kind in "biu" and dtype.itemsize <= 2:
-        least, every = _every_value(dtype)
+    if (every := _every_value(dtype)) is not None:
         counts = np.zeros(every.size, np.int64)
         for part in parts:
             for some in np.array_split(part.ravel(), 1 + part.size // SAMPLE):  # as indices take 8 bytes each
-                counts += np.bincount(some.astype(np.intp) - least, minlength=every.size)
+                counts += np.bincount(some.astype(np.intp) - every[0], minlength=every.size)
         return every, counts
     values = np.sort(_floats(np.concatenate([part[::step, ::step].ravel() for part in parts])))
     return values, np.ones(values.size, np.int64)
 
 
-def _percentiles(values: np.ndarray, counts: np.ndarray, percentages: tuple[float, float]) -> tuple:
+def _percentiles(values: np.ndarray, counts: np.ndarray, percents: tuple[float, float]) -> tuple:
     """Return what `numpy.percentile` does for `values` repeated `counts` times."""
     ends = np.cumsum(counts)
-    limits = []
-    for percent in percentages:
-        place = percent / 100 * (ends[-1] - 1)
-        below, above = (
-            values[np.searchsorted(ends, n, side="right")] for n in (np.floor(place), np.ceil(place))
-        )
-        part, gap = np.float64(place % 1), above - below
-        limits.append(float(below + gap * part if part < 0.5 else above - gap * (1 - part)))
-    return tuple(limits)
+    places = [percent / 100 * (ends[-1] - 1) for percent in percents]
+    pairs = [values[np.searchsorted(ends, (np.floor(p), np.ceil(p)), side="right")] for p in places]
+    return tuple(float(np.quantile(pair, p % 1)) for pair, p in zip(pairs, places, strict=True))

@@ -6,7 +6,7 @@ is. Pages and channels are counted from 0.
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,54 +14,52 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 import tifffile
-from PIL import UnidentifiedImageError
 
 from nuclei.images.finding import CONVERT
 from nuclei.images.intensity import one_dye
-from nuclei.images.tiff import BEGINNINGS, Choice, TiffPage
-from nuclei.images.tiles import Window
+from nuclei.images.tiff import BEGINNINGS, RGB, ImageError, TiffPage
+from nuclei.images.tiles import Window, spread_windows
 
 WHOLE = (slice(None), slice(None))
+TIFF, PICTURE = "a TIFF image", "an image"  # what errors call a file
 
 
 class Image:
     """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C).
 
-    shape : (H, W), pixels
-    dtype : numpy.dtype of the values, those of the file
-    channels : tuple of str, the names of what can be measured: ``R``, ``G`` and ``B``, the names that the
-        file has, or ``ch0``, ``ch1``, …; never alpha
+    shape, dtype : (H, W), pixels, and the type of the values, as in the file
+    channels : tuple of str, the names of what can be measured: `RGB`, those in the file, or ``ch0``, ``ch1``,
+        …; never alpha
     pixel_size : (y, x) in micrometres, or None if the file does not say
     name : str, the name of the file in errors
     note : str, how the picture was read where that is not obvious, or ""
-    is_large : bool, whether windows are read from disk when they are asked for, as the image may not fit into
-        memory: a TIFF of more than `tiff.LARGE` pixels. All others are in memory.
-
-    To be closed where it is large, or used in a ``with`` statement. Made by `open_image`.
+    is_large : bool, whether windows are read from disk when they are asked for: a TIFF of more than
+        `tiff.LARGE` pixels, to be closed, or used in a ``with`` statement. All others are in memory.
     """
 
     def __init__(
         self,
         source: np.ndarray | TiffPage,
         channels: tuple[str, ...],
-        shown: slice = slice(None),
+        channel: int | None = None,
         pixel_size: tuple[float, float] | None = None,
         name: str = "image",
-        note: str = "",
     ):
-        self._source, self._shown, self.note = source, shown, note
-        self.shape, self.dtype, self.channels = source.shape[:2], source.dtype, channels
-        self.pixel_size, self.name = pixel_size, name
-        self.is_large = not isinstance(source, np.ndarray)
+        self._source, self.channels, self.pixel_size, self.name = source, channels, pixel_size, name
+        self.shape, self.dtype = source.shape[:2], source.dtype
+        self.is_large = isinstance(source, TiffPage)
+        self.show(channel)
+
+    def show(self, channel: int | None, note: str = "") -> None:
+        """Let a model see one channel, or all."""
+        self._shown, self.note = slice(channel, None if channel is None else channel + 1), note
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """Return all channels of a window, (h, w, C); ValueError where it cannot be read, or has NaN."""
-        if not self.is_large:
+        if isinstance(self._source, np.ndarray):
             return self._source[window]
-        with _errors_named(self.name):
-            part = self._source[window]
-        _check_values(part, self.name)
-        return part
+        with _errors_named(self.name, TIFF):
+            return _checked(self._source[window])
 
     def pixels(self, window: Window = WHOLE) -> np.ndarray:
         """Return a window of what a model sees: (h, w) grey or (h, w, 3) RGB, in the file's values."""
@@ -76,7 +74,7 @@ class Image:
         return self
 
     def __exit__(self, *_) -> None:
-        if not isinstance(self._source, np.ndarray):
+        if isinstance(self._source, TiffPage):
             self._source.close()
 
     close = __exit__
@@ -90,46 +88,45 @@ def open_image(
 ) -> Image:
     """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in.
 
-    Parameters
-    ----------
-    file : str, Path or binary file
-    channel : int, optional
-        Which channel, or colour, a model sees, from 0; needed where there are several that are no colours.
-    page : int, optional
-        Which plane the image is, from 0; needed where there are several.
-    name : str, optional
-        What errors call the file; by default its path.
+    channel : int, which channel or colour a model sees, from 0; needed where there are several and no colours
+    page : int, which plane the image is, from 0; needed where there are several
+    name : str, what errors call the file; by default its path
 
-    Returns
-    -------
-    Image
-
-    Raises
-    ------
-    ValueError
-        The file is broken or no image, has several pages or channels and none was chosen (the error lists
-        them), not the one that was, or values that are no numbers.
-    OSError
-        The file cannot be opened.
+    A fluorescence image of one dye in RGB is seen as the grey picture it is. Raises ValueError where the file
+    is broken or no image, has several pages or channels and none was chosen (the error lists them) or not the
+    one that was, or has values that are no numbers; OSError where it cannot be opened.
     """
     name = str(file) if name is None else name
-    if isinstance(file, (str, Path)):
-        with open(file, "rb") as opened:
-            if (beginning := opened.read(4)) not in BEGINNINGS:
-                return _from_pillow(beginning + opened.read(), channel, page, name)
-    else:
-        beginning = file.read(4)
-        file.seek(0)
-        if beginning not in BEGINNINGS:
-            return _from_pillow(file.read(), channel, page, name)
-    with _errors_named(name):
-        tiff = TiffPage(file, page)
-        image = Image(tiff, tiff.names, _shown(tiff, channel), tiff.pixel_size, name)
-        if not tiff.is_large:
-            pixels = image[WHOLE]
-            image.close()
-            image = Image(pixels, image.channels, image._shown, image.pixel_size, name)
-        return _without_dye(image)
+    with open(file, "rb") if isinstance(file, (str, Path)) else nullcontext(file) as opened:
+        is_tiff = opened.read(4) in BEGINNINGS
+        opened.seek(0)
+        content = b"" if is_tiff else opened.read()
+    with _errors_named(name, TIFF if is_tiff else PICTURE):
+        source: np.ndarray | TiffPage
+        if is_tiff:
+            source = tiff = TiffPage(file, page)
+            channels, pixel_size, found = tiff.names, tiff.pixel_size, tiff.description
+            if not tiff.is_large:
+                source = _checked(tiff[WHOLE])
+                tiff.close()
+        else:
+            pixels = np.atleast_3d(_decode(content, page))
+            source = _checked(pixels[..., : 1 if pixels.shape[2] < 3 else 3])  # without alpha
+            channels, pixel_size, found = RGB if source.shape[2] == 3 else ("ch0",), None, ""
+        if channel is None and len(channels) > 1 and channels != RGB:
+            raise ImageError(
+                f"{len(channels)} channels were found ({found}; {', '.join(channels)}); choose the channel "
+                f"that shows the nuclei, 0 to {len(channels) - 1}"
+            )
+        if not 0 <= (channel or 0) < len(channels):
+            raise ImageError(f"channel {channel} was asked for, there are {len(channels)} from 0")
+    image = Image(source, channels, channel, pixel_size, name)
+    if channel is None and channels == RGB:
+        parts = spread_windows(image.shape, 256) if image.is_large else [WHOLE]
+        if (colour := one_dye(np.concatenate([image[part] for part in parts]))) is not None:
+            note = f"a fluorescence image of one dye in RGB: colour {RGB[colour]} is read as grey"
+            image.show(colour, note)
+    return image
 
 
 def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
@@ -139,117 +136,51 @@ def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
     `name` is the name of the file in errors. Raises ValueError if it cannot be read.
     """
     content = file.read()
-    if content[:4] in BEGINNINGS:
-        with _errors_named(name):
-            if (numbers := tifffile.imread(io.BytesIO(content))).size:
-                return numbers
+    is_tiff = content[:4] in BEGINNINGS
+    with _errors_named(name, TIFF if is_tiff else PICTURE):
+        numbers = tifffile.imread(io.BytesIO(content)) if is_tiff else _decode(content, 0, palette=False)
+        if not numbers.size:
             raise ValueError("it holds no image")
-    return _decode(content, 0, name, palette=False)
+        return numbers
 
 
-def _from_pillow(content: bytes, channel: int | None, page: int | None, name: str) -> Image:
-    pixels = np.atleast_3d(_decode(content, page, name))
-    pixels = pixels[..., : 1 if pixels.shape[2] < 3 else 3]  # without alpha
-    names = ("R", "G", "B") if pixels.shape[2] == 3 else ("ch0",)
-    _check_values(pixels, name)
-    return _without_dye(Image(pixels, names, _one_of(names, channel, name), None, name))
-
-
-def _without_dye(image: Image) -> Image:
-    """Return a fluorescence image of one dye as the grey picture it is, whatever colour it is shown in.
-
-    The colour is known from the whole image, or in a large one from nine windows spread over it.
-    """
-    if image.channels != ("R", "G", "B") or image._shown != slice(None):
-        return image
-    part = image[WHOLE] if not image.is_large else _spread_windows(image)
-    if (colour := one_dye(part)) is not None:
-        image._shown = slice(colour, colour + 1)
-        image.note = (
-            f"a fluorescence image of one dye in RGB: colour {image.channels[colour]} is read as grey"
-        )
-    return image
-
-
-def _spread_windows(image: Image, side: int = 256) -> np.ndarray:
-    """Return nine windows of an image, one above the other: (h, w, C)."""
-    starts = [[max(0, length - side) * k // 6 for k in (1, 3, 5)] for length in image.shape]
-    places = [(slice(y, y + side), slice(x, x + side)) for y in starts[0] for x in starts[1]]
-    return np.concatenate([image[place] for place in places])
-
-
-def _decode(content: bytes, page: int | None, name: str, palette: bool = True) -> np.ndarray:
+def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarray:
     """Return the picture in a file that Pillow reads; with `palette`, indices become their colours."""
-    try:
-        with PIL.Image.open(io.BytesIO(content)) as picture:
-            pages = getattr(picture, "n_frames", 1)
-            if page is None and pages > 1 or not 0 <= (page or 0) < pages:
-                raise Choice(f"a file of {pages} pages was found; choose a page, 0 to {pages - 1}")
-            if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
-                return imagecodecs.png_decode(content)
-            picture.seek(page or 0)
-            mode = picture.mode
-            if mode == "P" and palette:
-                mode = "RGBA" if "transparency" in picture.info else "RGB"
-            elif mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX"):
-                mode = "RGB"
-            pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
-            return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    except PIL.Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: too large for a PNG or JPEG ({error}). Save it as TIFF.") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(
-            f"{name}: cannot be read as an image: unsupported format; {CONVERT}, or remove the file"
-        ) from error
-    except Choice as error:
-        raise ValueError(f"{name}: {error}") from error
-    except Exception as error:  # a broken file raises nearly anything, by its format and damage
-        raise ValueError(
-            f"{name}: cannot be read as an image ({_reason(error)}). Replace or remove the file."
-        ) from error
+    with PIL.Image.open(io.BytesIO(content)) as picture:
+        pages = getattr(picture, "n_frames", 1)
+        if page is None and pages > 1 or not 0 <= (page or 0) < pages:
+            raise ImageError(f"a file of {pages} pages was found; choose a page, 0 to {pages - 1}")
+        if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
+            return imagecodecs.png_decode(content)
+        picture.seek(page or 0)
+        converted = picture.mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX") or picture.mode == "P" and palette
+        pixels = np.asarray(picture.convert("RGB") if converted else picture)
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 @contextmanager
-def _errors_named(name: str) -> Iterator[None]:
-    """Make any error in reading a TIFF a ValueError that names the file: a broken one raises nearly any."""
+def _errors_named(name: str, kind: str) -> Iterator[None]:
+    """Make any error in reading a file a ValueError that names it: a broken one raises nearly any."""
     try:
         yield
-    except OSError as error:
-        if error.errno is not None:  # of the disk
-            raise
-        raise ValueError(f"{name}: cannot be read as a TIFF image: {_reason(error)}") from error
     except Exception as error:
-        if str(error).startswith(f"{name}: "):
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
             raise
-        wrong = "" if isinstance(error, Choice) else "cannot be read as a TIFF image: "
-        raise ValueError(f"{name}: {wrong}{_reason(error)}") from error
+        reason = str(error) or type(error).__name__
+        if isinstance(error, PIL.Image.DecompressionBombError):
+            reason = f"too large for a PNG or JPEG ({reason}); save it as TIFF"
+        elif isinstance(error, PIL.UnidentifiedImageError):
+            reason = f"cannot be read as {kind}: unsupported format; {CONVERT}"
+        elif not isinstance(error, ImageError):
+            reason = "not enough memory" if isinstance(error, MemoryError) else reason
+            reason = f"cannot be read as {kind}: {reason}"
+        raise ValueError(f"{name}: {reason}") from error
 
 
-def _reason(error: Exception) -> str:
-    return "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
-
-
-def _shown(tiff: TiffPage, channel: int | None) -> slice:
-    if channel is None and len(tiff.names) > 1 and not tiff.rgb:
-        raise Choice(
-            f"{len(tiff.names)} channels were found ({tiff}; {', '.join(tiff.names)}); choose the channel "
-            f"that shows the nuclei, 0 to {len(tiff.names) - 1}"
-        )
-    return _one_of(tiff.names, channel, "")
-
-
-def _one_of(channels: tuple[str, ...], channel: int | None, name: str) -> slice:
-    if channel is None:
-        return slice(None)
-    if not 0 <= channel < len(channels):
-        where = f"{name}: " if name else ""
-        raise Choice(f"{where}channel {channel} was asked for, there are {len(channels)} from 0")
-    return slice(channel, channel + 1)
-
-
-def _check_values(pixels: np.ndarray, name: str) -> None:
-    """Raise ValueError where values are no numbers; it calls the file by `name`."""
+def _checked(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels whose values are numbers; ImageError for others."""
     if pixels.dtype.kind not in "buif":
-        raise ValueError(f"{name}: values of type {pixels.dtype}, expected whole or decimal numbers")
+        raise ImageError(f"values of type {pixels.dtype}, expected whole or decimal numbers")
     if pixels.dtype.kind == "f" and (bad := np.count_nonzero(~np.isfinite(pixels))):
-        raise ValueError(f"{name}: {bad:,} of {pixels.size:,} values are NaN or infinite; replace them first")
+        raise ImageError(f"{bad:,} of {pixels.size:,} values are NaN or infinite; replace them first")
+    return pixels

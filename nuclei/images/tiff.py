@@ -1,6 +1,7 @@
 """One page of a TIFF file: which of many, its channels, how large a pixel is, and its pixels in windows."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -8,48 +9,31 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from nuclei.images.photometric import Colours
+from nuclei.images.photometric import GREY, colour_converter
 from nuclei.images.tiff_metadata import channel_names, pixel_size
 from nuclei.images.tiles import Window
 
-BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""The first bytes of a TIFF file, by byte order; with + for files of more than 4 GB."""
-
-LARGE = 2**25
-"""Pixels of the largest image that is read whole. To segment one as large takes some GB of memory."""
-
-CACHE = 2**28  # bytes of decoded strips, which neighbouring windows share
-
-BAND = 256  # rows; strips are decoded in bands of at least so many
+BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file, by byte order; + for more than 4 GB
+RGB = ("R", "G", "B")
+LARGE = 2**25  # pixels of the largest image that is read whole; to segment one takes some GB of memory
 
 
-class Choice(ValueError):
-    """A page or channel has to be chosen, or the chosen one does not exist."""
+class ImageError(ValueError):
+    """What is wrong with an image, in words for a user: the file's name only is missing."""
 
 
 class TiffPage:
     """One page of a TIFF file; ``page[rows, columns]`` reads a window, (h, w, C), in the file's values.
 
-    shape : (H, W, C), pixels and channels, without alpha
-    dtype : numpy.dtype of the values
+    shape, dtype : (H, W, C), without alpha, and the type of the values
     is_large : bool, whether it has more than `LARGE` pixels
-    rgb : bool, whether the channels are red, green and blue
-    names : tuple of str, one a channel
+    names : tuple of str, one per channel; `RGB` for colours
     pixel_size : (y, x) in micrometres, or None
+    description : str, the axes and shape of what is in the file
 
-    Parameters
-    ----------
-    file : str, Path or binary file
-        Windows of an uncompressed file that is given by its path are mapped into memory.
-    page : int, optional
-        Which plane, from 0, counted through all series of the file. Needed where there are several.
-
-    Raises
-    ------
-    Choice
-        There are several pages and none was chosen, or not that one.
-    Exception
-        Nearly any other where the file is broken; also when a window is read.
+    Pages are counted from 0 through all series. Windows of an uncompressed file that is given by its path are
+    mapped into memory. Raises ImageError where there are several pages and none was chosen, or not that one;
+    nearly any other error where the file is broken, also when a window is read.
     """
 
     def __init__(self, file: str | Path | BinaryIO, page: int | None = None):
@@ -60,26 +44,29 @@ class TiffPage:
             if planes > (found := sum(stack.pages * stack.channels for stack in stacks)):
                 raise ValueError(f"ImageJ wrote {planes} planes, {found} were found; the file was cut short")
             stack, index = _choose(stacks, page)
-            self._stack, self._colours = stack, Colours(stack.series.keyframe, stack.length("S"))
             self._read = stack.reader(file, index)
+            self.description, keyframe = str(stack), stack.series.keyframe
+            self._convert = colour_converter(keyframe, stack.length("S"))
+            pixel = self._pixels(slice(0, 1), slice(0, 1))
             height, width = stack.length("Y"), stack.length("X")
-            self.dtype = self._colours(self._read(slice(0, 1), slice(0, 1))).dtype
-            self.shape = height, width, stack.length("C") * self._colours.samples
+            self.dtype, self.shape = pixel.dtype, (height, width, pixel.size)
             self.is_large = height * width > LARGE
-            self.rgb = self._colours.rgb and stack.length("C") == 1
-            self.names = channel_names(self._tiff, stack.series, self.shape[2], self.rgb)
+            rgb = pixel.shape[2:] == (1, 3) and keyframe.photometric not in GREY
+            self.names = RGB if rgb else channel_names(self._tiff, stack.series, pixel.size)
             self.pixel_size = pixel_size(self._tiff)
         except BaseException:
             self._tiff.close()
             raise
 
-    def __str__(self) -> str:
-        return str(self._stack)
-
     def __getitem__(self, window: Window) -> np.ndarray:
         rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip(window, self.shape[:2], strict=True))
-        part = self._colours(self._read(rows, columns))
+        part = self._pixels(rows, columns)
         return part.reshape(*part.shape[:2], self.shape[2])
+
+    def _pixels(self, rows: slice, columns: slice) -> np.ndarray:
+        """Read a window: (h, w, channels, samples)."""
+        values = self._read(rows, columns)
+        return self._convert(values.astype(values.dtype.newbyteorder("="), copy=False))
 
     def close(self) -> None:
         self._tiff.close()
@@ -94,21 +81,6 @@ def _open(file: str | Path | BinaryIO) -> tuple[tifffile.TiffFile, list[tifffile
     tiff.close()  # one image in several files: what lies here is read as if it were alone
     tiff = tifffile.TiffFile(file, is_ome=False)
     return tiff, tiff.series
-
-
-def _choose(stacks: list["_Stack"], page: int | None) -> tuple["_Stack", int]:
-    """Return the stack that holds a page, and the page's number in it."""
-    pages = sum(stack.pages for stack in stacks)
-    if page is None and pages > 1 or not 0 <= (page or 0) < pages:
-        found = "; ".join(map(str, stacks))
-        asked = f"page {page} was asked for, " if page is not None else ""
-        raise Choice(f"{asked}a stack of {pages} pages was found ({found}); choose a page, 0 to {pages - 1}")
-    index = page or 0
-    for stack in stacks:
-        if index < stack.pages:
-            break
-        index -= stack.pages
-    return stack, index
 
 
 class _Stack:
@@ -130,23 +102,29 @@ class _Stack:
         lengths = zip(self.axes, self.shape, strict=True)
         return math.prod(length for axis, length in lengths if axis in axes)
 
-    def reader(self, file: str | Path | BinaryIO, page: int):
+    def reader(self, file: str | Path | BinaryIO, page: int) -> Callable[[slice, slice], np.ndarray]:
         """Return a function from rows and columns of a page to its values, (h, w, C, S)."""
-        others = [n for axis, n in zip(self.axes, self.shape, strict=True) if axis not in "YXCS"]
-        numbers = iter(np.unravel_index(page, others) if others else ())
-        place = {k: int(next(numbers)) for k, axis in enumerate(self.axes) if axis not in "YXCS"}
+        pixels, strip = self._pixels(file), self.series.keyframe.rowsperstrip
+        outer = [k for k, axis in enumerate(self.axes) if axis not in "YXCS"]
+        place = dict(zip(outer, np.unravel_index(page, [self.shape[k] for k in outer]), strict=True))
         kept = "".join(axis for axis in self.axes if axis in "YXCS")
-        order = [kept.index(axis) for axis in "YXCS" if axis in kept]
-        new = tuple(2 + k for k, axis in enumerate("CS") if axis not in kept)
-        pixels = self._pixels(file)
 
         def read(rows: slice, columns: slice) -> np.ndarray:
             spans = {"Y": rows, "X": columns}
             window = (place.get(k, spans.get(axis, slice(None))) for k, axis in enumerate(self.axes))
-            return np.expand_dims(np.transpose(pixels[tuple(window)], order), new)
+            return tifffile.transpose_axes(pixels[tuple(window)], kept, "YXCS")
 
-        in_strips = not isinstance(pixels, (np.ndarray, Mapped)) and not self.series.keyframe.is_tiled
-        return self._in_bands(read) if in_strips else read
+        @lru_cache(1)
+        def strips(first: int, last: int) -> np.ndarray:
+            return read(slice(first, min(last, self.length("Y"))), slice(0, self.length("X")))
+
+        def from_strips(rows: slice, columns: slice) -> np.ndarray:
+            """Windows beside each other lie in the same strips, which are decoded once."""
+            first, last = rows.start // strip * strip, -(-max(rows.stop, rows.start + 1) // strip) * strip
+            return strips(first, last)[rows.start - first : rows.stop - first, columns]
+
+        direct = isinstance(pixels, (np.ndarray, Mapped)) or self.series.keyframe.is_tiled
+        return read if direct else from_strips
 
     def _pixels(self, file: str | Path | BinaryIO):
         """Return the values of the series, as an array in memory or as one that is read at each access."""
@@ -167,23 +145,19 @@ class _Stack:
 
         return zarr.open_array(series.aszarr(), mode="r")
 
-    def _in_bands(self, read):
-        """Return `read`, but strips are decoded once for all windows beside each other, not for each."""
-        height, width, strip = self.length("Y"), self.length("X"), self.series.keyframe.rowsperstrip
-        rows = -(-BAND // strip) * strip
-        band_bytes = rows * width * self.channels * self.series.dtype.itemsize
 
-        @lru_cache(max(2, CACHE // band_bytes))
-        def band(k: int) -> np.ndarray:
-            return read(slice(k * rows, min((k + 1) * rows, height)), slice(0, width))
-
-        def read_window(span: slice, columns: slice) -> np.ndarray:
-            first = span.start // rows
-            bands = range(first, max(first + 1, -(-span.stop // rows)))
-            parts = (band(k)[max(0, span.start - k * rows) : span.stop - k * rows, columns] for k in bands)
-            return np.concatenate(list(parts))
-
-        return read_window
+def _choose(stacks: list[_Stack], page: int | None) -> tuple[_Stack, int]:
+    """Return the stack that holds a page, and the page's number in it."""
+    pages, index = sum(stack.pages for stack in stacks), page or 0
+    if page is None and pages > 1 or not 0 <= index < pages:
+        found = "; ".join(map(str, stacks))
+        asked = f"page {page} was asked for, " if page is not None else ""
+        raise ImageError(
+            f"{asked}a stack of {pages} pages was found ({found}); choose a page, 0 to {pages - 1}"
+        )
+    while index >= stacks[0].pages:
+        index -= stacks.pop(0).pages
+    return stacks[0], index
 
 
 class Mapped:

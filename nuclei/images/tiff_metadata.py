@@ -6,24 +6,18 @@ from xml.etree import ElementTree
 import tifffile
 
 MICROMETRES = {"nm": 1e-3, "µm": 1, "um": 1, "micron": 1, "microns": 1, "mm": 1e3, "cm": 1e4, "m": 1e6}
+MICROMETRES |= {"\N{GREEK SMALL LETTER MU}m": 1, "\\u00B5m": 1}  # as OME and ImageJ also write them
 
-LARGEST_PIXEL = 10
-"""Micrometres. A nucleus is about as wide, so larger "pixel sizes" are those of a screen or a printer."""
+LARGEST_PIXEL = 10  # micrometres, about a nucleus; larger "pixel sizes" are those of a screen or a printer
 
 
-def channel_names(
-    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, count: int, rgb: bool
-) -> tuple[str, ...]:
+def channel_names(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, count: int) -> tuple[str, ...]:
     """Return the names of `count` channels: from OME or ImageJ metadata, else ``ch0``, ``ch1``, …"""
-    if rgb:
-        return ("R", "G", "B")
     names: list[str] = []
     if tiff.is_ome:
-        pixels = _ome_pixels(tiff)
-        index = next((k for k, each in enumerate(tiff.series) if each is series), 0)
-        names = (
-            [c.get("Name", "") for c in pixels[index].iterfind("{*}Channel")] if index < len(pixels) else []
-        )
+        index = tiff.series.index(series)
+        images = _ome_pixels(tiff)[index : index + 1]
+        names = [channel.get("Name", "") for image in images for channel in image.iterfind("{*}Channel")]
     elif tiff.imagej_metadata and series.ndim == 3:
         names = tiff.imagej_metadata.get("Labels") or []
     usable = len(names) == len(set(names)) == count and all(names)
@@ -32,24 +26,21 @@ def channel_names(
 
 def pixel_size(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
     """Return the height and width of a pixel in micrometres; None if the file does not say."""
-    page = tiff.pages.first
+    page, height, width = tiff.pages.first, 0.0, 0.0
     if page.is_ome:
-        sizes = [0.0, 0.0]
-        with suppress(IndexError, ValueError):  # metadata that is damaged, or that another file has
-            pixels = _ome_pixels(tiff)[0]
-            units = [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX"]
-            sizes = [
-                float(pixels.get(f"PhysicalSize{axis}", 0))
-                * MICROMETRES.get(unit.replace("\N{GREEK SMALL LETTER MU}", "µ"), 0)
-                for axis, unit in zip("YX", units, strict=True)
-            ]
+        with suppress(ValueError):  # metadata that is damaged, or that another file has
+            for image in _ome_pixels(tiff)[:1]:
+                height, width = (
+                    float(image.get(f"PhysicalSize{axis}", 0))
+                    * MICROMETRES.get(image.get(f"PhysicalSize{axis}Unit", "µm"), 0)
+                    for axis in "YX"
+                )
     else:
-        unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
         by_tag = {tifffile.RESUNIT.INCH: 25_400, tifffile.RESUNIT.CENTIMETER: 10_000}
+        unit = str((tiff.imagej_metadata or {}).get("unit"))
         scale = MICROMETRES.get(unit) or by_tag.get(page.resolutionunit, 0)
-        sizes = [scale / pixels if pixels else 0 for pixels in page.get_resolution()[::-1]]
-    height, width = sizes
-    return (height, width) if all(0 < size <= LARGEST_PIXEL for size in sizes) else None
+        width, height = (scale / pixels if pixels else 0 for pixels in page.get_resolution())
+    return (height, width) if 0 < min(height, width) and max(height, width) <= LARGEST_PIXEL else None
 
 
 def _ome_pixels(tiff: tifffile.TiffFile) -> list[ElementTree.Element]:

@@ -1,20 +1,17 @@
 """Images tile by tile: overlapping windows, of each of which the core is kept.
 
-A prediction at a pixel depends on the pixels around it. A tile therefore has a halo around its core, and the
-cores are put together. Tiles begin at multiples of the network's stride: shifted by less, the network would
-predict something slightly different.
+A prediction at a pixel depends on the pixels around it, so a tile has a halo around its core. Tiles begin at
+multiples of the network's stride: shifted by less, the network would predict something slightly different.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 
 STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
-
-TILE, HALO = 1024, 128
-"""Pixels. With this halo, predictions for a whole image and for its tiles differ by less than 0.001."""
+TILE, HALO = 1024, 128  # pixels; predictions for a whole image and for its tiles differ by less than 0.001
 
 Window = tuple[slice, slice]  # rows and columns
 
@@ -28,38 +25,20 @@ class Tile(NamedTuple):
     @property
     def inner(self) -> Window:
         """The core, as rows and columns of the tile."""
-        rows, columns = (
-            slice(core.start - outer.start, core.stop - outer.start)
-            for outer, core in zip(self.outer, self.core, strict=True)
-        )
+        rows, columns = (slice(c.start - o.start, c.stop - o.start) for o, c in zip(*self, strict=True))
         return rows, columns
 
 
 def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[Tile]:
-    """Cover an image with overlapping tiles.
+    """Cover an image of `shape` (H, W) with overlapping tiles, row by row.
 
-    Parameters
-    ----------
-    shape : (H, W) of the image, pixels
-    tile : int
-        Largest side of a tile in pixels, a multiple of 32.
-    halo : int
-        Pixels of a tile beyond its core, a multiple of 32; the image's own border has none.
+    tile : int, largest side of a tile in pixels, a multiple of 32
+    halo : int, pixels of a tile beyond its core, a multiple of 32; the image's own border has none
 
-    Returns
-    -------
-    list of Tile
-        Row by row. Each pixel of the image is in exactly one core. Tiles begin at multiples of 32 and lie in
-        the image. Where the last tile of a row would hang over, it begins earlier instead, and the halos
-        between it and its neighbour are wider.
+    Each pixel of the image is in exactly one core. Tiles begin at multiples of 32 and lie in the image. Where
+    the last tile of a row would hang over, it begins earlier instead, and the halos between it and its
+    neighbour are wider. Raises ValueError if a size is no multiple of 32, or the halos leave no core.
 
-    Raises
-    ------
-    ValueError
-        If a size is no multiple of 32, or the halos leave no core.
-
-    Examples
-    --------
     >>> for (_, outer), (_, core) in windows((9, 300), tile=128, halo=32):
     ...     print(outer.start, core.start, core.stop, outer.stop)
     0 0 96 128
@@ -88,20 +67,12 @@ def _spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
 def tiled_maps(
     predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int = TILE, halo: int = HALO
 ) -> np.ndarray:
-    """Predict an image tile by tile, so that the network's memory is bounded by the tile's size.
+    """Predict an (H, W, 3) uint8 image tile by tile: (H, W, C) float32. Memory is bounded by the tile's size.
 
-    Parameters
-    ----------
-    predict : function
-        (h, w, 3) uint8 -> (h, w, C) float32, for any h and w up to `tile`.
-    image : (H, W, 3) uint8
+    predict : function, (h, w, 3) uint8 -> (h, w, C) float32, for any h and w up to `tile`
     tile, halo : int, pixels, see `windows`
 
-    Returns
-    -------
-    (H, W, C) float32
-        What `predict` gives for the whole image, except for the influence of pixels beyond the halo. An image
-        that fits into one tile is predicted whole.
+    The result is that of `predict` for the whole image, but for the influence of pixels beyond the halo.
     """
     maps = np.zeros(0)
     for window in windows(image.shape[:2], tile, halo):
@@ -112,6 +83,15 @@ def tiled_maps(
     return maps
 
 
+def spread_windows(shape: tuple[int, int], side: int) -> list[Window]:
+    """Return up to nine windows, of `side` pixels where an image of `shape` is that large, spread over it."""
+    spans = []
+    for length in shape:
+        starts = sorted({max(0, length - side) * k // 6 for k in (1, 3, 5)})
+        spans.append([slice(start, min(start + side, length)) for start in starts])
+    return list(product(*spans))
+
+
 def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], border: bool) -> np.ndarray:
     """Return the labels of a tile, without 0, along those of its edges that are the image's, or are not.
 
@@ -119,8 +99,7 @@ def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], borde
     outer : rows and columns of an image of `shape` (H, W)
     border : bool, True for edges that lie on the image's border, False for those inside it
     """
-    edges = [np.zeros(0, labels.dtype)]
-    for axis, (span, length) in enumerate(zip(outer, shape, strict=True)):
-        for end, outside in ((0, span.start == 0), (-1, span.stop == length)):
-            edges += [labels.take(end, axis)] * (outside == border)
-    return np.setdiff1d(np.concatenate(edges), 0)
+    ends = [end for span, n in zip(outer, shape, strict=True) for end in (span.start == 0, span.stop == n)]
+    edges = zip((labels[0], labels[-1], labels[:, 0], labels[:, -1]), ends, strict=True)
+    chosen = [edge for edge, outside in edges if outside == border]
+    return np.setdiff1d(np.concatenate([labels[0, :0], *chosen]), 0)

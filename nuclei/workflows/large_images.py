@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from nuclei.data.labels import smallest_area
 from nuclei.images.intensity import rgb8_converter
 from nuclei.images.reading import Image, open_image
 from nuclei.images.tiff import LARGE
-from nuclei.images.tiles import HALO, TILE, Tile, Window, edge_labels
+from nuclei.images.tiles import HALO, TILE, Tile, edge_labels, spread_windows
 from nuclei.output.formats import resolution
 from nuclei.output.label_tiff import new_label_tiff
 from nuclei.output.measurements import measure
@@ -171,7 +170,7 @@ class _Tiles:
     def _survey(self, label: Callable[[Maps], np.ndarray]) -> np.ndarray:
         """Return areas in pixels and confidences of the nuclei in windows spread over the image: (2, N)."""
         found = []
-        for window in _spread(self.image.shape):
+        for window in spread_windows(self.image.shape, TILE):
             maps = self._maps(self.image[window])
             labels = label(maps)
             found.append((np.bincount(labels.ravel())[1:], confidence(labels, maps.maps[..., 0])))
@@ -192,13 +191,3 @@ def _thinned(image: Image) -> np.ndarray:
     step = math.ceil(max(height, width) / PREVIEW)
     rows = (slice(y, y + 1) for y in range(0, height, step))
     return np.concatenate([image.pixels((row, slice(0, width)))[:, ::step] for row in rows])
-
-
-def _spread(shape: tuple[int, int]) -> list[Window]:
-    """Return up to nine windows of an image, of a tile's size where it is that large, spread over it."""
-    spans = []
-    for length in shape:
-        side = min(TILE, length)
-        starts = sorted({(length - side) * k // 6 for k in (1, 3, 5)})
-        spans.append([slice(start, start + side) for start in starts])
-    return list(product(*spans))

@@ -13,11 +13,12 @@ from skimage.measure import label
 from nuclei.cli import main
 from nuclei.images import open_image
 from nuclei.images.intensity import as_rgb8, normalize
+from nuclei.images.tiles import spread_windows
 from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.watershed import confidence
-from nuclei.workflows.large_images import _spread, preview, segment_large
+from nuclei.workflows.large_images import preview, segment_large
 
 SHAPE = (437, 611)
 
@@ -281,7 +282,8 @@ def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds,
 def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monkeypatch):
     image = discs()
     y, x = np.unravel_index(image.argmin(), image.shape)
-    monkeypatch.setattr("nuclei.workflows.large_images._spread", lambda _: [np.s_[y : y + 1, x : x + 1]])
+    window = np.s_[y : y + 1, x : x + 1]
+    monkeypatch.setattr("nuclei.workflows.large_images.spread_windows", lambda *_: [window])
     tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
     fake = Thresholder(thresholds={"min_area": 0.5})
     assert len(
@@ -301,10 +303,9 @@ def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
     assert fake.limits[9]["top_confidence"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
 
 
-def test_windows_that_tell_the_scale_are_spread(monkeypatch):
-    monkeypatch.setattr("nuclei.workflows.large_images.TILE", 64)
-    windows = _spread(SHAPE)
-    assert len(set(map(str, windows))) == 9 and _spread((50, 64)) == [np.s_[0:50, 0:64]]
+def test_windows_that_tell_the_scale_are_spread():
+    windows = spread_windows(SHAPE, 64)
+    assert len(set(map(str, windows))) == 9 and spread_windows((50, 64), 64) == [np.s_[0:50, 0:64]]
     covered = np.zeros(SHAPE, int)
     for window in windows:
         assert covered[window].shape == (64, 64)
