@@ -56,11 +56,9 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
             folders.append(Path(os.path.abspath(folder)))
             files |= {Path(os.path.abspath(path)): path for path in inside if not _is_result(path)}
     if not files:
-        raise FileNotFoundError(
-            f"{', '.join(map(str, places))}: no images found, expected files that end in "
-            f"{', '.join(SUFFIXES)}. Those in masks/ or labels/, and names that end in "
-            f"{', '.join(RESULTS)}, are results."
-        )
+        expected = f"no images found, expected files that end in {', '.join(SUFFIXES)}"
+        results = f"Those in masks/ or labels/, and names that end in {', '.join(RESULTS)}, are results."
+        raise FileNotFoundError(f"{', '.join(map(str, places))}: {expected}. {results}")
     root = Path(os.path.commonpath(folders))
     names = {path: _name(path, root) for path in files}
     full = {path: path.relative_to(root).as_posix() for path in files}
@@ -89,9 +87,8 @@ def warn_of_unread(names: Iterable[str], place: str | Path) -> None:
         if part.suffix.lower() in UNREAD and not any(name.startswith(".") for name in part.parts)
     }
     if found:
-        warnings.warn(
-            f"{place}: {some(sorted(found))} left out, in a format that is not read; {CONVERT}", stacklevel=3
-        )
+        listed = some(sorted(found))
+        warnings.warn(f"{place}: {listed} left out, in a format that is not read; {CONVERT}", stacklevel=3)
 
 
 def _is_result(path: Path) -> bool:

@@ -28,14 +28,10 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
     Raises ValueError for another shape, no pixels, or values that are NaN or infinite.
     """
     image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4) or image.size == 0:
-        raise ValueError(
-            f"an image of shape {image.shape} was found, expected (H, W) or (H, W, 1 to 4); "
-            "save one plane of a stack"
-        )
-    image = image[..., :1] if image.shape[2] < 3 else image[..., :3]
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (2,), (3,), (4,)) or image.size == 0:
+        expected = "(H, W) or (H, W, 1 to 4); save one plane of a stack"
+        raise ValueError(f"an image of shape {image.shape} was found, expected {expected}")
+    image = np.atleast_3d(image)[..., : 3 if image.shape[2:] >= (3,) else 1]
     if image.dtype.kind == "f" and (bad := np.count_nonzero(~np.isfinite(image))):
         raise ValueError(f"{bad:,} of {image.size:,} values are NaN or infinite; replace them first")
     if image.dtype != np.uint8:
@@ -86,12 +82,10 @@ def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.
 
 
 def one_dye(image: np.ndarray) -> int | None:
-    """Return the colour, 0 to 2, that holds the picture of an image of one dye on a dark ground, or None.
-
-    image : (H, W, 3) array, RGB
+    """Return the colour, 0 to 2, that holds the picture of an (H, W, 3) RGB image of one dye, or None.
 
     A fluorescence picture shown in blue, green, magenta and so on: all pixels lie on one line from the
-    background's colour, and the line is far from grey.
+    background's dark colour, and the line is far from grey.
     """
     pixels = image.reshape(-1, 3)
     pixels = pixels[:: max(1, len(pixels) // 2**16)].astype(np.float64)
@@ -144,20 +138,17 @@ def _limits(
         others[top] = 0
         least, most = _percentiles(values, others, percents)
         if most > least and high - least > FAR * (most - least):
-            _warn(f"{share:.1%} of the values are {values[top]}, far above the rest: a scale bar or text is")
+            bar = f"{share:.1%} of the values are {values[top]}, far above the rest: a scale bar or text is"
+            warnings.warn(f"{bar} left out of the contrast; check the result", stacklevel=3)
             low, high, counts = least, most, others
     if high - low > FAR * np.subtract(*_percentiles(values, counts, (97, 3))):
         smooth = (ndi.median_filter(part, (3, 3, 1)) for part in read())
         least, most = _percentiles(*_distribution(smooth, dtype, step), percents)
         if most > least and high - low > FAR * (most - least):
-            single = f"single pixels reach from {low:g} to {high:g}, all others from {least:g} to {most:g}"
-            _warn(f"{single}: hot or dead pixels are")
-            return least, most
+            hot = f"hot or dead pixels ({low:g} to {high:g}, all others {least:g} to {most:g}) are"
+            warnings.warn(f"{hot} left out of the contrast; check the result", stacklevel=3)
+            low, high = least, most
     return low, high
-
-
-def _warn(outliers: str) -> None:
-    warnings.warn(f"{outliers} left out of the contrast; check the result", stacklevel=4)
 
 
 def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tuple[np.ndarray, np.ndarray]:

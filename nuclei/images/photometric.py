@@ -8,9 +8,7 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 GREY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MASK, PHOTOMETRIC.MINISWHITE)
-
 JPEG = (COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.ALT_JPEG)  # decoded to RGB by tifffile
-
 PILLOW = {(PHOTOMETRIC.YCBCR, 3): "YCbCr", (PHOTOMETRIC.SEPARATED, 4): "CMYK"}  # with samples per pixel
 
 
@@ -32,18 +30,17 @@ def colour_converter(page: tifffile.TiffPage, stored: int) -> Callable[[np.ndarr
         return lambda values: values[..., :visible]
     if mode and page.dtype == np.uint8:
         return lambda values: _by_pillow(values[..., :visible], mode)
-    name = getattr(kind, "name", str(kind))
     raise ValueError(
-        f"{page.dtype} values with the photometric interpretation {name} are not supported; save the image "
-        "as RGB or as grey with black as zero, for example with Fiji (Image > Type)"
+        f"{page.dtype} values with the photometric interpretation {getattr(kind, 'name', kind)} are not "
+        "supported; save the image as RGB or as grey with black as zero, for example with Fiji (Image > Type)"
     )
 
 
 def _palette(colormap: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return what looks up indices in a (3, N) uint16 palette.
 
-    Where colours get brighter from each entry to the next, as in the display colours of a microscope's
-    software, the indices are the measured values and stay.
+    Where colours only get brighter, as the display colours of a microscope's software do, the indices stay:
+    they are the measured values.
     """
     luminance = np.array([0.299, 0.587, 0.114]) @ colormap
     if (np.diff(luminance) >= 0).all() and luminance[-1] > luminance[0]:

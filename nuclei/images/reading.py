@@ -7,6 +7,7 @@ is. Pages and channels are counted from 0.
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,49 +18,43 @@ import tifffile
 
 from nuclei.images.finding import CONVERT
 from nuclei.images.intensity import one_dye
-from nuclei.images.tiff import BEGINNINGS, RGB, ImageError, TiffPage
+from nuclei.images.tiff import BEGINNINGS, RGB, File, ImageError, TiffPage
 from nuclei.images.tiles import Window, spread_windows
 
 WHOLE = (slice(None), slice(None))
-TIFF, PICTURE = "a TIFF image", "an image"  # what errors call a file
 
 
+@dataclass(eq=False)
 class Image:
     """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C).
 
-    shape, dtype : (H, W), pixels, and the type of the values, as in the file
     channels : tuple of str, the names of what can be measured: `RGB`, those in the file, or ``ch0``, ``ch1``,
         …; never alpha
+    channel : int, which of them a model sees, or None for all
     pixel_size : (y, x) in micrometres, or None if the file does not say
-    name : str, the name of the file in errors
-    note : str, how the picture was read where that is not obvious, or ""
+    name, note : str, the name of the file in errors; how the picture was read where that is not obvious
+    shape, dtype : (H, W), pixels, and the type of the values, as in the file
     is_large : bool, whether windows are read from disk when they are asked for: a TIFF of more than
         `tiff.LARGE` pixels, to be closed, or used in a ``with`` statement. All others are in memory.
     """
 
-    def __init__(
-        self,
-        source: np.ndarray | TiffPage,
-        channels: tuple[str, ...],
-        channel: int | None = None,
-        pixel_size: tuple[float, float] | None = None,
-        name: str = "image",
-    ):
-        self._source, self.channels, self.pixel_size, self.name = source, channels, pixel_size, name
-        self.shape, self.dtype = source.shape[:2], source.dtype
-        self.is_large = isinstance(source, TiffPage)
-        self.show(channel)
+    source: np.ndarray | TiffPage
+    channels: tuple[str, ...]
+    channel: int | None = None
+    pixel_size: tuple[float, float] | None = None
+    name: str = "image"
+    note: str = ""
 
-    def show(self, channel: int | None, note: str = "") -> None:
-        """Let a model see one channel, or all."""
-        self._shown, self.note = slice(channel, None if channel is None else channel + 1), note
+    def __post_init__(self) -> None:
+        self.shape, self.dtype = self.source.shape[:2], self.source.dtype
+        self.is_large = isinstance(self.source, TiffPage)
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """Return all channels of a window, (h, w, C); ValueError where it cannot be read, or has NaN."""
-        if isinstance(self._source, np.ndarray):
-            return self._source[window]
-        with _errors_named(self.name, TIFF):
-            return _checked(self._source[window])
+        if isinstance(self.source, np.ndarray):
+            return self.source[window]
+        with _errors_named(self.name, is_tiff=True):
+            return _checked(self.source[window])
 
     def pixels(self, window: Window = WHOLE) -> np.ndarray:
         """Return a window of what a model sees: (h, w) grey or (h, w, 3) RGB, in the file's values."""
@@ -67,24 +62,21 @@ class Image:
 
     def shown(self, part: np.ndarray) -> np.ndarray:
         """Return the same, of a window that has been read: (h, w, C) -> (h, w) or (h, w, 3)."""
-        part = part[..., self._shown]
-        return part[..., 0] if part.shape[2] == 1 else part
+        part = part if self.channel is None else part[..., self.channel]
+        return part[..., 0] if part.ndim == 3 and part.shape[2] == 1 else part
 
     def __enter__(self) -> "Image":
         return self
 
     def __exit__(self, *_) -> None:
-        if isinstance(self._source, TiffPage):
-            self._source.close()
+        if isinstance(self.source, TiffPage):
+            self.source.close()
 
     close = __exit__
 
 
 def open_image(
-    file: str | Path | BinaryIO,
-    channel: int | None = None,
-    page: int | None = None,
-    name: str | None = None,
+    file: File, channel: int | None = None, page: int | None = None, name: str | None = None
 ) -> Image:
     """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in.
 
@@ -101,7 +93,7 @@ def open_image(
         is_tiff = opened.read(4) in BEGINNINGS
         opened.seek(0)
         content = b"" if is_tiff else opened.read()
-    with _errors_named(name, TIFF if is_tiff else PICTURE):
+    with _errors_named(name, is_tiff):
         source: np.ndarray | TiffPage
         if is_tiff:
             source = tiff = TiffPage(file, page)
@@ -113,19 +105,18 @@ def open_image(
             pixels = np.atleast_3d(_decode(content, page))
             source = _checked(pixels[..., : 1 if pixels.shape[2] < 3 else 3])  # without alpha
             channels, pixel_size, found = RGB if source.shape[2] == 3 else ("ch0",), None, ""
-        if channel is None and len(channels) > 1 and channels != RGB:
-            raise ImageError(
-                f"{len(channels)} channels were found ({found}; {', '.join(channels)}); choose the channel "
-                f"that shows the nuclei, 0 to {len(channels) - 1}"
-            )
-        if not 0 <= (channel or 0) < len(channels):
-            raise ImageError(f"channel {channel} was asked for, there are {len(channels)} from 0")
+        count = len(channels)
+        if channel is None and count > 1 and channels != RGB:
+            listed = f"{count} channels were found ({found}; {', '.join(channels)})"
+            raise ImageError(f"{listed}; choose the channel that shows the nuclei, 0 to {count - 1}")
+        if not 0 <= (channel or 0) < count:
+            raise ImageError(f"channel {channel} was asked for, there are {count} from 0")
     image = Image(source, channels, channel, pixel_size, name)
     if channel is None and channels == RGB:
         parts = spread_windows(image.shape, 256) if image.is_large else [WHOLE]
         if (colour := one_dye(np.concatenate([image[part] for part in parts]))) is not None:
-            note = f"a fluorescence image of one dye in RGB: colour {RGB[colour]} is read as grey"
-            image.show(colour, note)
+            image.channel = colour
+            image.note = f"a fluorescence image of one dye in RGB: colour {RGB[colour]} is read as grey"
     return image
 
 
@@ -137,7 +128,7 @@ def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
     """
     content = file.read()
     is_tiff = content[:4] in BEGINNINGS
-    with _errors_named(name, TIFF if is_tiff else PICTURE):
+    with _errors_named(name, is_tiff):
         numbers = tifffile.imread(io.BytesIO(content)) if is_tiff else _decode(content, 0, palette=False)
         if not numbers.size:
             raise ValueError("it holds no image")
@@ -159,21 +150,21 @@ def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarra
 
 
 @contextmanager
-def _errors_named(name: str, kind: str) -> Iterator[None]:
+def _errors_named(name: str, is_tiff: bool) -> Iterator[None]:
     """Make any error in reading a file a ValueError that names it: a broken one raises nearly any."""
+    unread = f"cannot be read as {'a TIFF' if is_tiff else 'an'} image"
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk
             raise
-        reason = str(error) or type(error).__name__
+        reason = "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
         if isinstance(error, PIL.Image.DecompressionBombError):
             reason = f"too large for a PNG or JPEG ({reason}); save it as TIFF"
         elif isinstance(error, PIL.UnidentifiedImageError):
-            reason = f"cannot be read as {kind}: unsupported format; {CONVERT}"
+            reason = f"{unread}: unsupported format; {CONVERT}"
         elif not isinstance(error, ImageError):
-            reason = "not enough memory" if isinstance(error, MemoryError) else reason
-            reason = f"cannot be read as {kind}: {reason}"
+            reason = f"{unread}: {reason}"
         raise ValueError(f"{name}: {reason}") from error
 
 

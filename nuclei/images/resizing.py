@@ -15,7 +15,6 @@ def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize (H, W) labels to `shape` by the nearest neighbour, so that no number is invented."""
-    nearest = [
-        ((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(shape, labels.shape, strict=True)
-    ]
+    sides = zip(shape, labels.shape, strict=True)
+    nearest = [((np.arange(n) + 0.5) * side / n).astype(int) for n, side in sides]
     return labels[np.ix_(*nearest)]

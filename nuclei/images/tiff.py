@@ -13,6 +13,8 @@ from nuclei.images.photometric import GREY, colour_converter
 from nuclei.images.tiff_metadata import channel_names, pixel_size
 from nuclei.images.tiles import Window
 
+File = str | Path | BinaryIO
+
 BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a file, by byte order; + for more than 4 GB
 RGB = ("R", "G", "B")
 LARGE = 2**25  # pixels of the largest image that is read whole; to segment one takes some GB of memory
@@ -36,12 +38,13 @@ class TiffPage:
     nearly any other error where the file is broken, also when a window is read.
     """
 
-    def __init__(self, file: str | Path | BinaryIO, page: int | None = None):
-        self._tiff, series = _open(file)
+    def __init__(self, file: File, page: int | None = None):
+        tiff, series = _open(file)
+        self.close = tiff.close
         try:
-            planes = (self._tiff.imagej_metadata or {}).get("images", 1)
+            planes = (tiff.imagej_metadata or {}).get("images", 1)
             stacks = [_Stack(each) for each in series]
-            if planes > (found := sum(stack.pages * stack.channels for stack in stacks)):
+            if planes > (found := sum(stack.pages * stack.length("CS") for stack in stacks)):
                 raise ValueError(f"ImageJ wrote {planes} planes, {found} were found; the file was cut short")
             stack, index = _choose(stacks, page)
             self._read = stack.reader(file, index)
@@ -52,15 +55,14 @@ class TiffPage:
             self.dtype, self.shape = pixel.dtype, (height, width, pixel.size)
             self.is_large = height * width > LARGE
             rgb = pixel.shape[2:] == (1, 3) and keyframe.photometric not in GREY
-            self.names = RGB if rgb else channel_names(self._tiff, stack.series, pixel.size)
-            self.pixel_size = pixel_size(self._tiff)
+            self.names = RGB if rgb else channel_names(tiff, stack.series, pixel.size)
+            self.pixel_size = pixel_size(tiff)
         except BaseException:
-            self._tiff.close()
+            self.close()
             raise
 
     def __getitem__(self, window: Window) -> np.ndarray:
-        rows, columns = (slice(*s.indices(n)[:2]) for s, n in zip(window, self.shape[:2], strict=True))
-        part = self._pixels(rows, columns)
+        part = self._pixels(*(slice(*s.indices(n)[:2]) for s, n in zip(window, self.shape, strict=False)))
         return part.reshape(*part.shape[:2], self.shape[2])
 
     def _pixels(self, rows: slice, columns: slice) -> np.ndarray:
@@ -68,19 +70,15 @@ class TiffPage:
         values = self._read(rows, columns)
         return self._convert(values.astype(values.dtype.newbyteorder("="), copy=False))
 
-    def close(self) -> None:
-        self._tiff.close()
 
-
-def _open(file: str | Path | BinaryIO) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
+def _open(file: File) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
     """Open a file and return its own series: each file of an OME-TIFF set also lists those of the others."""
     tiff = tifffile.TiffFile(file)
     own = [s for s in tiff.series if all(page is not None and page.parent is tiff for page in s)]
-    if own or not tiff.is_ome:
-        return tiff, own or tiff.series
-    tiff.close()  # one image in several files: what lies here is read as if it were alone
-    tiff = tifffile.TiffFile(file, is_ome=False)
-    return tiff, tiff.series
+    if not own and tiff.is_ome:  # one image in several files: what lies here is read as if it were alone
+        tiff.close()
+        tiff = tifffile.TiffFile(file, is_ome=False)
+    return tiff, own or tiff.series
 
 
 class _Stack:
@@ -91,7 +89,6 @@ class _Stack:
         if self.axes.endswith("QYX") and self.shape[-1] <= 5 < min(self.shape[-3:-1]):
             self.axes = self.axes.replace("QYX", "YXC")  # how tifffile writes an (H, W, C) array
         self.pages = self.length("".join(set(self.axes) - set("YXCS")))
-        self.channels = self.length("CS")
 
     def __str__(self) -> str:
         name = f"{self.series.name}: " if self.series.name else ""
@@ -99,10 +96,9 @@ class _Stack:
 
     def length(self, axes: str) -> int:
         """Return how many there are along some axes together; 1 along none."""
-        lengths = zip(self.axes, self.shape, strict=True)
-        return math.prod(length for axis, length in lengths if axis in axes)
+        return math.prod(n for axis, n in zip(self.axes, self.shape, strict=True) if axis in axes)
 
-    def reader(self, file: str | Path | BinaryIO, page: int) -> Callable[[slice, slice], np.ndarray]:
+    def reader(self, file: File, page: int) -> Callable[[slice, slice], np.ndarray]:
         """Return a function from rows and columns of a page to its values, (h, w, C, S)."""
         pixels, strip = self._pixels(file), self.series.keyframe.rowsperstrip
         outer = [k for k, axis in enumerate(self.axes) if axis not in "YXCS"]
@@ -114,26 +110,24 @@ class _Stack:
             window = (place.get(k, spans.get(axis, slice(None))) for k, axis in enumerate(self.axes))
             return tifffile.transpose_axes(pixels[tuple(window)], kept, "YXCS")
 
-        @lru_cache(1)
+        @lru_cache(1)  # windows beside each other lie in the same strips, which are decoded once
         def strips(first: int, last: int) -> np.ndarray:
             return read(slice(first, min(last, self.length("Y"))), slice(0, self.length("X")))
 
         def from_strips(rows: slice, columns: slice) -> np.ndarray:
-            """Windows beside each other lie in the same strips, which are decoded once."""
             first, last = rows.start // strip * strip, -(-max(rows.stop, rows.start + 1) // strip) * strip
-            return strips(first, last)[rows.start - first : rows.stop - first, columns]
+            return strips(first, last)[rows.start - first : rows.stop - first, columns].copy()
 
         direct = isinstance(pixels, (np.ndarray, Mapped)) or self.series.keyframe.is_tiled
         return read if direct else from_strips
 
-    def _pixels(self, file: str | Path | BinaryIO):
+    def _pixels(self, file: File):
         """Return the values of the series, as an array in memory or as one that is read at each access."""
         series, page = self.series, self.series.keyframe
         if page.dtype is None or page.imagedepth != 1:
             raise ValueError(f"values of {page.dtype} in shape {page.shape}, expected a flat image")
         if isinstance(file, (str, Path)) and page.is_memmappable and series.dataoffset is not None:
-            stored = np.dtype(page.parent.byteorder + series.dtype.char)
-            pixels = Mapped(file, stored, series.dataoffset, self.shape)
+            pixels = Mapped(file, page.parent.byteorder + series.dtype.char, series.dataoffset, self.shape)
             try:
                 pixels[:0]  # a file that is cut short fails here, and not hours later
             except ValueError as error:
@@ -150,11 +144,9 @@ def _choose(stacks: list[_Stack], page: int | None) -> tuple[_Stack, int]:
     """Return the stack that holds a page, and the page's number in it."""
     pages, index = sum(stack.pages for stack in stacks), page or 0
     if page is None and pages > 1 or not 0 <= index < pages:
-        found = "; ".join(map(str, stacks))
-        asked = f"page {page} was asked for, " if page is not None else ""
-        raise ImageError(
-            f"{asked}a stack of {pages} pages was found ({found}); choose a page, 0 to {pages - 1}"
-        )
+        asked = "" if page is None else f"page {page} was asked for, "
+        stack = f"{asked}a stack of {pages} pages was found ({'; '.join(map(str, stacks))})"
+        raise ImageError(f"{stack}; choose a page, 0 to {pages - 1}")
     while index >= stacks[0].pages:
         index -= stacks.pop(0).pages
     return stacks[0], index

@@ -47,10 +47,8 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
     192 224 300 300
     """
     if tile % STRIDE or halo % STRIDE or not 0 <= 2 * halo < tile:
-        raise ValueError(
-            f"tile is {tile} and halo {halo} pixels, expected multiples of {STRIDE}, "
-            "and a tile of more than two halos"
-        )
+        sizes = f"tile is {tile} and halo {halo} pixels"
+        raise ValueError(f"{sizes}, expected multiples of {STRIDE}, and a tile of more than two halos")
     rows, columns = (_spans(length, tile, halo) for length in shape)
     return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
 
@@ -93,11 +91,10 @@ def spread_windows(shape: tuple[int, int], side: int) -> list[Window]:
 
 
 def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], border: bool) -> np.ndarray:
-    """Return the labels of a tile, without 0, along those of its edges that are the image's, or are not.
+    """Return the labels, without 0, along edges of a tile on the image's border, or along those inside it.
 
-    labels : (h, w) integer array
-    outer : rows and columns of an image of `shape` (H, W)
-    border : bool, True for edges that lie on the image's border, False for those inside it
+    labels : (h, w) integers, of the rows and columns `outer` of an image of `shape` (H, W)
+    border : bool, True for edges on the border, False for those inside
     """
     ends = [end for span, n in zip(outer, shape, strict=True) for end in (span.start == 0, span.stop == n)]
     edges = zip((labels[0], labels[-1], labels[:, 0], labels[:, -1]), ends, strict=True)
