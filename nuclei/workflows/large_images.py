@@ -120,7 +120,9 @@ class _Tiles:
 
     def choose_scales(self) -> None:
         """Choose the scales by the diameters of nuclei in windows spread over the image."""
-        windows = [self._to_rgb8(self.image.shown(self.image[w])) for w in _spread(self.image.shape)]
+        windows = [
+            self._to_rgb8(self.image.shown(self.image[w])) for w in spread_windows(self.image.shape, TILE)
+        ]
         self.scales = self.segmenter.find_scales(windows)
 
     def fix_limits(self) -> None:
