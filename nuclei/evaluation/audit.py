@@ -46,17 +46,12 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
         its `area` in pixels; `suspicion`, 0-1: the confidence of the model in what the label contradicts,
         times how well it agrees with the labels of the image (F1 at an IoU of 0.5).
 
-    Raises
-    ------
-    ValueError
-        The arrays have different shapes, or there is not one confidence for each predicted nucleus.
+    Raises ValueError where the shapes differ, or there is not one confidence per predicted nucleus.
     """
     match = metrics.match(labels, predicted)
     if len(confidence) != match.predicted_areas.size:
-        raise ValueError(
-            f"{len(confidence)} confidences for {match.predicted_areas.size} predicted nuclei, expected "
-            "equal numbers"
-        )
+        nuclei = match.predicted_areas.size
+        raise ValueError(f"{len(confidence)} confidences for {nuclei} predicted nuclei, expected as many")
     tp, fp, fn = (int(count[0]) for count in metrics.counts_at(match, [0.5]))
     trust = 2 * tp / max(2 * tp + fp + fn, 1)
     rows = [

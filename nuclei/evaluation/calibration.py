@@ -30,34 +30,17 @@ def matched(match: Match, threshold: float = 0.5) -> np.ndarray:
 
 
 def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Compare confidence with the share of nuclei that match a true one.
+    """Compare confidence, (N,) floats 0-1, with the share of nuclei that are `matched`, (N,) bool.
 
-    Parameters
-    ----------
-    confidence : (N,) floats, 0-1
-        Of the predicted nuclei of all images.
-    matched : (N,) bool
-        Whether each matches a true nucleus.
-    bins : int
-        Of equal width; the last one holds 1.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per bin: `confidence_from`, `confidence_below`, `nuclei`, their mean `confidence`, `matched`
-        (the share that does); both are NaN in an empty bin.
+    One row for each of the bins of equal width: `confidence_from`, `confidence_below`, `nuclei`, their mean
+    `confidence`, `matched` (the share that does); both are NaN in an empty bin.
     """
     confidence, matched = _checked(confidence, matched)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     table = pd.DataFrame({"confidence": confidence, "matched": matched.astype(float)}).groupby(place).mean()
-    edges = np.arange(bins) / bins
-    return pd.DataFrame(
-        {
-            "confidence_from": edges,
-            "confidence_below": edges + 1 / bins,
-            "nuclei": np.bincount(place, minlength=bins),
-        }
-    ).join(table)
+    edges, nuclei = np.arange(bins) / bins, np.bincount(place, minlength=bins)
+    bounds = {"confidence_from": edges, "confidence_below": edges + 1 / bins}
+    return pd.DataFrame({**bounds, "nuclei": nuclei}).join(table)
 
 
 def calibration_error(table: pd.DataFrame) -> float:
@@ -69,23 +52,10 @@ def calibration_error(table: pd.DataFrame) -> float:
 def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20) -> dict[str, list[float]]:
     """Fit the curve from a confidence to the probability of a match by isotonic regression.
 
-    Parameters
-    ----------
-    confidence, matched : (N,) floats and bool
-        As for `reliability`, of validation images.
-    bins : int
-        The curve has so many points, one for each of as many groups of equal size by ascending confidence.
-
-    Returns
-    -------
-    dict of two lists of floats
-        ``confidence``, ascending, and ``probability``, never descending: ready for a model's settings, and
-        for `nuclei.segmentation.prediction.calibrated`.
-
-    Raises
-    ------
-    ValueError
-        There are no nuclei, a confidence is outside 0-1, or the lengths differ.
+    `confidence` and `matched` are as for `reliability`, of validation images. The curve has a point for each
+    of the `bins`, groups of equal size: lists of ``confidence``, ascending, and ``probability``, never
+    descending, ready for a model's settings and for `nuclei.segmentation.prediction.calibrated`. Raises
+    ValueError where there are no nuclei, a confidence is outside 0-1, or the lengths differ.
     """
     confidence, matched = _checked(confidence, matched)
     if not confidence.size:

@@ -33,34 +33,20 @@ AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
 
 
 class PixelCounts(NamedTuple):
-    """Pixels by truth and prediction; `sum(list_of_counts)` adds them up over images."""
+    """Pixels by truth and prediction."""
 
     tp: int
     fp: int
     fn: int
     tn: int
 
-    def __add__(self, other):  # type: ignore[override]
-        return PixelCounts(*(a + b for a, b in zip(self, other, strict=True)))
-
-    def __radd__(self, other):  # sum() starts from 0
-        return self if other == 0 else NotImplemented
-
 
 def pixel_counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> PixelCounts:
     """Count true and false, positive and negative pixels.
 
     `truth` and `predicted` are bool or integer arrays of one shape; True, or a label above 0, is foreground.
+    Raises TypeError for floats, ValueError for different shapes.
 
-    Raises
-    ------
-    TypeError
-        An array holds floats: they must be thresholded first.
-    ValueError
-        The shapes differ.
-
-    Examples
-    --------
     >>> pixel_counts(np.array([[0, 3, 3]]), np.array([[True, True, False]]))
     PixelCounts(tp=1, fp=1, fn=1, tn=0)
     """
@@ -78,23 +64,11 @@ def pixel_counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> PixelCounts:
 
 
 def pixel_scores(counts: PixelCounts) -> dict[str, float]:
-    """Pixel accuracy, Dice and IoU of the foreground.
+    """Return the accuracy of pixels, and Dice and IoU of the foreground, each 0-1.
 
-    Parameters
-    ----------
-    counts : PixelCounts
-        Of one image, or the sum over several: then large images weigh more.
-
-    Returns
-    -------
-    dict of float
-        `accuracy` = (TP + TN) / all, `dice` = 2 TP / (2 TP + FP + FN), `iou` = TP / (TP + FP + FN), in 0..1.
-        Dice and IoU are 1 if both truth and prediction have no foreground, and 0 if one of them has none.
-
-    Raises
-    ------
-    ValueError
-        No pixel was counted.
+    `counts` are those of one image or the sum over several: then large images weigh more. `accuracy` is
+    (TP + TN) / all, `dice` 2 TP / (2 TP + FP + FN), `iou` TP / (TP + FP + FN); Dice and IoU are 1 if neither
+    truth nor prediction has foreground. Raises ValueError where no pixel was counted.
     """
     tp, fp, fn, tn = counts
     if tp + fp + fn + tn == 0:
@@ -127,17 +101,7 @@ class Match(NamedTuple):
 def match(truth: np.ndarray, predicted: np.ndarray) -> Match:
     """Find the overlapping nuclei of two label images.
 
-    Parameters
-    ----------
-    truth, predicted : (H, W) integer arrays, 0 = background
-
-    Raises
-    ------
-    TypeError, ValueError
-        See `check_labels`.
-
-    Notes
-    -----
+    `truth` and `predicted` are (H, W) integer arrays, 0 = background; errors are those of `check_labels`.
     Memory grows with pixels and overlapping pairs, not with the product of both numbers of nuclei. Only the
     places where a label changes along the rows are sorted.
     """
@@ -181,22 +145,11 @@ def counts_at(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count true positives, false positives and false negatives at each IoU threshold.
 
-    Parameters
-    ----------
-    found : Match
-    thresholds : (T,) floats from 0.5 up to 1
-        A pair is a match if its IoU is strictly above. From 0.5 on a nucleus has one match at most, so no
-        assignment has to be solved. Rounded to nine decimals: 0.6000000000000001 means 0.6.
+    A pair is a match if its IoU is strictly above one of the `thresholds`, (T,) floats from 0.5 to 1, rounded
+    to nine decimals: 0.6000000000000001 means 0.6. From 0.5 on a nucleus has one match at most, so no
+    assignment has to be solved. Other thresholds raise ValueError.
 
-    Returns
-    -------
-    tp, fp, fn : (T,) int64
-        tp + fn is the number of true nuclei, tp + fp that of predicted ones.
-
-    Raises
-    ------
-    ValueError
-        A threshold is outside 0.5..1.
+    Returns tp, fp and fn, (T,) int64 each.
     """
     thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
     if not np.all((thresholds >= 0.5) & (thresholds <= 1)):
@@ -206,14 +159,10 @@ def counts_at(
 
 
 def merges_and_splits(found: Match) -> tuple[int, int]:
-    """Count predicted nuclei that merge true ones, and true nuclei that were split.
+    """Return how many predicted nuclei merge true ones, and how many true nuclei were split.
 
-    Returns
-    -------
-    merges : int
-        Predicted nuclei that cover more than half of each of two or more true ones.
-    splits : int
-        True nuclei in which two or more predicted ones each lie with more than half of their area.
+    A merge covers more than half of each of two or more true nuclei. In a split nucleus two or more predicted
+    ones each lie with more than half of their area.
     """
     true, predicted = found.pairs.T
     covered = 2 * found.intersections > found.true_areas[true]
@@ -237,52 +186,35 @@ def average_precision(tp: npt.ArrayLike, fp: npt.ArrayLike, fn: npt.ArrayLike) -
 def image_score(found: Match) -> float:
     """Return the competition score of one image: the mean of `average_precision` over `THRESHOLDS`, 0-1.
 
-    It is 1 if truth and prediction are both empty, and 0 if one of them is.
-
-    References
-    ----------
-    .. [1] 2018 Data Science Bowl, Evaluation,
-       https://www.kaggle.com/competitions/data-science-bowl-2018/overview/evaluation
+    It is 1 if truth and prediction are both empty, and 0 if one of them is. Source:
+    https://www.kaggle.com/competitions/data-science-bowl-2018/overview/evaluation
     """
     return float(average_precision(*counts_at(found)).mean())
 
 
 def competition_score(matches: list[Match]) -> float:
     """Return the mean of `image_score`: every image weighs the same, however many nuclei it has."""
-    if not matches:
-        raise ValueError("no images to score, expected the match of at least one")
+    _check_any(matches)
     return float(np.mean([image_score(found) for found in matches]))
 
 
-def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
-    """Return the scores of a data set at each IoU threshold.
-
-    Parameters
-    ----------
-    matches : list of Match, one per image
-    thresholds : (T,) floats
-        See `counts_at`.
-
-    Returns
-    -------
-    DataFrame
-        One row per threshold (the index, `threshold`), with the columns
-
-        - `ap`: `average_precision` of each image, averaged over images; at `THRESHOLDS` the column's mean is
-          the competition's score,
-        - `precision` = TP / (TP + FP), `recall` = TP / (TP + FN), `f1` = 2 TP / (2 TP + FP + FN) and
-          `panoptic_quality` = sum of the matched IoUs / (TP + FP / 2 + FN / 2) [1]_, from the nuclei of all
-          images together, so that every nucleus weighs the same,
-        - `tp`, `fp`, `fn`: those nuclei.
-
-        The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0.
-
-    References
-    ----------
-    .. [1] Kirillov et al., Panoptic Segmentation, CVPR 2019.
-    """
+def _check_any(matches: list[Match]) -> None:
     if not matches:
         raise ValueError("no images to score, expected the match of at least one")
+
+
+def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
+    """Return the scores of images at each IoU threshold (the index): one row for each, see `counts_at`.
+
+    - `ap`: the mean `average_precision` of the images; its mean at `THRESHOLDS` is the competition's score,
+    - `precision` = TP / (TP + FP), `recall` = TP / (TP + FN), `f1` = 2 TP / (2 TP + FP + FN) and
+      `panoptic_quality` = sum of the matched IoUs / (TP + FP / 2 + FN / 2) (Kirillov et al., "Panoptic
+      segmentation", CVPR 2019), from the nuclei of all images together: every nucleus weighs the same,
+    - `tp`, `fp`, `fn`: those nuclei.
+
+    The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0.
+    """
+    _check_any(matches)
     thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
     counts = np.array([counts_at(found, thresholds) for found in matches])  # (images, 3, T)
     tp, fp, fn = counts.sum(axis=0)
@@ -307,39 +239,23 @@ def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) ->
 def recall_by_area(
     matches: list[Match], threshold: float = 0.5, edges: Sequence[float] = AREA_EDGES
 ) -> pd.DataFrame:
-    """Return the share of the true nuclei of each size that is found.
+    """Return the share of the true nuclei of each size that is found, with an IoU above `threshold`.
 
-    Parameters
-    ----------
-    matches : list of Match
-    threshold : float
-        A nucleus is found if a predicted one has an IoU strictly above it.
-    edges : increasing floats
-        Areas in pixels; a bin holds its lower edge, not its upper one. Nuclei outside are not counted.
-
-    Returns
-    -------
-    DataFrame
-        One row per bin: `area_from`, `area_below`, `nuclei`, `found`, `recall` (NaN in an empty bin).
+    `edges` are increasing areas in pixels; a bin holds its lower edge, not its upper one, and nuclei outside
+    are not counted. One row per bin: `area_from`, `area_below`, `nuclei`, `found`, `recall` (NaN in an empty
+    bin).
     """
-    areas = np.concatenate([np.zeros(0)] + [found.true_areas for found in matches])
-    hits = np.concatenate(
-        [np.zeros(0)] + [found.true_areas[found.pairs[found.ious > threshold, 0]] for found in matches]
-    )
+    areas = [found.true_areas for found in matches]
+    hits = [found.true_areas[found.pairs[found.ious > threshold, 0]] for found in matches]
     bounds = np.asarray(edges, float)
-    nuclei, found = (
-        np.bincount(np.searchsorted(bounds, values, side="right"), minlength=bounds.size + 1)[1:-1]
-        for values in (areas, hits)
+    counts = (
+        pd.cut(np.concatenate([[], *each]), bounds, right=False).value_counts().to_numpy()
+        for each in (areas, hits)
     )
-    return pd.DataFrame(
-        {
-            "area_from": bounds[:-1],
-            "area_below": bounds[1:],
-            "nuclei": nuclei,
-            "found": found,
-            "recall": _divide(found, nuclei, empty=np.nan),
-        }
-    )
+    table = pd.DataFrame(dict(zip(("nuclei", "found"), counts, strict=True)))
+    table.insert(0, "area_from", bounds[:-1])
+    table.insert(1, "area_below", bounds[1:])
+    return table.assign(recall=table["found"] / table["nuclei"].replace(0, np.nan))
 
 
 def bootstrap_interval(
@@ -349,22 +265,11 @@ def bootstrap_interval(
     level: float = 0.95,
     groups: npt.ArrayLike | None = None,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean over images: low, high.
+    """Return the percentile bootstrap interval of the mean of `values`, (N,) floats of images: low, high.
 
-    Parameters
-    ----------
-    values : (N,) floats, one per image
-    seed, repeats : int
-        Number of samples drawn with replacement.
-    level : float, 0-1
-    groups : (N,) array, optional
-        Images with the same entry are drawn together, such as tiles of one field of view: they resemble each
-        other, and drawing them one by one makes the interval too narrow.
-
-    Raises
-    ------
-    ValueError
-        There are no values, one is not finite, or `groups` differs in length.
+    Images with the same entry in `groups`, (N,), are drawn together, such as tiles of one field of view: they
+    resemble each other, and drawing them one by one makes the interval too narrow. Raises ValueError where
+    there are no values, one is not finite, or `groups` differs in length.
     """
     values = np.asarray(values, float)
     groups = np.arange(values.size) if groups is None else np.asarray(groups)

@@ -35,7 +35,7 @@ def measures(results: list[Result]) -> dict:
     """Return every score of `evaluation.metrics`, with ``_50`` and ``_75`` for IoU above 0.5 and 0.75."""
     matches = [r.match for r in results]
     merges, splits = np.sum([metrics.merges_and_splits(match) for match in matches], axis=0)
-    pixels = metrics.pixel_scores(sum((r.pixels for r in results), start=metrics.PixelCounts(0, 0, 0, 0)))
+    pixels = metrics.pixel_scores(metrics.PixelCounts(*np.sum([r.pixels for r in results], axis=0).tolist()))
     rates = metrics.score_table(matches, (0.5, 0.75))
     return {
         "images": len(matches),
@@ -83,9 +83,8 @@ def measures_by_source(results: list[Result]) -> dict[str, dict]:
 def full_report(results: list[Result]) -> dict:
     """Return all scores of some images, ready for JSON.
 
-    ``all``, ``by_type`` and, with several data sets, ``by_source`` are as in `measures_with_interval`;
-    ``by_threshold`` has a list of every rate, over the IoU thresholds, ``precision_by_type`` the AP alone;
-    ``by_size`` has a row for each size of nuclei, ``per_image`` one for each image.
+    ``all``, ``by_type`` and, with several data sets, ``by_source`` are as in `measures_with_interval`; the
+    lists in ``by_threshold`` and ``precision_by_type`` (of AP) are over IoU thresholds.
     """
     matches, by_source = [r.match for r in results], measures_by_source(results)
     of_type = _grouped(results, lambda r: r.type, IMAGE_TYPES)
@@ -110,10 +109,9 @@ def tuned_results(
     grid: dict[str, list],
     segment: Callable[..., np.ndarray],
 ) -> list[Result]:
-    """Tune a method on one half of the fields of view, apply it to the other half, and the other way round.
+    """Tune a method on each half of the `fields` of view and apply it to the other: see `tuning.cross_tune`.
 
-    `inputs`, `grid` and `segment` are those of `nuclei.evaluation.tuning.tune`, `fields` the field of view of
-    each sample; see `nuclei.evaluation.tuning.cross_tune`.
+    `inputs`, `grid` and `segment` are those of `tuning.tune`.
     """
     _, scores = tuning.tune(inputs, [s.labels for s in samples], grid, segment)
     tuned = tuning.cross_tune(scores, fields)

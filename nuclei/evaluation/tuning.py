@@ -38,15 +38,15 @@ def tune(
 
     Parameters
     ----------
-    inputs : iterable of arrays
-        What `segment` takes, one per image: maps, or images for `classical_labels`. May be a generator.
+    inputs : iterable
+        What `segment` takes, one per image: maps, or images for `classical_labels`.
     labels_list : iterable of (H, W) integer arrays
         The truth, 0 is background.
     grid : dict of str to list
         Parameters of `segment`, each with the values to try.
     segment : function
         `segment(input, **parameters)` returns labels. If `min_area` is one of the parameters, nuclei under it
-        are dropped as its last step.
+        are dropped as its last step: images are segmented and matched once for all its values.
 
     Returns
     -------
@@ -55,14 +55,7 @@ def tune(
     scores : pandas.DataFrame
         One row for each combination (a MultiIndex with the parameters' names), one column per image.
 
-    Raises
-    ------
-    ValueError
-        There are no images, or a parameter has no values.
-
-    Notes
-    -----
-    Images are segmented and matched once for all values of `min_area`, which only decides which nuclei count.
+    Raises ValueError where there are no images, or a parameter has no values.
     """
     min_areas = grid.get("min_area", [0])
     names = [name for name in grid if name != "min_area"]
@@ -109,24 +102,9 @@ class CrossTuned(NamedTuple):
 def cross_tune(scores: pd.DataFrame, groups: Iterable, seed: int = 0) -> CrossTuned:
     """Tune on one half of the fields, score the other; swap.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        From `tune`: combinations by images.
-    groups : (N,) array
-        The field of view of each image; images of one field stay in one half.
-    seed : int
-        Which fields fall into which half.
-
-    Returns
-    -------
-    CrossTuned
-        `scores.mean()` is the score to report.
-
-    Raises
-    ------
-    ValueError
-        `groups` does not have one entry per image, or names fewer than two fields.
+    `scores` are those of `tune`, `groups`, (N,), the field of view of each image: images of one field stay in
+    one half, and `seed` decides in which. Raises ValueError where `groups` does not have one entry per image,
+    or names fewer than two fields.
     """
     fields, field = np.unique(np.asarray(groups), return_inverse=True)
     if field.shape != (scores.shape[1],) or fields.size < 2:
@@ -143,15 +121,8 @@ def cross_tune(scores: pd.DataFrame, groups: Iterable, seed: int = 0) -> CrossTu
 def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable, seed: int = 0) -> dict:
     """Tune the thresholds of a segmenter on validation samples.
 
-    Parameters
-    ----------
-    segmenter : nuclei.segmentation.segmenter.Segmenter
-        With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`.
-    samples : list of Sample
-    groups : (N,) array
-        The field of view of each sample.
-    seed : int
-        See `cross_tune`.
+    With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`. For
+    `groups`, `seed` and errors see `cross_tune`.
 
     Returns
     -------
@@ -160,11 +131,6 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
         fields, the ids of its ``images`` and the ``thresholds`` tuned on the other half; ``val_score``: the
         mean score of all samples with the thresholds that were not tuned on them; with an IoU network,
         ``calibration``: see `nuclei.evaluation.calibration.fit_calibration`.
-
-    Raises
-    ------
-    ValueError
-        See `tune` and `cross_tune`.
     """
     predicted = (segmenter.predict_maps(s.image) for s in tqdm(samples, desc="tuning", unit="image"))
     truth, calibration = [s.labels for s in samples], {}
@@ -178,11 +144,9 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
     else:
         thresholds, scores = tune((each.maps for each in predicted), truth, GRID)
     crossed = cross_tune(scores, groups, seed)
+    ids = np.array([s.id for s in samples])
     halves = [
-        {
-            "thresholds": best,
-            "images": [s.id for s, h in zip(samples, crossed.half, strict=True) if h == half],
-        }
+        {"thresholds": best, "images": ids[crossed.half == half].tolist()}
         for half, best in enumerate(crossed.best)
     ]
     score = float(crossed.scores.mean())

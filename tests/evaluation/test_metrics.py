@@ -47,11 +47,6 @@ def test_pixel_counts_and_scores_by_hand():
     assert metrics.pixel_scores(counts) == pytest.approx({"accuracy": 4 / 6, "dice": 6 / 8, "iou": 3 / 5})
 
 
-def test_pixel_counts_add_up_over_images():
-    total = sum([PixelCounts(1, 2, 3, 4), PixelCounts(10, 20, 30, 40)])
-    assert total == PixelCounts(11, 22, 33, 44) and isinstance(total, PixelCounts)
-
-
 def test_pixel_scores_of_empty_images():
     nothing, something = np.zeros((2, 2), bool), np.eye(2, dtype=bool)
     both = metrics.pixel_scores(metrics.pixel_counts(nothing, nothing))
