@@ -18,7 +18,7 @@ from conftest import write_sample
 
 import nuclei
 from nuclei.cli import main
-from nuclei.data.run_lengths import write_rle_csv
+from nuclei.data.run_lengths import encode_nuclei
 from nuclei.data.samples import Sample
 from nuclei.output.formats import write_labels
 from nuclei.segmentation.segmenter import Segmenter
@@ -61,7 +61,9 @@ def score(folder, tmp_path, segmenter, capsys):
 @pytest.fixture
 def solution(tmp_path, squares):
     """The squares' truth as a solution file."""
-    write_rle_csv(tmp_path / "solution.csv", {s.id: s.labels for s in squares}, sizes=True)
+    rows = [(s.id, runs, *s.labels.shape, "Public") for s in squares for runs in encode_nuclei(s.labels)]
+    table = pd.DataFrame(rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "Usage"])
+    table.to_csv(tmp_path / "solution.csv", index=False)
     return tmp_path / "solution.csv"
 
 

@@ -61,11 +61,8 @@ def joins(samples: list[Sample]) -> list[Join]:
     alike: dict[tuple, list[int]] = {}
     for index, sample in enumerate(samples):
         alike.setdefault((sample.source, sample.image.shape), []).append(index)
-    joined = []
-    for (_, (height, width, _)), members in alike.items():
-        if min(height, width) >= 2:  # a seam is compared with a step inside
-            joined += _joins_of_equal_size(samples, members)
-    return joined
+    groups = (members for (_, shape), members in alike.items() if min(shape[:2]) >= 2)  # see `inside` below
+    return [join for members in groups for join in _joins_of_equal_size(samples, members)]
 
 
 def _joins_of_equal_size(samples: list[Sample], members: list[int]) -> list[Join]:
@@ -79,8 +76,10 @@ def _joins_of_equal_size(samples: list[Sample], members: list[int]) -> list[Join
         seam = _distances(last, first)
         itself = seam.diagonal().copy()  # no partner but a rival: shared shading continues in itself
         np.fill_diagonal(seam, np.inf)
-        inside = _halves(np.mean((last - before) ** 2, axis=1), np.mean((after - first) ** 2, axis=1))
-        unrelated = 2 * _halves(last.var(axis=1), first.var(axis=1))
+        inside = (
+            np.add.outer(np.mean((last - before) ** 2, axis=1), np.mean((after - first) ** 2, axis=1)) / 2
+        )
+        unrelated = np.add.outer(last.var(axis=1), first.var(axis=1))
         for i, j in enumerate(seam.argmin(axis=1)):
             rivals = np.concatenate([np.delete(seam[i], j), np.delete(seam[:, j], i), itself[[i, j]]])
             nearest_rival = min(unrelated[i, j], rivals.min())
@@ -101,11 +100,6 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the (N, N) mean squared differences of all rows of `a` (N, L) and all rows of `b` (N, L)."""
     squares = np.mean(a**2, axis=1)[:, None] + np.mean(b**2, axis=1) - 2 * a @ b.T / a.shape[1]
     return np.maximum(squares, 0)
-
-
-def _halves(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the (N, N) means of all elements of `a` with all elements of `b`."""
-    return (a[:, None] + b) / 2
 
 
 def field_numbers(samples: list[Sample]) -> np.ndarray:
@@ -136,15 +130,8 @@ def _equal_pairs(keys: Iterable[Hashable | None]) -> list[tuple[int, int]]:
 def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.ndarray:
     """Put the tiles of one field back together.
 
-    Parameters
-    ----------
-    samples : list of Sample
-    members : list of int, the indices of the field's tiles, all of one size
-    joined : list of Join, see `joins`
-
-    Returns
-    -------
-    (H, W, 4) uint8, transparent where no tile lies
+    `members` are the indices of the field's tiles, all of one size, and `joined` what `joins` returned.
+    Returns (H, W, 4) uint8, transparent where no tile lies.
     """
     height, width = samples[members[0]].image.shape[:2]
     places = {members[0]: (0, 0)}

@@ -22,21 +22,12 @@ HAZE = 87  # pixels, side of a square: anything smoother, such as the glow of an
 
 
 def image_type(image: np.ndarray) -> str:
-    """Return which of `IMAGE_TYPES` an image is.
+    """Return which of `IMAGE_TYPES` an image, (H, W, 3) uint8, is.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8, RGB
+    A coloured image is stained tissue, with pink or with purple alone. A grey image with a bright background
+    is grayscale tissue, one with a dark background is fluorescent: "large" if the median object found by
+    Otsu's threshold has an equivalent diameter above `LARGE` pixels.
 
-    Returns
-    -------
-    str
-        A coloured image is stained tissue, with pink or with purple alone. A grey image with a bright
-        background is grayscale tissue, one with a dark background is fluorescent: "large" if the median
-        object found by Otsu's threshold has an equivalent diameter above `LARGE` pixels.
-
-    Notes
-    -----
     The types are those of Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data
     Science Bowl", Nature Methods 16 (2019), who sorted by eye. The constants were chosen on the training
     set's images. All but `LARGE` lie in wide gaps; nuclei have all sizes.

@@ -8,17 +8,7 @@ from nuclei.common import some
 
 
 def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
-    """Merge one mask per nucleus into a label image.
-
-    Parameters
-    ----------
-    masks : list of (H, W) arrays, nonzero = this nucleus
-
-    Returns
-    -------
-    (H, W) int32
-        0 = background; nucleus k of the list is k + 1, see `paint`.
-    """
+    """Merge one (H, W) mask per nucleus, nonzero inside, into (H, W) int32 labels as `paint` does."""
     return paint([np.flatnonzero(mask) for mask in masks], masks[0].size).reshape(masks[0].shape)
 
 
@@ -38,32 +28,18 @@ def paint(nuclei: list[np.ndarray], size: int) -> np.ndarray:
 
 
 def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
-    """Check the content of a label image's file, and return it with labels 1..N.
+    """Check what the file called `name` holds, and return it as labels: (H, W) int32, 0 = background, 1..N.
 
-    Parameters
-    ----------
-    picture : (H, W) array of integers, or of floats that are whole numbers
-        0 = background, any other number = one nucleus. Grey may also be stored as (H, W, 1 to 4): equal
-        colours, perhaps with alpha.
-    name : str
-        What errors call the file.
-
-    Returns
-    -------
-    (H, W) int32
-        0 = background, 1..N = the nuclei in the order of their numbers.
-
-    Raises
-    ------
-    ValueError
-        The file is a JPEG, whose numbers are not those that were saved; the picture has colours or is a
-        stack; a number is negative or not whole; or the numbers are not those of nuclei, see `check_nuclei`.
+    `picture` is an (H, W) array of whole numbers, of any type: 0 = background, any other number = one
+    nucleus. It may also be (H, W, 1 to 4): equal colours, perhaps with alpha. Raises ValueError for a JPEG,
+    whose numbers are not those that were saved, for colours, stacks, negative numbers and fractions, and as
+    `check_nuclei` does.
     """
     if name.lower().endswith((".jpg", ".jpeg")):
         raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it again as PNG or TIFF.")
     labels = picture
     if labels.ndim == 3 and labels.shape[2] <= 4:
-        colours = labels[..., : 1 if labels.shape[2] == 2 else 3]  # all but alpha
+        colours = without_alpha(labels)
         if (colours != colours[..., :1]).any():
             raise ValueError(
                 f"{name}: a picture in colours, expected a label image with one number per nucleus. Save the "
@@ -85,6 +61,11 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     return labels
 
 
+def without_alpha(picture: np.ndarray) -> np.ndarray:
+    """Return an (H, W, C) picture without alpha, its second or fourth channel."""
+    return picture[..., : 1 if picture.shape[2] == 2 else 3]
+
+
 IN_BETWEEN = 0.1
 """Share of a label image's changing pixels that lie between their neighbours' numbers; at most 0.006 in the
 1,629 images of five data sets, and about 1 where labels were interpolated."""
@@ -93,24 +74,14 @@ IN_BETWEEN = 0.1
 def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = None) -> None:
     """Raise ValueError unless the labels can be those of nuclei.
 
-    Parameters
-    ----------
-    labels : (H, W) int32, 0 = background, 1..N
-    name : str
-        What errors call the file.
-    numbers : (N + 1,) array, optional
-        The number that each label has in the file; without it, every label is a mask file of its own.
+    They cannot if one covers most of the image and most of its border: it is the background; if labels change
+    by steps along edges: they were interpolated, or have soft edges; or if there are twice as many separate
+    pieces as labels, small ones beside a large one aside: they are a mask of all nuclei, a map of classes, or
+    shades that stand for several nuclei.
 
-    Raises
-    ------
-    ValueError
-        One label covers most of the image and most of its border: it is the background. Labels change by
-        steps along edges: they were interpolated, or have soft edges. Or there are twice as many separate
-        pieces as labels, small ones beside a large one aside: the labels are a mask of all nuclei, a map of
-        classes, or shades that stand for several nuclei.
+    `labels` are (H, W) int32, 0 = background, 1..N; `numbers`, (N + 1,), those that the labels have in the
+    file called `name`. Without them, every label is a mask file of its own.
 
-    Notes
-    -----
     In the 1,629 images of the 2018 Data Science Bowl, NuInsSeg, TNBC, S-BSST265 and Aitslab-bioimaging1, no
     nucleus covers more than 9 % of an image or its border, and one image alone has more than 1.2 pieces a
     label: 1.8, as numbers were used twice.
@@ -124,8 +95,7 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     if 2 * areas[largest] > labels.size and 2 * np.count_nonzero(border == largest) > border.size:
         raise ValueError(
             f"{name}: the number {shown[largest]} covers most of the image and of its border, as the "
-            "background does, expected 0 for the background and one number per nucleus. Replace that "
-            "number by 0, and label the nuclei, if they are one class, with skimage.measure.label."
+            "background does, expected 0 for the background and one number per nucleus."
         )
     if _in_between(labels) > IN_BETWEEN:
         raise ValueError(
@@ -169,23 +139,10 @@ SPECK = 10  # pixels; smaller objects do not count where the size of nuclei is e
 def check_labels(
     labels: npt.ArrayLike, name: str = "labels", shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
-    """Return `labels` as an array, or say why it is no label image.
+    """Return `labels`, (H, W) of integers with 0 as background, as an array; `name` is for errors.
 
-    Parameters
-    ----------
-    labels : (H, W) array_like of int
-        0 is background.
-    name : str
-        What errors call them.
-    shape : tuple of int, optional
-        The shape they must have.
-
-    Raises
-    ------
-    TypeError
-        If the type is not an integer one (a probability map or a boolean mask is no label image).
-    ValueError
-        If the shape is another, there are no pixels, or a label is negative.
+    Raises TypeError for floats or booleans (a probability map or a mask is no label image), ValueError if the
+    shape is another than `shape`, there are no pixels, or a label is negative.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":

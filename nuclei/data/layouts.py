@@ -37,25 +37,10 @@ class Files(NamedTuple):
 def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     """Return, by id, which files belong together.
 
-    Parameters
-    ----------
-    names : iterable of str
-        All files below a folder or in a zip, with ``/`` in their paths.
-    source : str or Path
-        Name of the folder or zip in errors.
-
-    Returns
-    -------
-    dict of Files
-        With a mask per nucleus, the id is the folder that holds ``images/``; otherwise it is the common part
-        of the names of image and label image.
-
-    Raises
-    ------
-    FileNotFoundError
-        There are no images, or an image or its nuclei are missing.
-    ValueError
-        Two files belong to one image or id.
+    `names` are all files below the folder or in the zip `source`, with ``/`` in their paths. With a mask per
+    nucleus, the id is the folder that holds ``images/``; otherwise it is the common part of the names of
+    image and label image. Raises FileNotFoundError where an image or its nuclei are missing, ValueError where
+    two files belong to one image or id.
     """
     paths = map(PurePosixPath, sorted(names))
     pictures = [path for path in paths if is_picture(path) or is_outlines(path)]
@@ -110,9 +95,8 @@ def _image_with_masks(
     id = place.name or images[0].stem
     if not masks:
         raise FileNotFoundError(
-            f"{source}: {id} has no masks. Training and scoring need the nuclei of every image as "
-            f"{place / 'masks'}/*.png (one all-black mask where there are none); add them or remove the "
-            "image."
+            f"{source}: {id} has no masks, expected its nuclei as {place / 'masks'}/*.png (one all-black "
+            "mask where there are none). Add them or remove the image."
         )
     return id, Files(str(images[0]), masks=[str(path) for path in masks])
 
@@ -145,17 +129,11 @@ def _pair(
     for files in (images, labels):
         for (name, path), (next_name, next_path) in pairwise(sorted(files)):
             if name == next_name:
-                raise ValueError(
-                    f"{source}: {path} and {next_path} for one image, expected one of them. Move the other "
-                    "elsewhere."
-                )
-    image_of, labels_of = dict(images), dict(labels)
-    if missing := [path for name, path in images if name not in labels_of]:
-        raise FileNotFoundError(
-            f"{source}: no labels for {some(missing)}. Add them or remove the image. {EXPECTED}"
-        )
-    if orphans := [path for name, path in labels if name not in image_of]:
-        raise FileNotFoundError(
-            f"{source}: no image for {some(orphans)}. Add it or remove the labels. {EXPECTED}"
-        )
+                raise ValueError(f"{source}: {path} and {next_path} for one image, expected one of them")
+    labels_of = dict(labels)
+    for what, alone, others in (("labels", images, labels_of), ("image", labels, dict(images))):
+        if missing := [path for name, path in alone if name not in others]:
+            raise FileNotFoundError(
+                f"{source}: no {what} for {some(missing)}. Add or remove files. {EXPECTED}"
+            )
     return [(PurePosixPath(name).name, Files(str(path), str(labels_of[name]))) for name, path in images]

@@ -31,28 +31,14 @@ def image_stem(path: PurePosixPath) -> str:
 
 
 def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """Return the labels of the nuclei whose outlines a file holds.
+    """Return the nuclei whose outlines a file holds, in its order: (H, W) int32, 0 = background, 1..N.
 
-    Parameters
-    ----------
-    content : bytes
-        Of a zip of ImageJ's regions of interest, or of a GeoJSON file as QuPath and this project write it:
-        polygons in pixels, the top left corner of the image at (0, 0).
-    name : str
-        The file's name; it decides which of the two it is, and errors mention it.
-    shape : (height, width)
-        Of the image.
+    `content` is that of a zip of ImageJ's regions of interest, or of a GeoJSON file as QuPath and this
+    project write it, by the file's `name`: polygons in pixels, the top left corner of the image at (0, 0). A
+    pixel belongs to a nucleus if its centre lies inside the outline; smaller nuclei lie over larger ones.
 
-    Returns
-    -------
-    (H, W) int32
-        0 = background, 1..N = the nuclei in the order of the file. A pixel belongs to a nucleus if its centre
-        lies inside the outline. Where outlines overlap, the smaller nucleus is painted over the larger.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged, an outline encloses no area (a point, a line), or covers no pixel of the image.
+    Raises ValueError where the file is damaged, or an outline is a point or a line, or covers no pixel of the
+    image of `shape` (H, W).
     """
     read = _read_rois if name.endswith(ROIS) else _read_geojson
     nuclei = []

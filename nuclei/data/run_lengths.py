@@ -12,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nuclei.common import replacing
-from nuclei.data.labels import check_labels, paint
+from nuclei.data.labels import paint
 
 
 def encode_nuclei(labels: np.ndarray) -> list[str]:
     """Return the runs of each nucleus in (H, W) integer labels, 0 = background, by ascending label.
 
-    Examples
-    --------
     >>> encode_nuclei(np.array([[1, 1, 2], [1, 0, 1]]))
     ['1 3 6 1', '5 1']
     """
@@ -33,15 +30,8 @@ def encode_nuclei(labels: np.ndarray) -> list[str]:
 def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the runs of equal labels down the columns; a run may continue at the top of the next column.
 
-    Parameters
-    ----------
-    labels : (H, W) integer or bool array, 0 = background
-
-    Returns
-    -------
-    numbers, starts, lengths : (R,) integer arrays
-        The label, the first pixel (from 0, down the columns first) and the length of each run, sorted by
-        label, then start; without the background.
+    `labels` are (H, W) integers or booleans, 0 = background. Returns the label, the first pixel (from 0, down
+    the columns first) and the length of each run, (R,) each, sorted by label, then start.
     """
     flat = labels.ravel(order="F")
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
@@ -52,65 +42,17 @@ def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return numbers[order], starts[order], lengths[order]
 
 
-def write_rle_csv(path: str | Path, labels_by_id: dict[str, np.ndarray], sizes: bool = False) -> None:
-    """Write label images as one run-length CSV.
-
-    Parameters
-    ----------
-    path : str or Path
-        An existing file is replaced once the new one is complete.
-    labels_by_id : dict of str to (H, W) integer array
-        0 is background. Rows are in the dict's order, then by ascending label; an image without nuclei gets
-        one row with empty EncodedPixels.
-    sizes : bool
-        Whether to add Height, Width and Usage ("Public"), so that the file can be read without `shapes`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        See `nuclei.data.labels.check_labels`; names the image.
-    """
-    rows = []
-    for image_id, labels in labels_by_id.items():
-        labels = check_labels(labels, f"labels of {image_id}")
-        rows += [(image_id, text, *labels.shape, "Public") for text in encode_nuclei(labels) or [""]]
-    table = pd.DataFrame(rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "Usage"])
-    with replacing(path) as temporary:
-        (table if sizes else table.iloc[:, :2]).to_csv(temporary, index=False, lineterminator="\n")
-
-
 def read_rle_csv(
     path: str | Path, shapes: Mapping[str, tuple[int, int]] | None = None
 ) -> dict[str, np.ndarray]:
     """Read a run-length CSV or a solution file of the competition.
 
-    Parameters
-    ----------
-    path : str or Path
-    shapes : dict of str to (height, width), optional
-        The images that may occur. By default, sizes are read from the columns Height and Width.
+    Returns labels by ImageId, (H, W) int32 each: 0 = background, nuclei in the order of their rows. Images
+    without a row, or marked "Ignored" under Usage as the competition does, are missing. `shapes` are the (H,
+    W) of the images that may occur; by default they are read from the columns Height and Width.
 
-    Returns
-    -------
-    dict of str to (H, W) int32
-        Labels by ImageId in the file's order: 0 is background, and nuclei are numbered in the order of their
-        rows. Images without a row in the file are missing.
-
-    Raises
-    ------
-    ValueError
-        A column is missing, an ImageId is unknown, a size is no number or differs from `shapes`, or a run is
-        malformed or outside the image. The error names file, line, ImageId and what was found.
-
-    Warns
-    -----
-    UserWarning
-        Nuclei of one image overlap. As in `data.labels.merge_masks`, the smaller one is painted over the
-        larger, and labels are renumbered without gaps if one is hidden altogether.
-
-    Notes
-    -----
-    Rows whose Usage is "Ignored" are dropped, as the competition marks whole images; these are then missing.
+    Raises ValueError where a column is missing, an ImageId is unknown, a size is no number or differs from
+    `shapes`, or a run is malformed or outside the image. Warns where nuclei overlap; see `labels.paint`.
     """
     shapes = None if shapes is None else {str(key): (int(h), int(w)) for key, (h, w) in shapes.items()}
     needed = ["ImageId", "EncodedPixels"] + ([] if shapes is not None else ["Height", "Width"])
@@ -177,20 +119,14 @@ def _parse(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     beyond = lengths > size - starts + 1
     if (wrong | beyond).any():
         first = np.argmax(wrong | beyond)
-        run = f"the run '{starts[first]} {lengths[first]}'"
-        if wrong[first]:
-            raise ValueError(f"{run} in EncodedPixels, expected a start and a length of 1 or more")
-        raise ValueError(f"{run} in EncodedPixels ends beyond the image, which has {size} pixels")
+        run = f"the run '{starts[first]} {lengths[first]}' in EncodedPixels"
+        problem = f"{run} ends beyond the image, which has {size} pixels"
+        raise ValueError(f"{run}, expected numbers of 1 or more" if wrong[first] else problem)
     return starts - 1, lengths
 
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]} ...")
-
-
-def _pixels(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the position of every pixel in the runs."""
-    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
 def _row_shape(row, shapes, previous):
@@ -220,7 +156,10 @@ def _row_shape(row, shapes, previous):
 
 def _draw(runs, shape, where):
     """Return (H, W) int32 labels from the runs of each nucleus, the smaller over the larger."""
-    nuclei = [_pixels(*one) for one in runs]
+    nuclei = [
+        np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        for starts, lengths in runs
+    ]
     flat = paint(nuclei, shape[0] * shape[1])
     if shared := sum(pixels.size for pixels in nuclei) - np.count_nonzero(flat):
         warnings.warn(f"{where}: {shared} pixels belong to more than one nucleus", stacklevel=3)

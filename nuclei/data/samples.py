@@ -20,7 +20,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from nuclei.common import ROOT, replacing
-from nuclei.data.labels import as_labels, check_nuclei, merge_masks
+from nuclei.data.image_types import image_type
+from nuclei.data.labels import as_labels, check_nuclei, merge_masks, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
@@ -33,12 +34,11 @@ MIN_SIDE = 32
 
 CACHE_FORMAT = 3  # raise it when the content or the format of the cache changes
 
+OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 EDITIONS = {
     CORRECTED_FINGERPRINT: "DSB 2018 stage 1 train, corrected edition (664 images)",
     "b89357fcf2d552a0": "embedded sample (16 images)",
 }
-
-OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,6 @@ def load_samples(
         A regular expression for ``source/name`` whose groups name the image, patient or organ that several
         images are parts of, see `nuclei.data.sources.group_name`. A split keeps them together.
 
-    Returns
-    -------
-    list of Sample
-
     Raises
     ------
     FileNotFoundError
@@ -103,8 +99,8 @@ def load_samples(
 
     Notes
     -----
-    Merging tens of thousands of mask files takes a minute; the result is kept in ``data/cache/`` and
-    read from there as long as the source does not change. The cache may be deleted at any time.
+    The result is kept in ``data/cache/`` and read from there as long as the source does not change: merging
+    tens of thousands of mask files takes a minute. The cache may be deleted at any time.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     if not sources:
@@ -123,10 +119,10 @@ def load_samples(
     for name, path in paths.items():
         read = _read_cached(path, channel, page)
         _warn_of_other_edition(name, path, read)
+        prefix = f"{name}/" if len(paths) > 1 else ""
         for s in read:
-            full = f"{name}/{s.id}"
-            id = full if len(paths) > 1 else s.id
-            samples.append(replace(s, id=id, source=name, group=group_name(full, group)))
+            known = {"source": name, "group": group_name(f"{name}/{s.id}", group)}
+            samples.append(replace(s, id=prefix + s.id, **known))
     return sorted(samples, key=lambda s: s.id)
 
 
@@ -143,8 +139,7 @@ def _warn_of_other_edition(name: str, path: Path, samples: list[Sample]) -> None
 def fingerprint(samples: list[Sample]) -> str:
     """Return 16 hex digits of a hash over the ids, pixels and labels, whatever the order of `samples`.
 
-    Two data sets with the same fingerprint hold the same images with the same nuclei, so results that
-    carry it can be compared.
+    Results on data with the same fingerprint can be compared.
     """
     digest = hashlib.sha256()
     for sample in sorted(samples, key=lambda s: s.id):
@@ -157,20 +152,17 @@ def fingerprint(samples: list[Sample]) -> str:
 def describe(samples: list[Sample], source: object = None) -> dict:
     """Return what every result records about its data: edition, fingerprint and counts.
 
-    With several data sets, ``sources`` holds the same for each. The official edition is recognised by the
-    hash of its file, which `load_samples` checks.
+    With several data sets, ``sources`` holds the same for each. `load_samples` checked the official edition.
     """
-    mark = fingerprint(samples)
-    names = sorted({s.source for s in samples})
-    official = names == ["dsb2018-official"]
+    mark, names = fingerprint(samples), sorted({s.source for s in samples})
+    known = OFFICIAL if names == ["dsb2018-official"] else EDITIONS.get(mark, "not a known edition")
     about = {
-        "edition": OFFICIAL if official else EDITIONS.get(mark, "not a known edition"),
+        "edition": ", ".join(names) if len(names) > 1 else known,
         "fingerprint": mark,
         "images": len(samples),
         "nuclei": int(sum(np.count_nonzero(np.bincount(s.labels.ravel())[1:]) for s in samples)),
     }
     if len(names) > 1:
-        about["edition"] = ", ".join(names)
         about["sources"] = {
             name: describe([replace(s, id=s.name) for s in samples if s.source == name]) for name in names
         }
@@ -183,12 +175,9 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
     Columns: ``id``, ``source``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels,
     ``nuclei`` (their count) and ``areas`` (int array, the area of each nucleus in pixels).
     """
-    from nuclei.data.image_types import image_type
-
     rows = []
     for sample in samples:
-        areas = np.bincount(sample.labels.ravel())[1:]
-        areas = areas[areas > 0]
+        areas = np.unique(sample.labels[sample.labels > 0], return_counts=True)[1]
         kind = image_type(sample.image)
         rows.append((sample.id, sample.source, kind, *sample.labels.shape, len(areas), areas))
     return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
@@ -219,7 +208,7 @@ def _read_sample(
         height, width = image.shape[:2]
         raise ValueError(
             f"{files.image}: {height} x {width} pixels, expected at least {MIN_SIDE} on each side. "
-            "Remove the image, or cut it from its field with more surroundings."
+            "Remove the image."
         )
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
@@ -238,8 +227,8 @@ def _read_sample(
     masks = []
     for name in files.masks:
         mask = read_numbers(io.BytesIO(read(name)), name)
-        if mask.ndim == 3:  # all channels but alpha
-            mask = np.any(mask[..., : 1 if mask.shape[2] == 2 else 3], axis=-1)
+        if mask.ndim == 3:
+            mask = np.any(without_alpha(mask), axis=-1)
         masks.append(same_shape(mask, name))
     labels = merge_masks(masks)
     check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent))
@@ -261,8 +250,8 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise ValueError(
-            f"{path}: not a complete zip file ({size} found): it was cut short, or is of another kind. "
-            "Copy or download it again, or unpack it and name the folder."
+            f"{path}: not a complete zip file ({size} found). Copy or download it again, or unpack it and "
+            "name the folder."
         ) from error
 
     def read(name: str) -> bytes:
@@ -319,9 +308,8 @@ def _read_cache(cache: Path) -> list[Sample]:
     with np.load(cache) as arrays:
         ids, shapes, images, labels = (arrays[name] for name in ("ids", "shapes", "images", "labels"))
     ends = np.cumsum(shapes.prod(axis=1))
-    samples = []
-    for id, shape, end in zip(ids, shapes, ends, strict=True):
-        start = end - shape.prod()
-        image = images[3 * start : 3 * end].reshape(*shape, 3)
-        samples.append(Sample(str(id), image, labels[start:end].reshape(shape)))
-    return samples
+    starts = ends - shapes.prod(axis=1)
+    return [
+        Sample(str(id), images[3 * a : 3 * b].reshape(*shape, 3), labels[a:b].reshape(shape))
+        for id, shape, a, b in zip(ids, shapes, starts, ends, strict=True)
+    ]

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GROUP = r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+"
-"""Names of images that belong together: tiles NAME_t0, NAME_t1 of one image, organs, patients.
-
-Matched against ``source/name``, see `group_name`.
-"""
+"""``source/name`` of images that belong together: tiles NAME_t0, NAME_t1 of an image, organs, patients."""
 
 CORRECTED_FINGERPRINT = "38808d4a472021af"
 
@@ -70,23 +67,11 @@ def source_name(path: Path, root: Path) -> str:
 
 
 def group_name(name: str, pattern: str = GROUP) -> str:
-    r"""Return the name of what an image belongs with, or "" if nothing is known.
+    r"""Return the name of what the image ``source/id`` belongs with, or "" if nothing is known.
 
-    Parameters
-    ----------
-    name : str
-        ``source/id``
-    pattern : str
-        A regular expression that the whole name must match; its groups, put together, name what the image
-        belongs with.
+    The whole name must match the regular expression `pattern`, whose groups, put together, are returned.
+    Raises ValueError where it is none, or has no group.
 
-    Raises
-    ------
-    ValueError
-        The pattern is no regular expression, or has no group.
-
-    Examples
-    --------
     >>> group_name("sbsst265/normal_3_t1"), group_name("nuinsseg/human_brain_07"), group_name("mine/a_2")
     ('sbsst265/normal_3', 'nuinsseg/human_brain', '')
     >>> group_name("mine/mouse7-slice2", r"(.+)-slice\d+")
@@ -98,8 +83,7 @@ def group_name(name: str, pattern: str = GROUP) -> str:
         raise ValueError(f"group {pattern!r}: {error}, expected a regular expression") from error
     if not expression.groups:
         raise ValueError(
-            f"group {pattern!r}: no part is in parentheses, expected one that names what images share, "
-            r"as in (.+)_\d+"
+            rf"group {pattern!r}: no part is in parentheses, expected what images share, as in (.+)_\d+"
         )
     match = expression.fullmatch(name)
     return "".join(part or "" for part in match.groups()) if match else ""
@@ -110,37 +94,30 @@ def _check_hash(path: Path, download: Download) -> None:
 
     if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
         raise ValueError(
-            f"{path}: the file has sha256 {found}, expected {download.sha256}: it is damaged or another "
-            "edition. Move it elsewhere and download the data set again, or load the file by its own name."
+            f"{path}: the file has sha256 {found}, expected {download.sha256}. Move it elsewhere and "
+            "download the data set again, or load the file by its own name."
         )
 
 
 def _download(download: Download, file: Path) -> Path:
-    """Download a zip completely or not at all.
-
-    Raises ValueError if what came is another file, FileNotFoundError if the network cannot be reached.
-    """
+    """Download a zip completely or not at all: ValueError for another file, FileNotFoundError offline."""
     import pooch
 
-    known_hash = f"sha256:{download.sha256}" if download.sha256 else None
+    known_hash = download.sha256 and f"sha256:{download.sha256}"
+    elsewhere = f"Try again later, or get the file elsewhere and put it at data/{file.name}."
     try:
         # pooch writes to a temporary name and renames, so an interrupted download leaves nothing behind
         pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
     except ValueError as error:
         raise ValueError(
-            f"{download.url}: the download has the wrong hash, expected sha256 {download.sha256}. "
-            f"Try again later, or get the file elsewhere and put it at data/{file.name}."
+            f"{download.url}: wrong hash, expected sha256 {download.sha256}. {elsewhere}"
         ) from error
     except OSError as error:  # every network error of requests is one
         raise FileNotFoundError(
             f"data/{file.name}: not there, and {download.url} cannot be reached ({type(error).__name__}). "
-            f"Download it on a machine with internet access and put it at data/{file.name}, "
-            f"or unpack it to data/{file.stem}/."
+            f"{elsewhere}"
         ) from error
     if not zipfile.is_zipfile(file):
         file.unlink()
-        raise ValueError(
-            f"{download.url}: the download is no zip file. Try again later, or get the file elsewhere "
-            f"and put it at data/{file.name}."
-        )
+        raise ValueError(f"{download.url}: the download is no zip file. {elsewhere}")
     return file

@@ -21,15 +21,12 @@ from nuclei.data.samples import Sample
 def split(
     samples: list[Sample], validation_fraction: float = 0.2, *, seed: int = 0, by: str = "field"
 ) -> tuple[list[Sample], list[Sample]]:
-    """Divide samples into training and validation samples.
+    """Divide samples, in any order, into training and validation samples.
 
     Parameters
     ----------
-    samples : list of Sample
-        In any order: they are sorted by id first.
     validation_fraction : float, above 0 and below 1
         The share of validation samples, as nearly as whole fields allow.
-    seed : int
     by : "field" or "image"
         "field" keeps together what `field_numbers` finds to belong together, and takes the share of every
         image type of every data set; "image" draws single images at random, as the published baseline did:
@@ -53,10 +50,8 @@ def split(
         group = field_numbers(samples)
         stratum = _strata(samples)
     else:
-        group, stratum = (
-            np.arange(len(samples)),
-            np.unique([s.source for s in samples], return_inverse=True)[1],
-        )
+        group = np.arange(len(samples))
+        stratum = np.unique([s.source for s in samples], return_inverse=True)[1]
     # one per data set: its split does not change when another data set is added
     generators = {s.source: np.random.default_rng(seed) for s in samples}
 
@@ -90,9 +85,8 @@ def _strata(samples: list[Sample]) -> np.ndarray:
 def check_fraction(validation_fraction: float) -> None:
     """Raise ValueError unless the fraction leaves samples on both sides."""
     if not 0 < validation_fraction < 1:
-        raise ValueError(
-            f"validation_fraction is {validation_fraction}, expected a number above 0 and below 1"
-        )
+        found = f"validation_fraction is {validation_fraction}"
+        raise ValueError(f"{found}, expected a number above 0 and below 1")
 
 
 def balanced_weights(samples: list[Sample]) -> np.ndarray:
@@ -106,24 +100,17 @@ def balanced_weights(samples: list[Sample]) -> np.ndarray:
 
 
 def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]) -> None:
-    for what, of in (
-        ("of type", lambda s: image_type(s.image)),
-        ("from the data set", lambda s: s.source),
-    ):
-        if missing := sorted({of(s) for s in train} - {of(s) for s in validation}):
-            warnings.warn(
-                f"no image {what} {', '.join(missing)} is in validation: nothing is known about the model "
-                "there",
-                stacklevel=3,
-            )
+    for what, of in (("of type", lambda s: image_type(s.image)), ("from the data set", lambda s: s.source)):
+        if missing := ", ".join(sorted({of(s) for s in train} - {of(s) for s in validation})):
+            warnings.warn(f"no image {what} {missing} is in validation", stacklevel=3)
 
 
 def _check_sides(train: list[Sample], validation: list[Sample]) -> None:
     for name, side in (("training", train), ("validation", validation)):
         if not any(s.labels.any() for s in side):
             raise ValueError(
-                f"none of the {len(side)} {name} images has a nucleus, expected one at least: nothing can be "
-                "learned or chosen from them. Add labelled images, or split with another seed."
+                f"none of the {len(side)} {name} images has a nucleus, expected one at least. Add labelled "
+                "images, or split with another seed."
             )
     _warn_of_what_validation_lacks(train, validation)
 

@@ -24,8 +24,8 @@ import pandas as pd
 
 from nuclei.data.labels import check_labels, smallest_area
 
-# Quotients of whole numbers, as IoUs are: equal fractions round to the same double, so that "above" is strict
-# at 0.6 and 0.7 too. np.arange(0.5, 1, 0.05) holds 0.6000000000000001.
+# quotients of whole numbers, as IoUs are, so that "above" is strict; np.arange(0.5, 1, 0.05) holds
+# 0.6000000000000001
 THRESHOLDS = np.arange(10, 20) / 20
 
 # pixels; factors of two, from specks to large nuclei at high magnification

@@ -45,9 +45,8 @@ def measures(results: list[Result]) -> dict:
         **{f"{name}_{round(100 * t)}": float(rates.loc[t, name]) for t in rates.index for name in RATES},
         "merges": int(merges),
         "splits": int(splits),
-        "pixel_accuracy": pixels["accuracy"],
-        "dice": pixels["dice"],
-        "iou": pixels["iou"],
+        "pixel_accuracy": pixels.pop("accuracy"),
+        **pixels,
     }
 
 

@@ -103,8 +103,8 @@ def test_grey_that_was_saved_as_colours_is_a_label_image():
 @pytest.mark.parametrize(
     "names, message",
     [
-        (["images/a.tif", "images/b.tif", "masks/a.tif"], "no labels for images/b.tif. Add them"),
-        (["images/a.tif", "labels/a.tif", "labels/b.tif"], "no image for labels/b.tif. Add it"),
+        (["images/a.tif", "images/b.tif", "masks/a.tif"], "no labels for images/b.tif. Add"),
+        (["images/a.tif", "labels/a.tif", "labels/b.tif"], "no image for labels/b.tif. Add"),
         (["images/a.tif", "masks/a.tif", "masks/b.tif"], "no image for masks/b.tif"),
         (["a.tif", "b.tif", "b_masks.tif"], "no labels for a.tif"),
         (
