@@ -1,20 +1,20 @@
 """A diagram of the network."""
 
+import itertools
 import math
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import Rectangle
 
 from nuclei.figures.style import INK, PREDICTION, TRAINING, VALIDATION, WIDTH, Look, styled
 
 MIDDLE, STEP = 5.0, 0.62
 """Of the drawing: its axis of symmetry, and how far each level moves towards it; levels are 1 apart."""
 
-FLOW: Look = {"color": INK, "linewidth": 1.3}
-
-SKIP: Look = {"color": "#909090", "linewidth": 1.3, "linestyle": (0, (4, 3))}
+TOP, BOTTOM, LEFT, RIGHT = (0.5, 1), (0.5, 0), (0, 0.5), (1, 0.5)
+"""Where an arrow touches a block, in shares of its width and height."""
 
 
 @styled
@@ -41,21 +41,17 @@ def architecture(model, size: int = 128) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.8))
     axis = figure.subplots()
     down = [_block(axis, k, *each, TRAINING if k else "#C8C8C8", "image") for k, each in enumerate(left)]
-    name = "probability map" + "s" * (right[0][0] > 1)
-    up = [
-        _block(axis, k, *each, VALIDATION if k else PREDICTION, name, on_the_left=False)
-        for k, each in enumerate(right)
-    ]
-    for above, below in zip(down[:-1], down[1:], strict=True):
-        _arrow(axis, _bottom(above), _top(below), **FLOW)
-    for above, below in zip(up[:-1], up[1:], strict=True):
-        _arrow(axis, _top(below), _bottom(above), **FLOW)
-    _arrow(
-        axis, _side(down[-1], 1), _bottom(up[-1]), connectionstyle="angle,angleA=0,angleB=90,rad=8", **FLOW
-    )
+    style: Look = {"name": "probability map" + "s" * (right[0][0] > 1), "on_the_left": False}
+    up = [_block(axis, k, *each, VALIDATION if k else PREDICTION, **style) for k, each in enumerate(right)]
+    for above, below in itertools.pairwise(down):
+        _arrow(axis, above, BOTTOM, below, TOP)
+    for above, below in itertools.pairwise(up):
+        _arrow(axis, below, TOP, above, BOTTOM)
+    bend = "angle,angleA=0,angleB=90,rad=8"
+    _arrow(axis, down[-1], RIGHT, up[-1], BOTTOM, connectionstyle=bend)
     detail = len(blocks) > 4  # a last block at full resolution, which also sees the image itself
-    for k in range(0 if detail else 1, len(up)):
-        _arrow(axis, _side(down[k], 1), _side(up[k], -1), **SKIP)
+    for encoded, decoded in list(zip(down, up, strict=False))[0 if detail else 1 :]:
+        _arrow(axis, encoded, RIGHT, decoded, LEFT, color="#909090", linestyle=(0, (4, 3)))
     _describe(axis)
     total = model.count_params()
     learned = sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -91,19 +87,8 @@ def _describe(axis: Axes) -> None:
     axis.text(MIDDLE, 0.2, "numbers: height × width × channels", ha="center", color="#707070", fontsize=8.5)
 
 
-def _arrow(axis: Axes, start: tuple, end: tuple, **style: Any) -> None:
-    options: Look = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 1.5, "shrinkB": 1.5, "zorder": 3}
-    axis.add_patch(FancyArrowPatch(start, end, joinstyle="miter", **options | style))
-
-
-def _top(block: Rectangle) -> tuple[float, float]:
-    return block.get_x() + block.get_width() / 2, block.get_y() + block.get_height()
-
-
-def _bottom(block: Rectangle) -> tuple[float, float]:
-    return block.get_x() + block.get_width() / 2, block.get_y()
-
-
-def _side(block: Rectangle, direction: int) -> tuple[float, float]:
-    x = block.get_x() + (block.get_width() if direction > 0 else 0)
-    return x, block.get_y() + block.get_height() / 2
+def _arrow(axis: Axes, start: Rectangle, leaves: tuple, end: Rectangle, enters: tuple, **style: Any) -> None:
+    """Draw an arrow from a point of one block to a point of another."""
+    options: Look = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 1.5, "shrinkB": 1.5, "color": INK}
+    options |= {"linewidth": 1.3, "joinstyle": "miter", **style}
+    axis.annotate("", enters, leaves, xycoords=end, textcoords=start, arrowprops=options)

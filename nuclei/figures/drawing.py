@@ -64,10 +64,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> 
 
 
 def draw_outlines(axis: Axes, below: str = DARK, **labels: np.ndarray) -> None:
-    """Draw outlines over an image: of ``truth``, of ``predicted``, and where they lie within a pixel, white.
+    """Draw outlines over an image: of ``truth``, of ``predicted``, and white where they lie within a pixel.
 
-    Both are (H, W) labels or bool, 0 = background; one may be missing. A line of the colour `below` sets them
-    off from the image.
+    Both are (H, W) labels or bool, 0 = background; one may be missing. A line of colour `below` lies below.
     """
     truth, predicted = (_segments(labels.get(name)) for name in ("truth", "predicted"))
     missed, agreed = ~_near(truth, predicted), _near(predicted, truth)
@@ -105,13 +104,12 @@ def _near(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
 def busiest_square(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
     """Return the square of at most `largest` pixels with the longest outlines.
 
-    labels : (H, W) int or bool, 0 = background, or a list of these of one size, whose outlines are added up
+    labels : (H, W) int or bool, 0 = background, or several of one size, whose outlines are added up
     """
-    several = labels if isinstance(labels, list) else [labels]
-    height, width = several[0].shape
+    height, width = np.shape(labels)[-2:]
     side = min(height, width, largest)
-    outlines = sum(find_boundaries(np.asarray(each, np.int32)).astype(float) for each in several)
-    lengths = uniform_filter(outlines, side, mode="constant")
+    several = np.reshape(np.asarray(labels, np.int32), (-1, height, width))
+    lengths = uniform_filter(sum(find_boundaries(each) * 1.0 for each in several), side, mode="constant")
     half = side // 2
     inside = lengths[half:, half:][: height - side + 1, : width - side + 1]  # by corner, where it fits
     top, left = np.unravel_index(inside.argmax(), inside.shape)
@@ -120,5 +118,5 @@ def busiest_square(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple
 
 def close_up(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
     """Return the busiest square in which `ACROSS` median nuclei of the (first) labels lie side by side."""
-    first = labels[0] if isinstance(labels, list) else labels
-    return busiest_square(labels, min(largest, max(64, round(ACROSS * (median_diameter(first) or 32)))))
+    diameter = median_diameter(labels[0] if isinstance(labels, list) else labels) or 32
+    return busiest_square(labels, min(largest, max(64, round(ACROSS * diameter))))

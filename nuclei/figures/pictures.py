@@ -1,5 +1,6 @@
 """Pictures of images and nuclei: functions that take arrays and return a matplotlib Figure."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,13 +11,18 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch, Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from scipy.ndimage import distance_transform_edt
+from skimage.color import label2rgb
 from skimage.measure import regionprops
 
 from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
-from nuclei.figures.style import BOTH, DARK, INK, PANEL, PREDICTION, TRUTH, WIDTH, Look, styled
+from nuclei.figures.style import BOTH, DARK, INK, PREDICTION, TRUTH, WIDTH, Look, styled
 from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
 from nuclei.segmentation.candidates import Candidates
+
+PANEL = 3.0
+"""Inches: no picture in a figure is wider or higher."""
 
 LARGEST, CLOSER = 200, 120
 """Pixels: largest side of the squares that the gallery and the pipeline show."""
@@ -24,6 +30,11 @@ LARGEST, CLOSER = 200, 120
 BLUES, ORANGES = (LinearSegmentedColormap.from_list("", [DARK, colour]) for colour in (PREDICTION, TRUTH))
 
 RATINGS = LinearSegmentedColormap.from_list("rating", ["#3A5068", PREDICTION, "#E8F8FF"])
+
+SHADES = [to_rgb(c) for c in ("#4FB3E8", "#D9F0FF", "#7FA8C9", "#9FD8FF", "#B9C4CC", "#2F9FE0")]
+"""Colours of neighbouring nuclei, which no outline separates."""
+
+CENTRED: Look = {"ha": "center", "va": "center", "fontsize": 8}
 
 
 @styled
@@ -42,9 +53,8 @@ def examples(
     images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one per image;
     predicted : whether the labels are predicted ones (blue) instead of true ones (orange)
     """
-    kind = "predicted" if predicted else "truth"
-    steps = ("image", f"close-up with\n{'predicted' if predicted else 'true'} outlines")
-    figure, axes = _panels(steps, titles, title)
+    name, colour = ("predicted", "predicted") if predicted else ("truth", "true")
+    figure, axes = _panels(("image", f"close-up with\n{colour} outlines"), titles, title)
     for (above, below), image, each in zip(axes.T, images, labels, strict=True):
         outer = busiest_square(each, min(each.shape))
         image, each = image[outer], each[outer]
@@ -52,11 +62,11 @@ def examples(
         _show(above, brightened(image))
         _show(below, brightened(image[inner]))
         pale = predicted and np.median(image) > 127  # where blue with a dark line would look black
-        draw_outlines(below, BOTH if pale else DARK, **{kind: each[inner]})
+        draw_outlines(below, BOTH if pale else DARK, **{name: each[inner]})
         if (side := rows.stop - rows.start) < 0.9 * len(image):
-            for colour, width in ((DARK, 3), (BOTH, 1.2)):
-                style: Look = {"fill": False, "edgecolor": colour, "linewidth": width}
-                above.add_patch(Rectangle((columns.start - 0.5, rows.start - 0.5), side, side, **style))
+            style: Look = {"edgecolor": BOTH, "path_effects": [withStroke(linewidth=3, foreground=DARK)]}
+            corner = columns.start - 0.5, rows.start - 0.5
+            above.add_patch(Rectangle(corner, side, side, fill=False, linewidth=1.2, **style))
     return figure
 
 
@@ -71,24 +81,22 @@ def mosaics(
     """
     shapes = [picture.shape[1] / picture.shape[0] for picture in pictures]  # all are shown equally high
     high = min(PANEL, (WIDTH - 0.25 * len(shapes)) / sum(shapes))
-    size = (sum(shapes) * high + 0.25 * len(shapes), high + 0.5 + 0.4 * bool(title))
-    figure = Figure(figsize=size)
+    figure = Figure(figsize=(sum(shapes) * high + 0.25 * len(shapes), high + 0.5 + 0.4 * bool(title)))
     figure.set_layout_engine("compressed", w_pad=0.1)
     figure.suptitle(title)
     axes = figure.subplots(1, len(pictures), squeeze=False, width_ratios=shapes)[0]
     for axis, picture, (height, width), text in zip(axes, pictures, tiles, titles, strict=True):
-        _show(axis, np.dstack([brightened(picture[..., :3]), picture[..., 3:]]), text)
-        rows, columns = np.arange(1, 9) * height - 0.5, np.arange(1, 9) * width - 0.5
-        axis.set_yticks(rows[rows < picture.shape[0] - 1], [])
-        axis.set_xticks(columns[columns < picture.shape[1] - 1], [])
+        _show(axis, np.dstack([brightened(picture[..., :3]), picture[..., 3:]]))
+        axis.set_title(text, fontsize=9)
+        axis.set_yticks(np.arange(height, picture.shape[0], height) - 0.5, [])
+        axis.set_xticks(np.arange(width, picture.shape[1], width) - 0.5, [])
         axis.tick_params(color=INK, length=4, width=1.2, right=True, top=True)
         axis.spines[:].set_visible(False)
         gap = picture[..., 3] == 0
         if gap.any():
             axis.patch.set(facecolor="#F2F2F2", hatch="////", edgecolor="#D0D0D0")
             box: Look = {"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 2}
-            style: Look = {"ha": "center", "va": "center", "fontsize": 8, "bbox": box}
-            axis.text(*_widest(gap), "not in the\ndata set", **style)
+            axis.text(*_widest(gap), "not in the\ndata set", **CENTRED, bbox=box)
     return figure
 
 
@@ -151,7 +159,8 @@ def gallery(
     for column, group in zip(axes.T, groups.values(), strict=True):
         for axis, (image, truth, predicted, text) in zip(column, group, strict=False):
             window = close_up([truth, predicted], LARGEST)
-            _show(axis, brightened(image[window]), f"{axis.get_title()}\n{text}".strip())
+            _show(axis, brightened(image[window]))
+            axis.set_title(f"{axis.get_title()}\n{text}".strip(), fontsize=9)
             draw_outlines(axis, truth=truth[window], predicted=predicted[window])
         for axis in column[len(group) :]:
             axis.remove()
@@ -182,30 +191,29 @@ def pipeline(
         Of the nuclei 1..M in `labels`, to be written into them.
     """
     window = busiest_square([truth, labels], CLOSER)
-    bright, labels, truth = brightened(image[window]), labels[window], truth[window]
+    bright, maps, labels, truth = brightened(image[window]), maps[window], labels[window], truth[window]
     names = ["foreground map: nucleus or not?", "interior map: away from the edge?"][: maps.shape[-1]]
-    titles = ["image", *names, *["candidates"] * bool(candidates)]
-    titles += ["nuclei kept, with confidence" if confidence is not None else "nuclei kept"]
-    titles += ["comparison with the truth"]
-    columns = 3 if len(titles) > 4 else len(titles)
-    figure, axes = _panels([""] * math.ceil(len(titles) / columns), [""] * columns)
-    for axis in axes.flat[len(titles) :]:
-        axis.remove()
-    axes = axes.flat[: len(titles)]
-    shown = [bright, *(BLUES(maps[window][..., k] * 1.0)[..., :3] for k in range(len(names)))]
-    shown += [(bright * 0.35).astype(np.uint8)] * bool(candidates) + [numbered(labels), bright]
-    for axis, picture in zip(axes, shown, strict=True):
-        _show(axis, picture)
+    steps = [("image", bright), *((name, BLUES(maps[..., k] * 1.0)) for k, name in enumerate(names))]
     if candidates:
-        count = _draw_candidates(axes[-3], *candidates, window)
-        titles[-3] = f"{count} candidates, bright: rated high"
+        steps += [("candidates", (bright * 0.35).astype(np.uint8))]
+    nuclei = label2rgb(labels, colors=SHADES, bg_label=0, bg_color=to_rgb(DARK))
+    steps += [("nuclei kept" + ", with confidence" * (confidence is not None), nuclei)]
+    steps += [("comparison with the truth", bright)]
+    columns = 3 if len(steps) > 4 else len(steps)
+    figure, grid = _panels([""] * math.ceil(len(steps) / columns), [""] * columns)
+    axes = grid.flat[: len(steps)]
+    for axis in grid.flat[len(steps) :]:
+        axis.remove()
+    for number, (axis, (name, picture)) in enumerate(zip(axes, steps, strict=True), start=1):
+        _show(axis, picture)
+        if name == "candidates" and candidates:
+            name = f"{_draw_candidates(axis, *candidates, window)} candidates, bright: rated high"
+        axis.set_title(f"{number}  {name}")
     if confidence is not None:
         _write_numbers(axes[-2], labels, confidence)
     draw_outlines(axes[-1], truth=truth, predicted=labels)
     _name_outlines(figure)
-    for number, (axis, text) in enumerate(zip(axes, titles, strict=True), start=1):
-        axis.set_title(f"{number}  {text}")
-    for left, right in zip(axes[:-1], axes[1:], strict=True):
+    for left, right in itertools.pairwise(axes):
         if left.get_subplotspec().rowspan == right.get_subplotspec().rowspan:
             arrow: Look = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
             ends = ((0.96, 0.5), (0.04, 0.5), "axes fraction", "axes fraction")
@@ -215,21 +223,21 @@ def pipeline(
 
 def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tuple[slice, slice]) -> int:
     """Draw the outlines of the candidates in a window, the best on top; return how many there are."""
-    lines: list[np.ndarray] = []
-    ratings: list[float] = []
-    count, mask = 0, np.zeros(found.shape, bool)
+    lines: dict[int, list[np.ndarray]] = {}
     for k in np.argsort(ious, kind="stable"):
-        pixels = found.pixels[found.starts[k] : found.stops[k]]
-        mask.ravel()[pixels] = True
-        own = contours(mask[window])
-        mask.ravel()[pixels] = False
-        lines += own
-        ratings += [ious[k]] * len(own)
-        count += bool(own)
-    widths = 0.4 + 1.2 * np.square(ratings)
-    drawn = LineCollection(lines, array=np.array(ratings), cmap=RATINGS, clim=(0.2, 0.9), linewidths=widths)
-    axis.add_collection(drawn)
-    return count
+        mask = np.zeros(found.shape, bool)
+        mask.ravel()[found.pixels[found.starts[k] : found.stops[k]]] = True
+        if own := contours(mask[window]):
+            lines[k] = own
+    ratings = np.repeat(ious[list(lines)], [len(own) for own in lines.values()])
+    style: Look = {
+        "array": ratings,
+        "cmap": RATINGS,
+        "clim": (0.2, 0.9),
+        "linewidths": 0.4 + 1.2 * ratings**2,
+    }
+    axis.add_collection(LineCollection(sum(lines.values(), []), **style))
+    return len(lines)
 
 
 def _write_numbers(axis: Axes, labels: np.ndarray, numbers: np.ndarray) -> None:
@@ -237,8 +245,7 @@ def _write_numbers(axis: Axes, labels: np.ndarray, numbers: np.ndarray) -> None:
     for region in regionprops(labels):
         x, y = np.add(_widest(region.image), region.bbox[1::-1])
         if region.area > 60 and 6 <= x < labels.shape[1] - 6:
-            style: Look = {"ha": "center", "va": "center", "fontsize": 8, "color": DARK}
-            axis.text(x, y, f"{numbers[region.label - 1]:.2f}", **style)
+            axis.text(x, y, f"{numbers[region.label - 1]:.2f}", **CENTRED, color=DARK)
 
 
 def _widest(mask: np.ndarray) -> tuple[int, int]:
@@ -246,17 +253,6 @@ def _widest(mask: np.ndarray) -> tuple[int, int]:
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     return int(x), int(y)
-
-
-def numbered(labels: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) float 0-1: every nucleus in one of six light blues and greys, background dark.
-
-    labels : (H, W) int, 0 = background
-    """
-    shades = np.array([to_rgb(c) for c in ("#4FB3E8", "#D9F0FF", "#7FA8C9", "#9FD8FF", "#B9C4CC", "#2F9FE0")])
-    picture = shades[labels % len(shades)]
-    picture[labels == 0] = to_rgb(DARK)
-    return picture
 
 
 def _panels(steps: Sequence[str], samples: Sequence[str], title: str = "") -> tuple[Figure, np.ndarray]:
@@ -282,10 +278,8 @@ def _panels(steps: Sequence[str], samples: Sequence[str], title: str = "") -> tu
     return figure, axes if upright else axes.T
 
 
-def _show(axis: Axes, image: np.ndarray, title: str | None = None) -> None:
+def _show(axis: Axes, image: np.ndarray) -> None:
     axis.imshow(image, interpolation="bicubic" if image.shape[0] < LARGEST else "antialiased")
-    if title is not None:
-        axis.set_title(title, fontsize=9)
 
 
 def _name_outlines(figure: Figure) -> None:

@@ -39,9 +39,6 @@ SERIES: tuple[Look, ...] = (
 WIDTH = 9.0
 """Inches: with the text at 9 points, a figure is readable at the width of a README."""
 
-PANEL = 3.0
-"""Inches: no picture in a figure is wider or higher."""
-
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
