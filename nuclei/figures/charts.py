@@ -1,38 +1,32 @@
 """Charts of numbers: functions that take tables and return a matplotlib Figure."""
 
-import itertools
 import math
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.stats import binomtest
 
-from nuclei.figures.style import (
-    INK,
-    PALE,
-    PREDICTION,
-    SERIES,
-    TRAINING,
-    TRUTH,
-    VALIDATION,
-    WIDTH,
-    Look,
-    shortened,
-    styled,
-)
+from nuclei.figures.style import INK, PREDICTION, TRAINING, TRUTH, VALIDATION, WIDTH, Look, shortened, styled
 
 PUBLISHED = ("published baseline", 0.96804)
 """The best validation pixel accuracy of the published work, at 128 x 128 pixels."""
 
-QUANTITIES = {
-    "accuracy": "pixel accuracy",
-    "loss": "loss",
-    "score": "competition score of one crop an image",
-}
+QUANTITIES = {"accuracy": "pixel accuracy", "score": "competition score of one crop an image"}
+"""What the axis says instead of a metric's name."""
+
+PALE = "#D9D9D9"
+
+SERIES = cycler(
+    color=["#0090E0", "#004B87", "#7A3E9D", "#CC79A7", "#666666", "#009E73", "#333333"],
+    linestyle=["-", "--", "-", "-.", ":", "--", "-"],
+    marker=list("os^DvPX"),
+)
+"""Lines of a chart: dash and marker distinguish them without colour too. Orange is left to what is true."""
 
 WHOLE = partial(MaxNLocator, "auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
 
@@ -91,17 +85,10 @@ def history(
 ) -> Figure:
     """Show how a quantity went from epoch to epoch, in validation and, where it is known, in training.
 
-    Parameters
-    ----------
     table : DataFrame with columns ``epoch`` (from 0), ``val_<metric>``, and perhaps `metric`
-    metric : str
-        One of `QUANTITIES`.
-    kept : int, optional
-        The epoch, from 1, whose weights were kept; a broad line marks it.
-    kept_by : str, optional
-        The column by which it was chosen, such as "val_score"; the title names it.
-    reference : (name, value), optional
-        A published value to compare with, drawn as a line.
+    metric : such as "loss"
+    kept, kept_by : the epoch, from 1, whose weights were kept, and the column by which it was chosen
+    reference : name and published value to compare with
     """
     figure = Figure(figsize=(WIDTH, 3.4))
     axis = figure.subplots()
@@ -140,7 +127,7 @@ def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     names = dict.fromkeys(name for curves in panels.values() for name in curves)
-    styles = dict(zip(names, itertools.cycle(SERIES), strict=False))
+    styles = dict(zip(names, SERIES(), strict=False))
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         for name in sorted(curves, key=lambda name: -curves[name].mean()):
             curve = curves[name]
@@ -165,7 +152,9 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     score = table["score"].astype(float)
     counts = zip(table.index, table["images"], table["fields"], strict=True)
-    names = [f"{name}\n{_many(n, 'image')}, {_many(m, 'field')} of view" for name, n, m in counts]
+    names = [
+        f"{name}\n{n:,} image{'s' * (n > 1)}, {m:,} field{'s' * (m > 1)} of view" for name, n, m in counts
+    ]
     style: Look = {"height": 0.65, "tick_label": names, "ecolor": INK, "capsize": 3}
     style["color"] = ["#9FD0F2" if name.startswith("all ") else PREDICTION for name in table.index]
     bars = axis.barh(range(len(table)), score, xerr=_reach(table["interval"], score), **style)
@@ -211,13 +200,13 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.4 + 2.4 * rows))
     counts, sizes, *others = figure.subplots(rows, (2 + len(levels)) // rows).flat
     nuclei = summary.set_index("image")["nuclei"][::-1]
+    counts.set(title="Nuclei per image", xlabel="nuclei")
     if len(nuclei) <= NAMED:
         _bars(counts, nuclei.rename(lambda name: shortened(str(name))), PREDICTION)
         counts.tick_params(axis="y", labelsize=7.5)
-        counts.set(title="Nuclei in each image", xlabel="nuclei")
     else:
         _histogram(counts, nuclei)
-        counts.set(title="Nuclei per image", xlabel="nuclei", ylabel="images")
+        counts.set_ylabel("images")
     area, unit = ("area_um2", "µm") if "area_um2" in measurements else ("area_px", "pixels")
     _histogram(sizes, _diameter(measurements[area].dropna()))
     sizes.set(title="Size", xlabel=f"diameter of a circle of its area, {unit}", ylabel="nuclei")
@@ -227,7 +216,7 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             _histogram(axis, columns.squeeze(axis=1).dropna())
             continue
         edges = _edges(columns.to_numpy().ravel())
-        for name, style in zip(columns, itertools.cycle(SERIES), strict=False):
+        for name, style in zip(columns, SERIES(), strict=False):
             line: Look = {"histtype": "step", "color": style["color"], "linestyle": style["linestyle"]}
             label = name.replace("intensity_mean_ch", "channel ")
             axis.hist(columns[name].dropna(), bins=edges, label=label, linewidth=1.6, **line)
@@ -240,17 +229,9 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> Figure:
     """Show whether a confidence means what it says: a reliability diagram.
 
-    Parameters
-    ----------
-    confidence : (N,) float, 0-1
-        Of predicted nuclei.
-    matched : (N,) bool
-        Whether each has an IoU above 0.5 with a true nucleus.
-    bins : int
-        Number of equal intervals of the confidence.
+    confidence : (N,) float, 0-1, of predicted nuclei; put into so many `bins` of equal width
+    matched : (N,) bool, whether each has an IoU above 0.5 with a true nucleus
 
-    Notes
-    -----
     After Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The expected calibration error is
     the mean distance of a point to the diagonal, weighted by its nuclei. The bars are 95 % Wilson intervals.
     """
@@ -307,8 +288,3 @@ def _reach(intervals, values: pd.Series) -> np.ndarray:
     """Return how far (N, 2) intervals reach below and above their values, for error bars: (2, N)."""
     low, high = np.array(list(intervals), float).T
     return np.maximum([values - low, high - values], 0)
-
-
-def _many(number: int, one: str) -> str:
-    """Return "1 image", "2 images" and so on."""
-    return f"{number:,} {one}{'s' * (number != 1)}"

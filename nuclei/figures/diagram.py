@@ -21,14 +21,9 @@ TOP, BOTTOM, LEFT, RIGHT = (0.5, 1), (0.5, 0), (0, 0.5), (1, 0.5)
 def architecture(model, size: int = 128) -> Figure:
     """Draw a U-Net: encoder going down on the left, decoder coming up on the right, skip connections across.
 
-    Parameters
-    ----------
     model : keras.Model made by `nuclei.training.unet.unet`; channels and sides are read from it
-    size : int, multiple of 32
-        Side of the input in pixels for which the sides of the feature maps are given.
+    size : side of the input in pixels, a multiple of 32, for which the sides of the feature maps are given
 
-    Notes
-    -----
     A block's height goes with the logarithm of its side, its width with that of its channels.
     """
     skips = [output.shape[-1] for output in model.get_layer("encoder").outputs]
@@ -41,7 +36,7 @@ def architecture(model, size: int = 128) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.8))
     axis = figure.subplots()
     down = [_block(axis, k, *each, TRAINING if k else "#C8C8C8", "image") for k, each in enumerate(left)]
-    style: Look = {"name": "probability map" + "s" * (right[0][0] > 1), "on_the_left": False}
+    style: Look = {"name": "probability map" + "s" * (right[0][0] > 1), "sign": 1}
     up = [_block(axis, k, *each, VALIDATION if k else PREDICTION, **style) for k, each in enumerate(right)]
     for above, below in itertools.pairwise(down):
         _arrow(axis, above, BOTTOM, below, TOP)
@@ -61,18 +56,16 @@ def architecture(model, size: int = 128) -> Figure:
     return figure
 
 
-def _block(
-    axis: Axes, level: int, channels: int, side: int, colour: str, name: str, on_the_left=True
-) -> Rectangle:
+def _block(axis: Axes, level: int, channels: int, side: int, colour: str, name: str, sign=-1) -> Rectangle:
     """Draw a feature map, with its size beside it; the uppermost has a name too."""
     width, height = 0.08 + 0.085 * math.log2(channels + 1), 0.16 + 0.05 * math.log2(side)
-    x = 1.75 + STEP * level if on_the_left else 2 * MIDDLE - 1.75 - STEP * level
+    x = MIDDLE + sign * (3.25 - STEP * level)  # sign: -1 on the left, 1 on the right
     block = Rectangle((x - width / 2, -level - height / 2), width, height, color=colour, linewidth=0)
     axis.add_patch(block)
     text = f"{side} × {side} × {channels}"
-    edge = x + (-1 if on_the_left else 1) * (width / 2 + 0.1)
     text = text if level else f"{name}\n{text}"
-    axis.text(edge, -level, text, ha="right" if on_the_left else "left", va="center", fontsize=8.5)
+    edge, align = x + sign * (width / 2 + 0.1), "right" if sign < 0 else "left"
+    axis.text(edge, -level, text, ha=align, va="center", fontsize=8.5)
     return block
 
 
@@ -80,11 +73,10 @@ def _describe(axis: Axes) -> None:
     """Write what the two halves are, and what the arrows mean."""
     style: Look = {"fontsize": 9, "va": "top", "linespacing": 1.45}
     axis.text(0.35, -4.25, "Encoder: MobileNetV2,\neach level halves the sides", color=INK, **style)
-    right = 2 * MIDDLE - 0.35
     style |= {"color": VALIDATION, "ha": "right"}
-    axis.text(right, -4.25, "Decoder: pix2pix blocks,\neach level doubles them", **style)
-    axis.text(MIDDLE, -0.85, "skip connections", ha="center", va="bottom", color="#707070", fontsize=8.5)
-    axis.text(MIDDLE, 0.2, "numbers: height × width × channels", ha="center", color="#707070", fontsize=8.5)
+    axis.text(2 * MIDDLE - 0.35, -4.25, "Decoder: pix2pix blocks,\neach level doubles them", **style)
+    for y, text in ((-0.85, "skip connections"), (0.2, "numbers: height × width × channels")):
+        axis.text(MIDDLE, y, text, ha="center", va="bottom", color="#707070", fontsize=8.5)
 
 
 def _arrow(axis: Axes, start: Rectangle, leaves: tuple, end: Rectangle, enters: tuple, **style: Any) -> None:

@@ -18,9 +18,6 @@ from nuclei.segmentation.scale import median_diameter
 ACROSS = 9
 """So many median nuclei lie side by side in a close-up, so that the outlines do not hide them."""
 
-SMOOTHING = 0.8
-"""Pixels: standard deviation by which outlines are smoothed in figures, so that no stairs are seen."""
-
 
 def brightened(image: np.ndarray) -> np.ndarray:
     """Return an (H, W, 3) uint8 image stretched for the eye: its 99.5th percentile becomes white."""
@@ -31,19 +28,11 @@ def brightened(image: np.ndarray) -> np.ndarray:
 def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> np.ndarray:
     """Draw the outlines of predicted nuclei into a brightened copy of an image.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-    labels : (H, W) int, 0 = background
-    scale : int, optional
-        How many times the image is enlarged; by default until the median nucleus is 32 pixels wide and the
-        longer side about 600, but never beyond 1,600 pixels.
+    image : (H, W, 3) uint8; labels : (H, W) int, 0 = background; returns (H * scale, W * scale, 3) uint8
 
-    Returns
-    -------
-    (H * scale, W * scale, 3) uint8
-        Outlines lie inside of the nuclei, at most two pixels wide. In bright images a white line around them
-        sets them off from the stain.
+    By default the image is enlarged until the median nucleus is 32 pixels wide and the longer side about 600,
+    but never beyond 1,600 pixels. Outlines lie inside of the nuclei, at most two pixels wide. In bright
+    images a white line around them sets them off from the stain.
     """
     height, width = labels.shape
     if scale is None:
@@ -82,7 +71,7 @@ def contours(labels: np.ndarray) -> list[np.ndarray]:
     lines = []
     for region in regionprops(np.asarray(labels, np.int32)):
         mask = np.pad(region.image, 3).astype(float)
-        smooth = gaussian_filter(mask, SMOOTHING)
+        smooth = gaussian_filter(mask, 0.8)  # so that no stairs are seen
         found = find_contours(smooth if smooth.max() > 0.6 else mask, 0.5)
         lines += [(line + np.subtract(region.bbox[:2], 3))[:, ::-1] for line in found]
     return lines
@@ -96,8 +85,6 @@ def _segments(labels: np.ndarray | None) -> np.ndarray:
 
 def _near(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return which segments have their middle within a pixel of another's: (S,) bool."""
-    if not (len(segments) and len(others)):
-        return np.zeros(len(segments), bool)
     return KDTree(others.mean(axis=1)).query(segments.mean(axis=1))[0] <= 1
 
 

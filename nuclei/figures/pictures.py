@@ -24,12 +24,12 @@ from nuclei.segmentation.candidates import Candidates
 PANEL = 3.0
 """Inches: no picture in a figure is wider or higher."""
 
+Arrays = list[np.ndarray]
+
 LARGEST, CLOSER = 200, 120
 """Pixels: largest side of the squares that the gallery and the pipeline show."""
 
 BLUES, ORANGES = (LinearSegmentedColormap.from_list("", [DARK, colour]) for colour in (PREDICTION, TRUTH))
-
-RATINGS = LinearSegmentedColormap.from_list("rating", ["#3A5068", PREDICTION, "#E8F8FF"])
 
 SHADES = [to_rgb(c) for c in ("#4FB3E8", "#D9F0FF", "#7FA8C9", "#9FD8FF", "#B9C4CC", "#2F9FE0")]
 """Colours of neighbouring nuclei, which no outline separates."""
@@ -39,12 +39,7 @@ CENTRED: Look = {"ha": "center", "va": "center", "fontsize": 8}
 
 @styled
 def examples(
-    images: list[np.ndarray],
-    labels: list[np.ndarray],
-    titles: list[str],
-    *,
-    title: str = "",
-    predicted: bool = False,
+    images: Arrays, labels: Arrays, titles: list[str], *, title: str = "", predicted: bool = False
 ) -> Figure:
     """Show images, and a close-up of each where it has the longest outlines, with the outlines of its nuclei.
 
@@ -71,9 +66,7 @@ def examples(
 
 
 @styled
-def mosaics(
-    pictures: list[np.ndarray], tiles: list[tuple[int, int]], titles: list[str], *, title: str = ""
-) -> Figure:
+def mosaics(pictures: Arrays, tiles: list[tuple[int, int]], titles: list[str], *, title: str = "") -> Figure:
     """Show fields of view that were put back together from tiles, with ticks where the tiles meet.
 
     pictures : list of (H, W, 4) uint8, with opacity 0 where no tile lies;
@@ -102,12 +95,7 @@ def mosaics(
 
 @styled
 def predictions(
-    images: list[np.ndarray],
-    truths: list[np.ndarray],
-    probabilities: list[np.ndarray],
-    titles: list[str] | None = None,
-    *,
-    title: str = "",
+    images: Arrays, truths: Arrays, probabilities: Arrays, titles: list[str] | None = None, *, title: str = ""
 ) -> Figure:
     """Show of each sample: image, truth, predicted probability, and where the two differ.
 
@@ -124,7 +112,7 @@ def predictions(
         predicted = probability >= 0.5
         shown = (brightened(image), ORANGES(truth * 1.0), BLUES(probability))
         for axis, picture in zip(column, (*shown, agreement(image, truth, predicted)), strict=True):
-            _show(axis, picture[..., :3])
+            _show(axis, picture)
         column[3].set_xlabel(f"{np.mean(truth == predicted):.1%} of pixels agree", fontsize=8)
     names = {"both": BOTH, "truth alone: missed": TRUTH, "prediction alone: false": PREDICTION}
     handles = [Patch(facecolor=colour, edgecolor=INK, label=name) for name, colour in names.items()]
@@ -137,11 +125,9 @@ def agreement(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np
 
     image : (H, W, 3) uint8; truth, predicted : (H, W) bool
     """
-    picture = np.repeat(image.mean(axis=-1, keepdims=True) / 255 * 0.3, 3, axis=-1)
-    parts = {BOTH: truth & predicted, TRUTH: truth & ~predicted, PREDICTION: predicted & ~truth}
-    for colour, where in parts.items():
-        picture[where] = np.multiply(to_rgb(colour), 0.92)
-    return picture
+    colours = 0.92 * np.array([to_rgb(colour) for colour in (DARK, TRUTH, PREDICTION, BOTH)])
+    dark = image.mean(axis=-1, keepdims=True) / 255 * 0.3
+    return np.where((truth | predicted)[..., None], colours[truth + 2 * predicted], dark)
 
 
 @styled
@@ -180,15 +166,9 @@ def pipeline(
 ) -> Figure:
     """Show how the nuclei of one image are found, step by step, in the square with the longest outlines.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-    maps : (H, W, C) float, 0-1
-    labels, truth : (H, W) int, 0 = background
-    candidates : (Candidates, (N,) float 0-1), optional
-        The proposed outlines and the IoU that is expected of each; the step is left out without them.
-    confidence : (M,) float, 0-1, optional
-        Of the nuclei 1..M in `labels`, to be written into them.
+    image : (H, W, 3) uint8; maps : (H, W, C) float, 0-1; labels, truth : (H, W) int, 0 = background
+    candidates : the proposed outlines and the IoU, (N,) float 0-1, that is expected of each
+    confidence : (M,) float, 0-1, of the nuclei 1..M in `labels`, to be written into them
     """
     window = busiest_square([truth, labels], CLOSER)
     bright, maps, labels, truth = brightened(image[window]), maps[window], labels[window], truth[window]
@@ -209,8 +189,10 @@ def pipeline(
         if name == "candidates" and candidates:
             name = f"{_draw_candidates(axis, *candidates, window)} candidates, bright: rated high"
         axis.set_title(f"{number}  {name}")
-    if confidence is not None:
-        _write_numbers(axes[-2], labels, confidence)
+    for region in regionprops(labels) if confidence is not None else ():
+        x, y = np.add(_widest(region.image), region.bbox[1::-1])
+        if region.area > 60 and 6 <= x < labels.shape[1] - 6:  # where there is room
+            axes[-2].text(x, y, f"{confidence[region.label - 1]:.2f}", **CENTRED, color=DARK)
     draw_outlines(axes[-1], truth=truth, predicted=labels)
     _name_outlines(figure)
     for left, right in itertools.pairwise(axes):
@@ -223,29 +205,20 @@ def pipeline(
 
 def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tuple[slice, slice]) -> int:
     """Draw the outlines of the candidates in a window, the best on top; return how many there are."""
-    lines: dict[int, list[np.ndarray]] = {}
+    lines: list[np.ndarray] = []
+    ratings: list[float] = []
+    count = 0
     for k in np.argsort(ious, kind="stable"):
         mask = np.zeros(found.shape, bool)
         mask.ravel()[found.pixels[found.starts[k] : found.stops[k]]] = True
-        if own := contours(mask[window]):
-            lines[k] = own
-    ratings = np.repeat(ious[list(lines)], [len(own) for own in lines.values()])
-    style: Look = {
-        "array": ratings,
-        "cmap": RATINGS,
-        "clim": (0.2, 0.9),
-        "linewidths": 0.4 + 1.2 * ratings**2,
-    }
-    axis.add_collection(LineCollection(sum(lines.values(), []), **style))
-    return len(lines)
-
-
-def _write_numbers(axis: Axes, labels: np.ndarray, numbers: np.ndarray) -> None:
-    """Write a number into each nucleus 1..N that has room for it, where it is widest."""
-    for region in regionprops(labels):
-        x, y = np.add(_widest(region.image), region.bbox[1::-1])
-        if region.area > 60 and 6 <= x < labels.shape[1] - 6:
-            axis.text(x, y, f"{numbers[region.label - 1]:.2f}", **CENTRED, color=DARK)
+        own = contours(mask[window])
+        lines += own
+        ratings += [ious[k]] * len(own)
+        count += bool(own)
+    colours = LinearSegmentedColormap.from_list("rating", ["#3A5068", PREDICTION, "#E8F8FF"])
+    style: Look = {"cmap": colours, "clim": (0.2, 0.9), "linewidths": 0.4 + 1.2 * np.square(ratings)}
+    axis.add_collection(LineCollection(lines, array=np.array(ratings), **style))
+    return count
 
 
 def _widest(mask: np.ndarray) -> tuple[int, int]:

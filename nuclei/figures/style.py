@@ -20,21 +20,10 @@ TRUTH, PREDICTION, BOTH = "#E69F00", "#0090E0", "#FFFFFF"
 
 TRAINING, VALIDATION = "#8C8C8C", "#0072B2"
 
-INK, PALE, DARK = "#333333", "#D9D9D9", "#101018"
+INK, DARK = "#333333", "#101018"
 
 Look = dict[str, Any]
 """Keywords of matplotlib."""
-
-SERIES: tuple[Look, ...] = (
-    {"color": "#0090E0", "linestyle": "-", "marker": "o"},
-    {"color": "#004B87", "linestyle": "--", "marker": "s"},
-    {"color": "#7A3E9D", "linestyle": "-", "marker": "^"},
-    {"color": "#CC79A7", "linestyle": "-.", "marker": "D"},
-    {"color": "#666666", "linestyle": ":", "marker": "v"},
-    {"color": "#009E73", "linestyle": "--", "marker": "P"},
-    {"color": "#333333", "linestyle": "-", "marker": "X"},
-)
-"""Lines of a chart: dash and marker distinguish them without colour too. Orange is left to what is true."""
 
 WIDTH = 9.0
 """Inches: with the text at 9 points, a figure is readable at the width of a README."""
@@ -42,15 +31,10 @@ WIDTH = 9.0
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
-    "axes.titleweight": "normal",
-    "axes.labelcolor": INK,
     "axes.edgecolor": "#B0B0B0",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.grid.axis": "y",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "grid.color": "#E6E6E6",
     "axes.axisbelow": True,
     "legend.frameon": False,
