@@ -6,7 +6,9 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from typing import TextIO
 
 from nuclei import __version__
@@ -14,29 +16,14 @@ from nuclei.common import DEFAULT_MODEL
 
 PROGRAM = "nuclei"
 
-OPTIONS = {"images": "IMAGES"} | {
-    name: "--" + name.replace("_", "-")
-    for name in (
-        *("truth", "out", "model", "save", "channel", "page", "pixel_size", "scale", "augment"),
-        *("overwrite", "format"),
-    )
-}
-"""What the command line calls the parameters of the library, whose messages have them in backquotes."""
-
-ROWS = {
-    "ap": "AP",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "panoptic_quality": "panoptic quality",
-}
+OPTIONS = "truth out model save channel page pixel_size scale augment overwrite format".split()
+"""The parameters of the library that are options here; its messages have their names in backquotes."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command.
+    """Run one command; return 0, 1 where images were skipped, 2 after bad usage or input, 130 after Ctrl-C.
 
-    Returns 0; 1 where images were skipped, 2 after bad usage or input, 130 after Ctrl-C. A standard stream
-    that is closed, or whose reader is gone, changes nothing: results are files.
+    A standard stream that is closed, or whose reader is gone, changes nothing: results are files.
     """
     _open_standard_streams()
     # read when TensorFlow is imported; at 2 it would still call a missing GPU an error
@@ -49,14 +36,13 @@ def main(argv: list[str] | None = None) -> int:
                 warnings.showwarning = _print_warning  # type: ignore[assignment]
                 return arguments.run(arguments) or 0
         except KeyboardInterrupt:
-            print(f"{PROGRAM}: interrupted", file=sys.stderr)
-            return 130
+            code, problem = 130, "interrupted"
         except MemoryError:
-            print(f"{PROGRAM}: error: not enough memory", file=sys.stderr)
-            return 2
+            code, problem = 2, "error: not enough memory"
         except (OSError, ValueError, ModuleNotFoundError) as error:
-            print(f"{PROGRAM}: error: {_for_command_line(error)}", file=sys.stderr)
-            return 2
+            code, problem = 2, f"error: {_for_command_line(error)}"
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)
+        return code
 
 
 class _Forgiving:
@@ -96,110 +82,95 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_command(commands, run: Callable, help: str, **options) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        run.__name__.removeprefix("_"),
+        help=help,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=20, width=90),
+        **options,
+    )
+    command.set_defaults(run=run)
+    about = "trained model (default: %(default)s)"
+    command.add_argument("--model", default=DEFAULT_MODEL, metavar="FOLDER", help=about)
+    if run is not _export:
+        about = "the channel that shows the nuclei, from 0"
+        command.add_argument("--channel", type=int, metavar="N", help=about)
+        command.add_argument("--page", type=int, metavar="N", help="the page of a stack, from 0")
+    return command
+
+
 def _add_segment(commands) -> None:
     from nuclei.output.formats import DEFAULT, FORMATS
 
-    segment = commands.add_parser(
-        "segment",
-        help="find the nuclei in images, and write them to files",
+    add = _add_command(
+        commands,
+        _segment,
+        "find the nuclei in images, and write them to files",
         description="Find the nuclei in images. The same command resumes a run that was stopped.",
         usage="nuclei segment IMAGES... --out DIR [options]",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=20, width=90
-        ),
         epilog="FORMATS, separated by commas, or all:\n"
         + "\n".join(f"  {name:<14}{each.about}" for name, each in FORMATS.items())
         + "\n\nexamples:\n"
         "  nuclei segment data/sample --out runs/sample --save all\n"
         "  nuclei segment 'plates/*/*.tif' --out runs/plates --channel 0 --pixel-size 0.325\n"
         "  nuclei segment tissue.png --out runs/tissue --scale 2 --save labels,geojson",
-    )
-    segment.set_defaults(run=_segment)
-    add = segment.add_argument
+    ).add_argument
     add("images", nargs="+", metavar="IMAGES", help="image files, folders, or patterns")
     add("--out", required=True, metavar="DIR", help="folder for the results")
-    _add_model(segment)
     add("--save", default=",".join(DEFAULT), metavar="FORMATS", help="see below (default: %(default)s)")
-    add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
-    add("--page", type=int, metavar="N", help="the page of a stack, from 0")
     add("--pixel-size", type=float, metavar="UM", help="micrometres, instead of the file's own value")
-    add(
-        "--scale",
-        type=_scale,
-        default="auto",
-        metavar="F",
-        help="rescale images by this factor first (default: %(default)s)",
-    )
+    about = "rescale images by this factor first (default: %(default)s)"
+    add("--scale", type=scale, default="auto", metavar="F", help=about)
     add("--augment", action="store_true", help="test-time augmentation by mirroring: four times the work")
     add("--overwrite", action="store_true", help="delete the results of earlier runs first")
 
 
 def _add_score(commands) -> None:
-    score = commands.add_parser(
-        "score",
-        help="score a model on images whose nuclei are known",
+    add = _add_command(
+        commands,
+        _score,
+        "score a model on images whose nuclei are known",
         description="Score a model on images whose nuclei are known.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  nuclei score data/sample --truth data/sample --out runs/score\n"
         "  nuclei score stage1_test --truth stage1_solution.csv --out runs/stage1\n"
         "  nuclei score photos --truth label_images --model runs/mine/model --out runs/mine",
+    ).add_argument
+    about = "folder of image files, or folder or zip with <id>/images/<id>.png"
+    add("images", metavar="IMAGES", help=about)
+    about = (
+        "IMAGES again, where the nuclei are beside them; a solution CSV; or a folder of label images with "
+        "the names of the images"
     )
-    score.set_defaults(run=_score)
-    add = score.add_argument
-    add(
-        "images",
-        metavar="IMAGES",
-        help="folder of image files, or folder or zip with <id>/images/<id>.png",
-    )
-    add(
-        "--truth",
-        required=True,
-        metavar="FOLDER_OR_CSV",
-        help="IMAGES again, where the nuclei are beside them; a solution CSV; or a folder of label images "
-        "with the names of the images",
-    )
-    _add_model(score)
-    add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
-    add("--page", type=int, metavar="N", help="the page of a stack, from 0")
+    add("--truth", required=True, metavar="FOLDER_OR_CSV", help=about)
     add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
     add("--audit", action="store_true", help="list where the truth is probably wrong, in audit.csv")
 
 
 def _add_export(commands) -> None:
-    export = commands.add_parser(
-        "export",
-        help="write a model for other programs",
+    add = _add_command(
+        commands,
+        _export,
+        "write a model for other programs",
         description="Write a model as ONNX or as a TensorFlow SavedModel: images of any size in, maps out.",
         epilog="example: nuclei export --format onnx --out nuclei.onnx",
-    )
-    export.set_defaults(run=_export)
-    export.add_argument("--format", required=True, choices=("onnx", "savedmodel"))
-    export.add_argument("--out", required=True, metavar="PATH", help="file (onnx) or folder (savedmodel)")
-    _add_model(export)
+    ).add_argument
+    add("--format", required=True, choices=("onnx", "savedmodel"))
+    add("--out", required=True, metavar="PATH", help="file (onnx) or folder (savedmodel)")
 
 
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        default=DEFAULT_MODEL,
-        metavar="FOLDER",
-        help="trained model (default: %(default)s)",
-    )
+def scale(text: str) -> float | str:
+    return text if text == "auto" else float(text)  # where it fails, argparse reports the function's name
 
 
-def _scale(text: str) -> float | str:
-    return text if text == "auto" else float(text)
-
-
-_scale.__name__ = "scale"  # as argparse reports it
+def _parameters(arguments: argparse.Namespace) -> dict:
+    return {name: value for name, value in vars(arguments).items() if name != "run"}
 
 
 def _segment(arguments: argparse.Namespace) -> int:
     from nuclei.workflows.segment import segment
 
-    options = {key: value for key, value in vars(arguments).items() if key != "run"}
-    report = segment(**options)
+    report = segment(**_parameters(arguments))
     earlier = f" ({len(report.earlier):,} more were complete before)" if report.earlier else ""
     print(f"{len(report.segmented):,} images{earlier}, {sum(report.segmented.values()):,} nuclei found.")
     print(f"Results are in {arguments.out}/.")
@@ -215,15 +186,14 @@ def _export(arguments: argparse.Namespace) -> None:
     with quiet():
         from nuclei.workflows.export import export
 
-    difference = export(arguments.model, arguments.out, arguments.format)
+    difference = export(**_parameters(arguments))
     print(f"{arguments.out}: its maps differ from Keras' by at most {difference:.1g} on a test image.")
 
 
 def _score(arguments: argparse.Namespace) -> None:
     from nuclei.workflows.score import score
 
-    options = {name: getattr(arguments, name) for name in ("channel", "page", "audit")}
-    report = score(arguments.images, arguments.truth, arguments.model, arguments.out, **options)
+    report = score(**_parameters(arguments))
     print(_table(report))
     print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
     if arguments.audit:
@@ -232,32 +202,26 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _table(report: dict) -> str:
     """Write the scores of all images, and of each type where there are several."""
-    whole = report["all"]
+    import pandas as pd
+
+    whole, types = report["all"], report["by_type"]
     ignored = f" ({len(report['ignored'])} more ignored)" if report["ignored"] else ""
+    names = ["AP", "F1", "precision", "recall", "panoptic quality"]
+    keys = [name.lower().replace(" ", "_") for name in names]
+    scores = {f"IoU > 0.{level:g}": [whole[f"{key}_{level}"] for key in keys] for level in (50, 75)}
     lines = [
         f"{whole['images']:,} images{ignored}, {whole['nuclei']:,} nuclei, "
         f"{whole['predicted_nuclei']:,} predicted",
-        "",
         f"competition score  {whole['score']:.3f}  (95% interval {_interval(whole)})",
-        "",
-        f"{'':<18}{'IoU > 0.5':>12}{'IoU > 0.75':>12}",
-        *(
-            f"{label:<18}{whole[f'{key}_50']:>12.3f}{whole[f'{key}_75']:>12.3f}"
-            for key, label in ROWS.items()
-        ),
-        "",
-        f"{whole['merges']:,} merges, {whole['splits']:,} splits",
+        pd.DataFrame(scores, names).to_string(float_format="%.3f"),
+        f"{whole['merges']:,} merges, {whole['splits']:,} splits\n"
         f"pixel accuracy {whole['pixel_accuracy']:.4f}, Dice {whole['dice']:.4f}, IoU {whole['iou']:.4f}",
     ]
-    if len(report["by_type"]) > 1:
-        columns = ("images", "nuclei", "score", "95% interval", "AP50", "AP75", "accuracy")
-        lines += ["", f"{'image type':<24}" + "{:>7}{:>8}{:>7}{:>16}{:>7}{:>7}{:>10}".format(*columns)]
-        lines += [
-            f"{kind:<24}{each['images']:>7,}{each['nuclei']:>8,}{each['score']:>7.3f}{_interval(each):>16}"
-            f"{each['ap_50']:>7.3f}{each['ap_75']:>7.3f}{each['pixel_accuracy']:>10.4f}"
-            for kind, each in report["by_type"].items()
-        ]
-    return "\n".join(lines)
+    if len(types) > 1:
+        columns = ["images", "nuclei", "score", "95% interval", "ap_50", "ap_75", "pixel_accuracy"]
+        rows = [each | {"95% interval": _interval(each)} for each in types.values()]
+        lines.append(pd.DataFrame(rows, list(types))[columns].to_string(float_format="%.3f"))
+    return "\n\n".join(lines)
 
 
 def _interval(measures: dict) -> str:
@@ -285,5 +249,6 @@ def _print_warning(message, *_) -> None:
 
 def _for_command_line(message) -> str:
     """Put a message on one line, and call parameters what the command line calls them."""
-    line = re.sub(r"\s*\n\s*", " ", str(message).strip())
-    return re.sub(r"`(\w+)`", lambda match: OPTIONS.get(match[1], match[0]), line)
+    line = re.sub(r"\s*\n\s*", " ", str(message).strip()).replace("`images`", "IMAGES")
+    option = rf"`({'|'.join(OPTIONS)})`"
+    return re.sub(option, lambda match: "--" + match[1].replace("_", "-"), line)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -11,29 +12,32 @@ from numbers import Integral, Real
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-"""The folder of the library; in an installed one it also has the default model."""
-
 ROOT = PACKAGE.parent
 """The repository's root; the paths in notebook parameters and recipes are relative to it."""
-
 DEFAULT_MODEL = "saved_model/dsb2018"
-"""The model that commands use unless another is named; it is installed with the library."""
+"""The model that is used unless another is named; it is installed with the library, below `PACKAGE`."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to; rename it to `path` when all went well.
+    """Yield a temporary name beside `path` for a file or folder; it replaces `path` when all went well.
 
     After an error, or a kill, `path` is what it was before. Its folder is made where needed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary, older = (path.with_name(f".{path.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
     try:
         yield temporary
+        if temporary.is_dir() and path.is_dir():
+            path.rename(older)
         temporary.replace(path)
+        shutil.rmtree(older, ignore_errors=True)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: dict) -> Path:
@@ -44,10 +48,10 @@ def write_json(path: str | Path, content: dict) -> Path:
 
 
 def model_folder(model: str | Path) -> Path:
-    """Return a model's folder. A relative path may also start from the repository's root, or name a model
-    that was installed with the library.
+    """Return a model's folder; FileNotFoundError where there is none.
 
-    Raises FileNotFoundError where there is none.
+    A relative path may also start from the repository's root, or name a model that was installed with the
+    library.
     """
     model = Path(checked_path("model", model))
     for folder in (model, ROOT / model, PACKAGE / model):
@@ -74,7 +78,7 @@ def naming_output(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(
-            f"`out` {out}: cannot be written to ({error.strerror or error}). What was complete before is "
+            f"`out` {out}: cannot be written to ({error.strerror or error}); what was complete before is "
             "still there. Free some space or choose another place, then repeat the command."
         ) from error
 
@@ -89,12 +93,8 @@ def checked_path(name: str, path: str | Path) -> str | Path:
 
 
 def check_number(name: str, value: object, low: float, high: float = math.inf, whole: bool = False) -> None:
-    """Check a parameter that must be a number from `low` to `high`, or None.
-
-    Raises TypeError or ValueError, which name the parameter.
-    """
-    kind = "a whole number" if whole else "a number"
-    expected = f"{kind} from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+    """Raise TypeError or ValueError where a parameter is neither None nor a number from `low` to `high`."""
+    expected = f"a {'whole ' * whole}number from {low:g}" + (f" to {high:g}" if high < math.inf else "")
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
@@ -121,9 +121,9 @@ def quiet() -> Iterator[None]:
 
 
 def some(things: Iterable) -> str:
-    """Name the first few."""
-    first, rest = (things := list(map(str, things)))[:3], len(things) - 3
-    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
+    """Name the first three, and count the rest."""
+    names = list(map(str, things))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def versions() -> dict[str, str]:

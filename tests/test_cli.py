@@ -222,7 +222,7 @@ def break_no_truth(folder, solution, flat):
 
 
 def break_images_is_a_file(folder, solution, flat):
-    return {"images": solution}, ["solution.csv: a file, expected a folder"]
+    return {"images": solution}, ["solution.csv: a file of"]
 
 
 def break_no_pictures(folder, solution, flat):

@@ -1,6 +1,4 @@
-"""The formats in which results are written: one registry, from which options, help and tables are made.
-
-To add a format, write a function that takes a `Result`, and name it in `FORMATS`.
+"""The formats of results. To add one, write a function that takes a `Result`, and name it in `FORMATS`.
 
 The number of a nucleus is the same in every format. Outlines follow the edges of pixels: x to the right, y
 down, the top left corner of the image at (0, 0), so that an outline's area is the nucleus's number of pixels.
@@ -30,14 +28,12 @@ from nuclei.output.tables import rounded
 class Result:
     """The nuclei of one image, as every writer gets them.
 
-    name : str; the image in tables
-    file : str; where the image was found
+    name, file : str; the image in tables, and where it was found
     image : any image that `nuclei.images.intensity.as_rgb8` takes; what the model was applied to
     labels : (H, W) integer array, 0 = background
     table : DataFrame; see `nuclei.output.measurements.measure`
     pixel_size : (float, float) or None; height and width of a pixel in micrometres
-    scales : sequence of float; the scales at which the model was applied
-    diameter : float or None; of the median nucleus in pixels
+    scales, diameter : the scales at which the model was applied; the median nucleus in pixels
     shape : (H, W) or None; the image's, where `image` and `labels` are reduced
     note : str; how the image was read where that is not obvious
     warning : str; why the nuclei should be checked; see `nuclei.evaluation.calibration.warning`
@@ -62,10 +58,7 @@ class Result:
 
 
 def write_labels(path: str | Path, labels: np.ndarray, pixel_size: tuple[float, float] | None = None) -> None:
-    """Write labels as a TIFF that ImageJ, QuPath and napari open.
-
-    In napari: ``napari --layer-type labels NAME_labels.tif``. It does not read the pixel size of a TIFF: the
-    layer's ``scale`` has to be set to the sides of a pixel in ``summary.csv``.
+    """Write labels as a TIFF that ImageJ, QuPath and napari open; napari does not read its pixel size.
 
     labels : (H, W) integer array, 0 = background; 16 bits are written, or 32 for numbers above 65,535
     pixel_size : (float, float), optional; height and width of a pixel in micrometres
@@ -82,33 +75,31 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: tuple[float, 
 
 def resolution(pixel_size: tuple[float, float] | None) -> dict:
     """Return the arguments of `tifffile.imwrite` for a pixel size in micrometres, or for an unknown one."""
-    known = {"resolution": _per_unit(pixel_size, 1e4), "resolutionunit": "CENTIMETER"} if pixel_size else {}
-    return known
+    return {"resolution": _per_unit(pixel_size, 1e4), "resolutionunit": "CENTIMETER"} if pixel_size else {}
+
+
+def _per_unit(pixel_size: tuple[float, float], micrometres: float) -> tuple[float, float]:
+    """Return pixels per unit of so many micrometres along x and y, as TIFF orders them."""
+    height, width = pixel_size
+    return micrometres / width, micrometres / height
 
 
 def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
-    """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged.
-
-    image : any image that `nuclei.images.intensity.as_rgb8` takes
-    labels : (H, W) integer array, 0 = background
-    """
+    """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged."""
     from nuclei.figures.drawing import overlay  # matplotlib is slow to import
 
-    picture = overlay(as_rgb8(image), labels)
-    Image.fromarray(picture).save(path, format="PNG")
+    Image.fromarray(overlay(as_rgb8(image), labels)).save(path, format="PNG")
 
 
 def write_geojson(path: str | Path, result: Result) -> None:
     """Write the outlines as GeoJSON, each a detection for QuPath named by its number, with measurements."""
     table = pd.DataFrame(rounded(result.table), columns=result.table.columns)
-    features = [
-        {
-            "type": "Feature",
-            "geometry": shapely.geometry.mapping(outline),
-            "properties": {"objectType": "detection", "name": str(number), "measurements": _finite(row)},
-        }
-        for (number, outline), row in zip(result.outlines.items(), table.to_dict("records"), strict=True)
-    ]
+    features = []
+    for (number, outline), row in zip(result.outlines.items(), table.to_dict("records"), strict=True):
+        known = {name: value for name, value in row.items() if np.isfinite(value)}  # JSON has no NaN
+        properties = {"objectType": "detection", "name": str(number), "measurements": known}
+        geometry = shapely.geometry.mapping(outline)
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     Path(path).write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
@@ -119,9 +110,7 @@ def write_rois(path: str | Path, result: Result) -> None:
 
 def nuclei_rows(result: Result) -> pd.DataFrame:
     """Return the rows of an image in ``measurements.csv``: the image's name, then `measure`'s columns."""
-    table = result.table.copy()
-    table.insert(0, "image", result.name)
-    return table
+    return result.table.assign(image=result.name)[["image", *result.table]]
 
 
 def summary_row(result: Result) -> pd.DataFrame:
@@ -144,7 +133,7 @@ class Format:
     """One kind of output.
 
     about : str; one line, for help and tables
-    ending : str; what follows an image's name in its file, or "" for formats that are tables alone
+    ending : str; what follows an image's name in its file, or "" for tables
     write : function of a path and a `Result`; None for tables
     tables : dict of file name -> function of a `Result`, which returns the image's rows in that table
     large : bool; whether it can be written for images that are too large for memory
@@ -189,7 +178,7 @@ DEFAULT = ("labels", "measurements", "overlay")
 
 
 def chosen(save: str | Iterable[str]) -> list[str]:
-    """Return the formats that are to be written, in the order of `FORMATS`.
+    """Return the formats to write, in the order of `FORMATS`.
 
     save : str or several; names of `FORMATS`, or ``all``; in one text they are separated by commas
 
@@ -198,18 +187,6 @@ def chosen(save: str | Iterable[str]) -> list[str]:
     names = {name.strip() for name in (save.split(",") if isinstance(save, str) else save)}
     if (unknown := names - {*FORMATS, "all"}) or not names:
         found = ", ".join(sorted(name or "an empty name" for name in unknown)) or "no name"
-        raise ValueError(
-            f"`save` has {found}, expected any of {', '.join(FORMATS)} separated by commas, or all"
-        )
+        known = ", ".join(FORMATS)
+        raise ValueError(f"`save` has {found}, expected any of {known} separated by commas, or all")
     return [name for name in FORMATS if name in names or "all" in names]
-
-
-def _per_unit(pixel_size: tuple[float, float], micrometres: float) -> tuple[float, float]:
-    """Return pixels per unit of so many micrometres along x and y, as TIFF orders them."""
-    height, width = pixel_size
-    return micrometres / width, micrometres / height
-
-
-def _finite(row: dict[str, float]) -> dict[str, float]:
-    """Leave out values that JSON cannot hold."""
-    return {name: value for name, value in row.items() if np.isfinite(value)}

@@ -14,25 +14,13 @@ from nuclei.images.tiff import Mapped
 
 @contextmanager
 def new_label_tiff(path: str | Path, shape: tuple[int, int], **options) -> Iterator[Mapped]:
-    """Write a label image window by window.
+    """Yield (H, W) uint32 labels, all 0, to be read and filled through ``labels[rows, columns]``.
 
-    Parameters
-    ----------
-    path : str or Path
-        Written under a temporary name beside it; an existing file is replaced once all is written.
+    path : str or Path; an existing file is replaced once all is written
     shape : (H, W), pixels
-    **options
-        For `tifffile.imwrite`, such as ``resolution`` and ``resolutionunit``; uncompressed.
+    **options : for `tifffile.imwrite`, such as ``resolution``; the file is not compressed
 
-    Yields
-    ------
-    (H, W) uint32 array_like, all 0
-        To be read and filled through ``labels[rows, columns]``.
-
-    Raises
-    ------
-    OSError
-        If the disk has no room for the whole image: at once, where the system can reserve it.
+    Raises OSError where the disk has no room for the whole image: at once, where the system can reserve it.
     """
     with replacing(path) as temporary:
         offset = tifffile.memmap(temporary, shape=shape, dtype=np.uint32, **options).offset

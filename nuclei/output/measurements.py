@@ -13,7 +13,6 @@ LENGTHS = {
 """Our columns of lengths, and scikit-image's names."""
 
 ELLIPSE = ("eccentricity", "orientation")
-
 INTENSITY = ("mean", "median", "std", "min", "max")
 
 
@@ -28,48 +27,28 @@ def measure(
     Parameters
     ----------
     labels : (H, W) integer array, 0 = background
-    channels : (H, W, C) array of bool, integers or floats
-        The values of the image as its file has them.
-    confidence : (N,) float array, 0-1
-        The confidence of labels 1 to N.
-    pixel_size : (float, float), optional
-        Height and width of a pixel in micrometres.
+    channels : (H, W, C) array of bool, integers or floats, the values of the image as its file has them
+    confidence : (N,) float array, 0-1, of labels 1 to N
+    pixel_size : (float, float), optional; height and width of a pixel in micrometres
 
     Returns
     -------
     DataFrame
         One row per nucleus, by ascending label; without nuclei no row, but all columns:
 
-        ``label``
-        ``centroid_x_px``, ``centroid_y_px``
-            The mean of the nucleus's pixel centres; (0, 0) is the centre of the top left pixel. ImageJ counts
-            from that pixel's top left corner: its centroids are half a pixel more in x and in y.
-        ``area_px``
-            Number of pixels.
-        ``equivalent_diameter_px``
-            Diameter of the circle of the same area.
-        ``major_axis_px``, ``minor_axis_px``
-            Axes of the ellipse with the same second moments.
-        ``perimeter_px``
-            Length of the line through the centres of the border pixels.
-        ``circularity``
-            4π area / perimeter². 1 is a circle; nuclei of a few pixels may exceed it, because their perimeter
-            is short. Empty where the perimeter is 0.
-        ``eccentricity``, ``orientation_deg``
-            Of the same ellipse: 0 is a circle and 1 a line; the angle between the x axis and the major axis,
-            counter-clockwise, 0-180.
-        ``solidity``
-            Area as a fraction of the convex hull's.
-        ``intensity_mean``, ``_median``, ``_std``, ``_min``, ``_max``, ``_integrated``
-            Of the nucleus's pixels; integrated is their sum. With several channels, each name continues with
-            ``_ch0``, ``_ch1``, …
-        ``touches_border``
-            Whether a pixel lies at the image's edge, where a nucleus may be cut.
-        ``confidence``
-
-        With a `pixel_size` also centroids and lengths in ``_um``, and ``area_um2``. Where pixels are not
-        square, the ellipse is that of the nucleus in micrometres, and ``perimeter_um`` and ``circularity``
-        are empty: scikit-image defines the perimeter for square pixels alone.
+        - ``label``; ``centroid_x_px``, ``centroid_y_px``: (0, 0) is the centre of the top left pixel, in
+          ImageJ its corner; ``area_px``; ``equivalent_diameter_px``, of the circle of the same area;
+          ``major_axis_px``, ``minor_axis_px``, of the ellipse with the same second moments;
+          ``perimeter_px``, of the line through the centres of the border pixels
+        - ``circularity``: 4π area / perimeter², NaN where the perimeter is 0; ``eccentricity``, 0 is a circle
+          and 1 a line; ``orientation_deg``, from the x axis to the major axis, counter-clockwise, 0-180;
+          ``solidity``, the area as a fraction of the convex hull's
+        - ``intensity_mean``, ``_median``, ``_std``, ``_min``, ``_max``, ``_integrated`` (the sum); of several
+          channels, each name continues with ``_ch0``, ``_ch1``, …
+        - ``touches_border``, whether a pixel lies at the image's edge; ``confidence``
+        - with a `pixel_size` centroids and lengths in ``_um``, and ``area_um2``. Where pixels are not square,
+          the ellipse is that of the nucleus in micrometres, and ``perimeter_um`` and ``circularity`` are NaN:
+          scikit-image defines the perimeter for square pixels alone.
     """
     values = channels.astype(np.uint8) if channels.dtype == bool else channels
     names = ("label", "centroid", "num_pixels", "solidity", *ELLIPSE, *LENGTHS.values())
@@ -96,8 +75,8 @@ def measure(
         table |= {f"intensity_{name}{channel}": found[f"intensity_{name}-{k}"] for name in INTENSITY}
         sums = np.bincount(labels.ravel(), weights=values[..., k].ravel())
         table[f"intensity_integrated{channel}"] = sums[found["label"]]
-    edges = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-    table["touches_border"] = np.isin(found["label"], np.concatenate(edges))
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    table["touches_border"] = np.isin(found["label"], border)
     table["confidence"] = confidence[found["label"] - 1]
     return pd.DataFrame(table)
 
@@ -121,13 +100,8 @@ def summarise(
 ) -> dict:
     """Summarise what `measure` returned for an image of `shape` (H, W).
 
-    Returns
-    -------
-    dict
-        ``width_px``, ``height_px``; ``pixel_width_um``, ``pixel_height_um``; ``nuclei``, their count;
-        ``touching_border``, how many touch it; ``median_area_px``, ``median_area_um2``; ``covered``, the
-        fraction of the image that nuclei cover; ``mean_confidence``. None is what is not known, or has no
-        meaning without nuclei.
+    None is what is not known, or has no meaning without nuclei. ``covered`` is the fraction of the image that
+    nuclei cover; sides of a pixel are in micrometres.
     """
     height, width = pixel_size or (None, None)
     area = float(table["area_px"].median()) if len(table) else None

@@ -10,21 +10,14 @@ from nuclei.data.run_lengths import find_runs
 
 Outline: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
-MOVE, LINE, CLOSE = 0, 1, 4  # how ImageJ writes a path
-
 
 def polygons(labels: np.ndarray) -> dict[int, Outline]:
-    """Return the outline of every nucleus, along the edges of its pixels.
+    """Return the outline of every nucleus, along the edges of its pixels, by ascending label.
 
-    Parameters
-    ----------
     labels : (H, W) integer array, 0 = background
 
-    Returns
-    -------
-    dict of int to Polygon or MultiPolygon
-        By ascending label, in pixels. Holes are left out of the area; pixels that meet at a corner only are
-        parts of a MultiPolygon. Outer rings run one way round and holes the other.
+    In pixels. Holes are left out of the area; pixels that meet at a corner only are parts of a MultiPolygon.
+    Outer rings run one way round and holes the other.
     """
     height = labels.shape[0] + 1  # one row of background below, so that no run continues in the next column
     numbers, starts, lengths = find_runs(np.pad(labels, ((0, 1), (0, 0))))
@@ -38,25 +31,19 @@ def polygons(labels: np.ndarray) -> dict[int, Outline]:
 
 def roi(outline: Outline, name: str) -> ImagejRoi:
     """Return an outline of `polygons` as a region of interest of ImageJ."""
-    rings = [shapely.get_coordinates(ring)[:-1].astype(int) for ring in _rings(outline)]
+    parts = shapely.get_parts(outline)
+    rings = [
+        shapely.get_coordinates(ring)[:-1].astype(int)
+        for part in parts
+        for ring in (part.exterior, *part.interiors)
+    ]
     region = ImagejRoi.frompoints(np.concatenate(rings), name=name)
-    region.right, region.bottom = (
-        region.right - 1,
-        region.bottom - 1,
-    )  # these points are corners of pixels, not pixels
+    region.right, region.bottom = region.right - 1, region.bottom - 1  # the points are corners, not pixels
     region.roitype = ROI_TYPE.TRACED
     if len(rings) > 1:
-        path = [v for ring in rings for v in (MOVE, *ring[0], *_lines(ring[1:]), CLOSE)]
-        region.roitype, region.shape_roi_size = ROI_TYPE.RECT, len(path)
-        region.multi_coordinates = np.array(path, np.float32)
+        move, line, close = 0, 1, 4  # how ImageJ writes a path
+        path = [[move, *ring[0], *np.insert(ring[1:], 0, line, axis=1).ravel(), close] for ring in rings]
+        region.multi_coordinates = np.concatenate(path).astype(np.float32)
+        region.roitype, region.shape_roi_size = ROI_TYPE.RECT, len(region.multi_coordinates)
         region.integer_coordinates, region.n_coordinates = None, 0
     return region
-
-
-def _lines(points: np.ndarray) -> list[int]:
-    return np.insert(points, 0, LINE, axis=1).ravel().tolist()
-
-
-def _rings(outline: Outline) -> list[shapely.LinearRing]:
-    parts = shapely.get_parts(outline)
-    return [ring for part in parts for ring in (part.exterior, *part.interiors)]

@@ -11,18 +11,18 @@ What a person changed since it was written is known by the checksums. It is kept
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
+
+import psutil
 
 from nuclei.common import replacing, some, write_json
 from nuclei.output.formats import FORMATS, Result
 from nuclei.output.tables import join_csv, write_csv
-
-TABLES = [table for each in FORMATS.values() for table in each.tables]
 
 
 class RunFolder:
@@ -36,73 +36,66 @@ class RunFolder:
         self._done = path / ".done"
         self._hashes = self._done / ".tables"
 
-    def begin(self, about: Mapping, names: Iterable[str], overwrite: bool = False) -> None:
+    def begin(self, about: Mapping, stamps: Mapping[str, dict], overwrite: bool = False) -> None:
         """Prepare the folder for the results of a run, or to resume one.
 
-        Parameters
-        ----------
-        about : mapping
-            The content of ``run.json``. Results of other parameters are not mixed with those to come; only
-            ``model`` (its path) and ``versions`` may differ.
-        names : iterable of str
-            The images to come.
-        overwrite : bool
-            Whether to delete the results of all earlier runs first, also those that a person changed.
+        about : mapping; the content of ``run.json``; of earlier results only ``model`` (its path) and
+            ``versions`` may differ
+        stamps : mapping of dict; the images to come by name, with the path of each as ``file``
+        overwrite : bool; whether to delete the results of all earlier runs first, changed or not
 
-        Raises
-        ------
-        ValueError
-            There are results of other parameters, or files that no run wrote but that have the names of
-            results; `overwrite` does not replace these.
+        Results of files that have another name now are deleted. Raises ValueError where there are results of
+        other parameters, or of another file of one name, or files that no run wrote but that have the names
+        of results; `overwrite` does not replace these.
         """
         started = (self.path / "run.json").exists()
-        if foreign := self._foreign(names, about["save"], started):
+        if foreign := self._foreign(stamps, about["save"], started):
             raise ValueError(
                 f"{foreign}: is there already, and was not written by a run in {self.path}. Choose another "
                 "folder for `out`, or give the file another name."
             )
-        if overwrite:
-            self._delete()
-        elif started:
+        if started and not overwrite:
             self._compare(about)
             self._clear_temporary()
+            self._rename(stamps, Path(about["images"]))
             return
+        if overwrite:
+            self._delete()
         shutil.rmtree(self._done, ignore_errors=True)  # records of a run that nothing describes
         write_json(self.path / "run.json", dict(about))
+
+    def kept(self, stamps: Mapping[str, dict]) -> list[str]:
+        """Return the images that need nothing done: complete ones, and those of which a person changed files.
+
+        Warns of the latter.
+        """
+        changed = {name: files for name in stamps if (files := self._changed(name))}
+        if changed:
+            warnings.warn(
+                f"kept {some(chain(*changed.values()))}: changed after being written. The tables hold what "
+                "was measured before; `overwrite` replaces all results.",
+                stacklevel=3,
+            )
+        return [name for name in stamps if name in changed or self._is_complete(name, stamps[name])]
 
     def files(self, name: str, formats: Iterable[str]) -> dict[str, Path]:
         """Return the file of each format for the image `name`; formats that are tables are left out."""
         return {key: self.path / f"{name}{FORMATS[key].ending}" for key in formats if FORMATS[key].ending}
 
-    def is_complete(self, name: str, stamp: dict) -> bool:
-        """Return whether all results of an image are there, made from a file with this `stamp`."""
-        record = self._record(name)
-        return record.get("stamp") == stamp and all((self.path / file).exists() for file in record["files"])
-
     def has_results(self, name: str) -> bool:
         """Return whether the image was complete once."""
         return bool(self._record(name))
 
-    def changed(self, name: str) -> list[str]:
-        """Return the image's files that are not what was written; those that are gone are left out."""
-        files = self._record(name).get("files", {})
-        return [file for file, known in files.items() if not _is_unchanged(self.path / file, known)]
-
     def start(self, name: str, stamp: dict) -> None:
         """Announce that the files of an image will be written; `stamp` identifies the image's own file."""
-        with replacing(self._done / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps({"stamp": stamp}))
+        self._write_record(name, {"stamp": stamp})
 
     def unfinished(self, name: str) -> Path:
         """Return where the labels of a large image are written tile by tile, until `complete` moves them."""
         return self._done / f"{name}.labels.tif"
 
     def complete(self, stamp: dict, formats: Iterable[str], result: Result) -> None:
-        """Write the files of an image, after `start`, and then the record that it is complete.
-
-        stamp : dict; as for `start`
-        formats : iterable of str; names of `FORMATS`
-        """
+        """Write an image's files in these formats, after `start`, and then the record that it is complete."""
         name, formats = result.name, list(formats)
         files, unfinished = self.files(name, formats), self.unfinished(name)
         for key, path in files.items():
@@ -113,30 +106,26 @@ class RunFolder:
                 with replacing(path) as temporary:
                     write(temporary, result)
         unfinished.unlink(missing_ok=True)
-        tables = {table: rows for key in formats for table, rows in FORMATS[key].tables.items()}
-        for table, rows in tables.items():
-            with replacing(self._rows(name, table)) as temporary:
-                write_csv(temporary, rows(result))
+        for key in formats:
+            for table, rows in FORMATS[key].tables.items():
+                with replacing(self._rows(name, table)) as temporary:
+                    write_csv(temporary, rows(result))
         known = {path.relative_to(self.path).as_posix(): _checksum(path) for path in files.values()}
-        with replacing(self._done / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps({"stamp": stamp, "files": known}))
+        self._write_record(name, {"stamp": stamp, "files": known})
 
     def write_tables(self, formats: Iterable[str]) -> None:
         """Write the tables of all complete images, sorted by name; delete them where no image is.
 
-        Warns
-        -----
-        UserWarning
-            A person changed a table. It is kept.
+        Warns of a table that a person changed. It is kept.
         """
         names = list(self._records())
-        for table in (table for key in formats for table in FORMATS[key].tables):
+        for table in _tables(formats):
             path, hashes = self.path / table, _read(self._hashes)
             parts = [part for name in names if (part := self._rows(name, table)).exists()]
             if path.exists() and _hash(path) not in hashes.get(table, ()):
                 warnings.warn(
-                    f"{path} was changed after it was written, and is kept as it is. To get the table of "
-                    "this run, rename it and repeat the command.",
+                    f"{path} was changed after it was written, and is kept; rename it and repeat the "
+                    "command to get the table of this run",
                     stacklevel=2,
                 )
             elif parts:
@@ -148,25 +137,29 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def forget(self, names: Mapping[str, str]) -> None:
-        """Delete the results of files that have another name now: `names` are by file, as in the stamps."""
-        for name, record in self._records().items():
-            if names.get(record["stamp"]["file"], name) != name and not self.changed(name):
-                self.drop(name)
-
-    def sources(self) -> dict[str, str]:
-        """Return the file of each complete image, by the image's name."""
-        return {name: record["stamp"]["file"] for name, record in self._records().items()}
-
     def drop(self, name: str, formats: Iterable[str] = ()) -> None:
         """Delete an image's files, those of its record and of these formats, and the record."""
         files = [self.path / file for file in self._record(name).get("files", ())]
-        files += [*self.files(name, formats).values(), *(self._rows(name, table) for table in TABLES)]
+        files += [*self.files(name, formats).values(), *(self._rows(name, each) for each in _tables(FORMATS))]
         for path in (*files, self.unfinished(name), self._done / f"{name}.json"):
             path.unlink(missing_ok=True)
 
+    def _is_complete(self, name: str, stamp: dict) -> bool:
+        """Return whether all results of an image are there, made from a file with this `stamp`."""
+        record = self._record(name)
+        return record.get("stamp") == stamp and all((self.path / file).exists() for file in record["files"])
+
+    def _changed(self, name: str) -> list[str]:
+        """Return the image's files that are not what was written; those that are gone are left out."""
+        files = self._record(name).get("files", {})
+        return [file for file, known in files.items() if not _is_unchanged(self.path / file, known)]
+
     def _rows(self, name: str, table: str) -> Path:
         return self._done / f"{name}.{table}"
+
+    def _write_record(self, name: str, record: dict) -> None:
+        with replacing(self._done / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(record))
 
     def _record(self, name: str) -> dict:
         """Return the record of an image that is complete; otherwise it is empty."""
@@ -191,11 +184,23 @@ class RunFolder:
                 + ". Choose another folder for `out`, or `overwrite` to replace them."
             )
 
+    def _rename(self, stamps: Mapping[str, dict], root: Path) -> None:
+        """Delete the results of files below `root` that have another name now; refuse to mix those of two."""
+        names = {stamp["file"]: name for name, stamp in stamps.items()}
+        for name, record in self._records().items():
+            source = record["stamp"]["file"]
+            if names.get(source, name) != name and not self._changed(name):
+                self.drop(name)
+            elif name in stamps and source != (file := stamps[name]["file"]) and (root / source).exists():
+                raise ValueError(
+                    f"{self.path} holds results of {source} under the name {name}, as {file} would have; "
+                    "segment both in one run, or choose another folder for `out`"
+                )
+
     def _foreign(self, names: Iterable[str], formats: Iterable[str], started: bool) -> Path | None:
         """Return a file that no run wrote and that would be replaced, if there is one."""
         known = _read(self._hashes) if started else {}
-        tables = [table for key in formats for table in FORMATS[key].tables]
-        unknown = [self.path / table for table in tables if table not in known]
+        unknown = [self.path / table for table in _tables(formats) if table not in known]
         for name in names:
             path = self._done / f"{name}.json"
             record = _read(path) if started else {}
@@ -209,7 +214,7 @@ class RunFolder:
         """Delete the temporary files of runs that were killed; see `nuclei.common.replacing`."""
         for left in self.path.rglob(".*.tmp"):
             process = left.suffixes[-2:][0].removeprefix(".")
-            if process.isdecimal() and not _is_running(int(process)):
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
                 left.unlink(missing_ok=True)
 
     def _delete(self) -> None:
@@ -219,17 +224,10 @@ class RunFolder:
         for table in _read(self._hashes):
             (self.path / table).unlink(missing_ok=True)
         (self.path / "run.json").unlink(missing_ok=True)
-        shutil.rmtree(self._done, ignore_errors=True)
 
 
-def report_changed(changed: Iterable[str]) -> None:
-    """Warn of files that a person changed, if there are any."""
-    if changed := list(changed):
-        warnings.warn(
-            f"kept {some(changed)}: changed after being written. The tables hold what was measured before; "
-            "`overwrite` replaces all results.",
-            stacklevel=2,
-        )
+def _tables(formats: Iterable[str]) -> list[str]:
+    return [table for key in formats for table in FORMATS[key].tables]
 
 
 def _read(path: Path) -> dict:
@@ -257,15 +255,3 @@ def _is_unchanged(path: Path, known: dict) -> bool:
         return True
     same = (about.st_size, about.st_mtime_ns) == (known["bytes"], known["modified_ns"])
     return same or _hash(path) == known["sha256"]
-
-
-def _is_running(process: int) -> bool:
-    """Return whether there is such a process; always True on Windows, where asking would end it."""
-    try:
-        if os.name != "nt":
-            os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -6,11 +6,7 @@ segmenter is implemented here again, in TensorFlow operations that ONNX has too.
 """
 
 import json
-import os
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +16,15 @@ import tensorflow as tf
 from skimage.data import immunohistochemistry
 
 from nuclei import __version__
-from nuclei.common import checked_path, model_folder, naming_output, output_folder, quiet, write_json
+from nuclei.common import (
+    checked_path,
+    model_folder,
+    naming_output,
+    output_folder,
+    quiet,
+    replacing,
+    write_json,
+)
 from nuclei.images.tiles import STRIDE
 from nuclei.segmentation.segmenter import Segmenter
 
@@ -39,8 +43,7 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
 
     Parameters
     ----------
-    model : str or Path
-        The model's folder; see `nuclei.common.model_folder`.
+    model : str or Path; see `nuclei.common.model_folder`
     out : str or Path
         The file (ONNX) or folder (SavedModel) to write. An earlier export there is replaced, nothing else.
     format : "onnx" or "savedmodel"
@@ -51,31 +54,15 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
         The largest difference between the maps of the exported and of the original model, on a real image
         whose sides are no multiples of 32.
 
-    Raises
-    ------
-    FileNotFoundError
-        The model's folder or a file of it is missing.
-    ValueError
-        An unknown format, a model that cannot be read, something else at `out`, or maps that differ by more
-        than `TOLERANCE`. `out` is then what it was before.
-    ModuleNotFoundError
-        The format needs a package that is not installed.
-    OSError
-        `out` cannot be written.
-
-    Warns
-    -----
-    UserWarning
-        The segmenter rescales images with small or large nuclei (``working_diameter`` in the settings); the
-        graph does not.
-
-    Notes
-    -----
-    The graph is applied to an image as a whole, so the memory that it needs grows with the image.
+    Raises FileNotFoundError, ModuleNotFoundError or OSError where the model or a package is missing or `out`
+    cannot be written; ValueError for an unknown format, a broken model, something else at `out`, or maps that
+    differ by more than `TOLERANCE`. `out` is then what it was before. Warns where the segmenter rescales
+    images with small or large nuclei (``working_diameter`` in the settings): the graph does not. Its memory
+    grows with the image, to which it is applied as a whole.
 
     A model that resizes all images to one size gets Pillow's pixels. But where the height shrinks much more
-    than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of
-    255, and the baseline's maps then by 0.2 at single pixels.
+    than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of 255, and the
+    baseline's maps then by 0.2 at single pixels.
     """
     out = Path(checked_path("out", out))
     _check(out, format)
@@ -83,25 +70,18 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     if diameter := segmenter.settings.get("working_diameter"):
         warnings.warn(
             f"the model rescales images whose median nucleus is far from {diameter} pixels wide; the export "
-            "does not. Rescale such images before.",
+            "does not, so rescale such images before",
             stacklevel=2,
         )
-    with naming_output(out), _temporary(out) as temporary:
+    with naming_output(out), replacing(out) as temporary:
         _write(segmenter, temporary, format)
         difference = _difference(segmenter, temporary, format)
         if not difference <= TOLERANCE:
             raise ValueError(
                 f"{out}: not written, as the exported maps differ from the model's by {difference:.2g}, "
-                f"expected at most {TOLERANCE:g}. Try other versions of TensorFlow or tf2onnx."
+                f"expected at most {TOLERANCE:g}; try other versions of TensorFlow or tf2onnx"
             )
         _mark(temporary, format)
-        if out.is_dir():
-            older = temporary.with_suffix(".old")
-            out.rename(older)
-            temporary.rename(out)
-            shutil.rmtree(older, ignore_errors=True)
-        else:
-            temporary.replace(out)
     return difference
 
 
@@ -155,8 +135,8 @@ def mirrored(image, axis):
 def resized(image, side, axis):
     """Resize one axis of a uint8 image as Pillow's bilinear filter does, to the same whole numbers.
 
-    A pixel is the mean of those under a triangle, which is as wide as the step is where the image shrinks.
-    Pillow computes with weights of 22 binary digits.
+    A pixel is the mean of those under a triangle, as wide as the step is where the image shrinks. Pillow
+    computes with weights of 22 binary digits.
     """
     step = tf.cast(tf.shape(image)[axis], tf.float64) / side
     centre = (tf.range(side, dtype=tf.float64) + 0.5) * step
@@ -191,12 +171,10 @@ def _check(out: Path, format: str) -> None:
             f"{format} needs {' and '.join(missing)}, not installed: pip install {' '.join(missing)}"
         )
     output_folder(out.parent)
-    if format == "onnx" and out.is_dir():
-        raise ValueError(f"`out` {out}: a folder, expected the name of a file, such as model.onnx")
     if out.exists() and not _is_export(out, format):
         raise ValueError(
-            f"`out` {out}: is there already, and is not (or not only) an earlier export of the same format. "
-            "Choose a new name."
+            f"`out` {out}: is there already, and is not (or not only) an earlier export of the same format; "
+            "choose a new name"
         )
 
 
@@ -229,28 +207,12 @@ def _files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
-@contextmanager
-def _temporary(out: Path) -> Iterator[Path]:
-    """Yield a name beside `out` for a file or folder, which is deleted where it is left over."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if temporary.is_file():
-            temporary.unlink()
-
-
 def _write(segmenter: Segmenter, path: Path, format: str) -> None:
+    signature = tf.TensorSpec((None, None, None, 3), tf.uint8, "image")
+    kind = {"onnx": "onnx", "savedmodel": "tf_saved_model"}[format]
     try:
         with quiet():
-            Graph(segmenter).export(
-                path,
-                format={"onnx": "onnx", "savedmodel": "tf_saved_model"}[format],
-                verbose=False,
-                input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "image")],
-            )
+            Graph(segmenter).export(path, format=kind, verbose=False, input_signature=[signature])
     except tf.errors.OpError as error:  # TensorFlow's own for a full disk, among others
         raise OSError(error.message) from error
 

@@ -22,14 +22,13 @@ from nuclei.segmentation.stitching import label_large
 from nuclei.segmentation.watershed import confidence, most_confident
 
 PREVIEW = 2000  # pixels, the longer side
-
 LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
 
 
 class LargePrediction(NamedTuple):
     """The nuclei of a large image, whose labels are in a file.
 
-    table : DataFrame, the measurements of each nucleus: see `nuclei.output.measurements.measure`
+    table : DataFrame; see `nuclei.output.measurements.measure`
     scales : list of float, at which the network ran
     diameter : float, pixels, of the median nucleus; 0 without nuclei
     """
@@ -56,44 +55,29 @@ def segment_large(
     ----------
     image : nuclei.images.reading.Image
     segmenter : nuclei.segmentation.segmenter.Segmenter
-        Of its methods, `multiscale_maps`, `label`, `find_scales` and `check_size` are used.
     labels_path : str or Path
         The file for (H, W) uint32 labels, 0 = background, as TIFF. It appears when all of it is written.
-    pixel_size : (y, x), optional
-        Micrometres.
+    pixel_size : (y, x), optional; micrometres
     scale : float or "auto"
         The factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the scales
         for the whole image. Whatever the scale, they also decide which nuclei are too small or not confident
         enough, where the model's limits are relative; where the windows hold no nuclei, each tile decides for
         itself.
-    augment : bool
-        See `nuclei.segmentation.segmenter.Segmenter.predict`.
-    tile, halo : int, pixels, see `nuclei.images.tiles.windows`
+    augment : bool; see `nuclei.segmentation.segmenter.Segmenter.predict`
+    tile, halo : int, pixels; see `nuclei.images.tiles.windows`
         For a scale below 1 both are made larger, so that the network sees the usual number of pixels.
 
-    Raises
-    ------
-    ValueError
-        The file cannot be read, or the model cannot be applied to parts of an image.
-    OSError
-        The labels cannot be written.
-
-    Warns
-    -----
-    UserWarning
-        The median nucleus is smaller or larger than those that the model was trained on.
+    Raises ValueError where the file cannot be read, or the model cannot be applied to parts of an image;
+    OSError where the labels cannot be written. Warns of a median nucleus outside the sizes in training.
     """
     if side := segmenter.settings.get("resize"):
         raise ValueError(
             f"{image.name}: the model resizes whole images to {side} pixels, and this one is too large for "
-            f"that. Choose another model, or cut the image into parts of up to {LARGE / 1e6:.0f} megapixels."
+            f"that; choose another model, or cut the image into parts of up to {LARGE / 1e6:.0f} megapixels"
         )
     tiles = _Tiles(image, segmenter, augment, pixel_size)
     with new_label_tiff(labels_path, image.shape, **resolution(pixel_size)) as labels:
-        if scale == "auto":
-            tiles.choose_scales()
-        else:
-            tiles.scales = [float(scale)]
+        tiles.scales = tiles.find_scales() if scale == "auto" else [float(scale)]
         tiles.fix_limits()
         step = min(max(1, math.ceil(1 / min(tiles.scales))), LARGEST_STEP)
         label_large(image, tiles.segment, labels, step * tile, step * halo, tiles.measure)
@@ -118,12 +102,10 @@ class _Tiles:
         self._to_rgb8 = rgb8_converter(image, segmenter.settings.get("normalize", False))
         self._last: Prediction
 
-    def choose_scales(self) -> None:
-        """Choose the scales by the diameters of nuclei in windows spread over the image."""
-        windows = [
-            self._to_rgb8(self.image.shown(self.image[w])) for w in spread_windows(self.image.shape, TILE)
-        ]
-        self.scales = self.segmenter.find_scales(windows)
+    def find_scales(self) -> list[float]:
+        """Return the scales that suit the nuclei in windows spread over the image."""
+        spread = spread_windows(self.image.shape, TILE)
+        return self.segmenter.find_scales([self._to_rgb8(self.image.shown(self.image[w])) for w in spread])
 
     def fix_limits(self) -> None:
         """Turn limits that are relative to an image's nuclei into absolute ones, the same for all tiles."""

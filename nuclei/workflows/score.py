@@ -17,6 +17,7 @@ from nuclei.common import (
     quiet,
     replacing,
     some,
+    versions,
     write_json,
 )
 from nuclei.data.fields import field_numbers
@@ -53,16 +54,13 @@ def score(
         which is named by its stem. Files whose stems end in `nuclei.images.finding.RESULTS` are no images.
     truth : str or Path
         `images` once more, where they lie beside their nuclei in a layout of `data.layouts`; or a solution
-        CSV, see `data.run_lengths.read_rle_csv`; or another folder or zip in the official layout,
-        with images and
-        ``<id>/masks/*.png``; or a folder of label images (see `data.labels.as_labels`) that are named as
-        the images are, perhaps with one of `nuclei.images.finding.ENDINGS`.
-    model : str or Path
-        A model's folder; a relative one may also start from the repository's root.
+        CSV, see `data.run_lengths.read_rle_csv`; or another folder or zip in the official layout; or a folder
+        of label images (see `data.labels.as_labels`) that are named as the images are, perhaps with one of
+        `nuclei.images.finding.ENDINGS`.
+    model : str or Path; see `nuclei.common.model_folder`
     out : str or Path
         Not inside `images` or `truth`. Files of an earlier run with the same names are replaced.
-    channel, page : int, optional
-        Which channel and page of each image file to take, from 0: see `nuclei.images.open_image`.
+    channel, page : int, optional; see `nuclei.images.open_image`
     audit : bool
         Whether to write ``audit.csv`` too: where the truth is probably wrong, see `evaluation.audit`.
 
@@ -73,41 +71,30 @@ def score(
         the bootstrap interval of the score; it draws whole fields of view. ``per_image`` has `measures` of
         each image. ``ignored`` are images that the CSV marks so; they are left out.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Anything is missing, broken or does not fit together. All input is read before the first image is
-        segmented, and nothing is written to `out` before.
-
-    Warns
-    -----
-    UserWarning
-        The model was trained on images with the same ids.
+    Raises FileNotFoundError or ValueError where anything is missing, broken or does not fit together: all
+    input is read before the first image is segmented, and nothing is written to `out` before. Warns where the
+    model was trained on images with the same ids.
     """
     folder, out = model_folder(model), output_folder(out)
     images, truth = (_checked_input(name, path, out) for name, path in (("images", images), ("truth", truth)))
     samples, ignored = read_samples(images, truth, channel, page)
     with quiet():
-        from nuclei.common import versions  # slow to import: wrong input is reported before
-        from nuclei.segmentation.segmenter import Segmenter
+        from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
 
     segmenter = Segmenter.load(folder)
     trained_on = set(segmenter.split.get("train", ()))
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
         warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
-    numbers = field_numbers(samples)
     results, suspicious = [], []
     with naming_output(out), _labels_folder(out, samples) as folder:
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
-        for sample, field in zip(bar, numbers, strict=True):
+        for sample, field in zip(bar, field_numbers(samples), strict=True):
             prediction = segmenter.predict(sample.image)
             with replacing(folder / f"{sample.id}.tif") as temporary:
                 write_labels(temporary, prediction.labels)
             results.append(compare(sample, prediction.labels, field))
-            if audit:
-                suspicious.append(
-                    audit_labels(sample.id, sample.labels, prediction.labels, prediction.confidence)
-                )
+            found = sample.id, sample.labels, prediction.labels, prediction.confidence
+            suspicious += [audit_labels(*found)] if audit else []
         report = {
             "images": str(images),
             "truth": str(truth),
@@ -126,15 +113,13 @@ def score(
 
 
 def _checked_input(name: str, path: str | Path, out: Path) -> Path:
-    """Return `images` or `truth`, which must exist, and must not be written over by the results in `out`."""
+    """Return `images` or `truth`, which must exist, and not be written over by the results in `out`."""
     path = Path(checked_path(name, path))
     if not path.exists():
         raise FileNotFoundError(f"`{name}` {path}: no such file or folder; check the path")
     for written in (out / "labels", out / "scores.json"):
         if path.resolve() in (written.resolve(), *written.resolve().parents):
-            raise ValueError(
-                f"`out` {out}: {written} would be written into `{name}` {path}. Choose another folder."
-            )
+            raise ValueError(f"`out` {out}: {written} would be written into `{name}` {path}; choose another")
     return path
 
 
@@ -142,15 +127,15 @@ def _checked_input(name: str, path: str | Path, out: Path) -> Path:
 def _labels_folder(out: Path, samples: list[Sample]) -> Iterator[Path]:
     """Yield the folder for label images, after a check that it has none of others with the same names.
 
-    Older scores are deleted first: a stopped run must not leave them beside new labels. Until all is done,
-    an empty file says that the labels are of a run that was stopped.
+    Older scores are deleted first: a stopped run must not leave them beside new labels. A file says meanwhile
+    that the labels are of a run that was stopped.
     """
     folder, scores, unfinished = out / "labels", out / "scores.json", out / ".unfinished"
     there = [path for s in samples if (path := folder / f"{s.id}.tif").exists()]
     if there and not scores.exists() and not unfinished.exists():
         raise ValueError(
-            f"{there[0]}: is there already, and was not written by an earlier run (no scores.json in {out}). "
-            "Choose another folder for `out`."
+            f"{there[0]}: is there already, and was not written by an earlier run (no scores.json in {out}); "
+            "choose another folder for `out`"
         )
     out.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
@@ -165,29 +150,25 @@ def read_samples(
     """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
     if images.resolve() == truth.resolve():
         return load_samples(images.resolve(), channel, page), []
-    files, read = picture_files(images, channel=channel, page=page)
 
-    def image(id: str) -> np.ndarray:
-        picture = read(files[id])
-        try:
-            return as_rgb8(picture)
-        except ValueError as error:
-            raise ValueError(f"{images}/{files[id]}: {error}") from error
+    def read(content: bytes, name: str) -> np.ndarray:
+        return as_rgb8(open_image(io.BytesIO(content), channel, page, name).pixels())
 
+    pictures = _pictures(images, read)
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
-    checking = tqdm(files, "checking images", unit="image", disable=None, leave=False)
-    shapes = {id: image(id).shape[:2] for id in checking}
+    checking = tqdm(pictures, "checking images", unit="image", disable=None, leave=False)
+    shapes = {id: pictures[id]().shape[:2] for id in checking}
     labels, marked = read_truth(truth, shapes)
-    if unknown := sorted(set(labels) - set(files)):
-        raise ValueError(f"{truth}: {some(unknown)} not among the images in {images}. Add or remove them.")
-    ignored = sorted(marked & set(files))
-    if missing := sorted(set(files) - set(labels) - set(ignored)):
-        raise ValueError(f"{truth}: no truth for {some(missing)} in {images}. Add it or remove the images.")
+    if unknown := sorted(set(labels) - set(pictures)):
+        raise ValueError(f"{truth}: {some(unknown)} not among the images in {images}; add or remove them")
+    ignored = sorted(marked & set(pictures))
+    if missing := sorted(set(pictures) - set(labels) - marked):
+        raise ValueError(f"{truth}: no truth for {some(missing)} in {images}; add it or remove the images")
     if not labels:
         raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
     for id in labels:
         check_labels(labels[id], f"{truth}: the labels of {id}", shapes[id])
-    return [Sample(id, image(id), labels[id]) for id in sorted(labels)], ignored
+    return [Sample(id, pictures[id](), labels[id]) for id in sorted(labels)], ignored
 
 
 def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[str, np.ndarray], set[str]]:
@@ -201,43 +182,34 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     names, _ = open_files(truth)
     if any(PurePosixPath(name).parent.name == "images" for name in names):
         return {s.id: s.labels for s in load_samples(truth.resolve())}, set()
-    files, read = picture_files(truth, labels=True)
-    return {id: as_labels(read(name), f"{truth}/{name}") for id, name in files.items()}, set()
+
+    def read(content: bytes, name: str) -> np.ndarray:
+        return as_labels(read_numbers(io.BytesIO(content), name), name)
+
+    return {id: picture() for id, picture in _pictures(truth, read, labels=True).items()}, set()
 
 
-def picture_files(
-    source: Path, labels: bool = False, channel: int | None = None, page: int | None = None
-) -> tuple[dict[str, str], Callable[[str], np.ndarray]]:
-    """Return the names of images, or label images, by id, and what reads one of them as its file has it.
-
-    See `score` for the layouts.
-    """
-    if source.is_file() and source.suffix.lower() != ".zip":
-        raise ValueError(f"{source}: a file, expected a folder or a zip of images; name its folder")
-    names, read = open_files(source)
+def _pictures(
+    source: Path, read: Callable[[bytes, str], np.ndarray], labels: bool = False
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Return, by id, what reads an image, or label image, of a folder or zip; `score` has the layouts."""
+    names, content = open_files(source)
     warn_of_unread(names, source)
     pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
     flat = [path for path in pictures if len(path.parts) == 1]
     if labels:
         with_ending = [path for path in flat if path.stem.endswith(ENDINGS)]  # maybe beside their images
-        found = {str(path): without_ending(path.stem) for path in with_ending or flat}
+        found = [(without_ending(path.stem), path) for path in with_ending or flat]
     else:
-        found = {str(p): p.parts[-3] for p in pictures if len(p.parts) > 2 and p.parent.name == "images"}
-        found = found or {str(path): path.stem for path in flat if not path.stem.endswith(RESULTS)}
-    files = {}
-    for name, id in found.items():
+        found = [(p.parts[-3], p) for p in pictures if len(p.parts) > 2 and p.parent.name == "images"]
+        found = found or [(path.stem, path) for path in flat if not path.stem.endswith(RESULTS)]
+    files: dict[str, str] = {}
+    for id, path in found:
         if id in files:
             raise ValueError(f"{source}: more than one picture for {id}, expected one; remove or rename one")
-        files[id] = name
+        files[id] = str(path)
     if not files:
         expected = "label images" if labels else "<id>/images/<id>.png or files"
-        raise FileNotFoundError(
-            f"{source}: no pictures found, expected {expected} that end in {', '.join(SUFFIXES)}; "
-            "check the path"
-        )
-
-    def read_one(name: str) -> np.ndarray:
-        file, called = io.BytesIO(read(name)), f"{source}/{name}"
-        return read_numbers(file, called) if labels else open_image(file, channel, page, called).pixels()
-
-    return files, read_one
+        expected += f" that end in {', '.join(SUFFIXES)}"
+        raise FileNotFoundError(f"{source}: no pictures found, expected {expected}; check the path")
+    return {id: lambda name=name: read(content(name), f"{source}/{name}") for id, name in files.items()}

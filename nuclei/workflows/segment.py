@@ -6,8 +6,8 @@ import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm.auto import tqdm
 
-from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet
+from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet, versions
 from nuclei.evaluation.calibration import warning
 from nuclei.images.finding import find_images
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
-from nuclei.output.run_folder import RunFolder, report_changed
+from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.prediction import Prediction
 from nuclei.workflows.large_images import LargePrediction, preview, segment_large
 
@@ -31,12 +31,9 @@ if TYPE_CHECKING:
 AHEAD = 2
 """Images that are read before the model is ready for them, and results that may wait to be written."""
 
-LONGEST_NAME = 200
-"""Bytes of one part of a path in the results, so that endings fit into the 255 that disks allow."""
-
 
 class Report(NamedTuple):
-    """The outcome of a run: images by name.
+    """The outcome of a run, by the names of images.
 
     segmented : dict of str to int, the number of nuclei
     earlier : list of str, complete before this run, or kept because a person changed their files
@@ -66,44 +63,25 @@ def segment(
     Parameters
     ----------
     images : str, Path or several
-        Files, folders or patterns; see `images.finding.find_images`, which also says how images are named.
+        Files, folders or patterns; `images.finding.find_images` also says how images are named.
     out : str or Path
         The files of an image begin with its name, ``NAME_labels.tif`` for example. Tables hold all images.
-    model : str or Path
-        A model's folder; see `nuclei.common.model_folder`.
-    save : str or several
-        Names of `nuclei.output.formats.FORMATS`, or ``all``. In one text, they are separated by commas.
+    model : str or Path; see `nuclei.common.model_folder`
+    save : str or several; see `nuclei.output.formats.chosen`
     channel, page : int, optional
         The channel and page of each file that show the nuclei, from 0. All channels are measured.
-    pixel_size : float, optional
-        Micrometres, instead of the file's own value.
+    pixel_size : float, optional; micrometres, instead of the file's own value
     scale : float or "auto"
-    augment : bool
-        See `nuclei.segmentation.segmenter.Segmenter.predict`.
+    augment : bool; see `nuclei.segmentation.segmenter.Segmenter.predict`
     overwrite : bool
         Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped,
         and those of which a person changed a file.
 
-    Returns
-    -------
-    Report
+    Raises FileNotFoundError, TypeError or ValueError where a parameter is wrong, or the folder has results of
+    other parameters or files that no run wrote; OSError where the folder cannot be written to. Warns of
+    images that cannot be used: they are skipped, and earlier results stay; of images too large for some
+    formats; and of files and tables that a person changed: they are kept.
 
-    Raises
-    ------
-    FileNotFoundError, TypeError, ValueError
-        The images, the model or other parameters are wrong, or the folder has results of other parameters or
-        files that no run wrote.
-    OSError
-        The folder cannot be written to, because the disk is full for example.
-
-    Warns
-    -----
-    UserWarning
-        An image cannot be used: it is skipped, and earlier results stay. An image is too large for some
-        formats. A file or table that a person changed is kept.
-
-    Notes
-    -----
     A TIFF image of more than `images.tiff.LARGE` pixels is segmented tile by tile, in memory that does not
     grow with it: see `nuclei.workflows.large_images.segment_large`. Its overlay is reduced.
     """
@@ -116,30 +94,22 @@ def segment(
     folder, out = model_folder(model), output_folder(out)
     root, found = find_images([images] if isinstance(images, (str, Path)) else list(images))
     with quiet():
-        from nuclei.common import versions  # slow to import: wrong input is reported before
-        from nuclei.segmentation.segmenter import Segmenter
+        from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
 
     segmenter = Segmenter.load(folder)
     segmenter.check_scale(scale)
     reading = {"channel": channel, "page": page}
     predicting = {"scale": scale, "augment": augment}
-    about = {
-        "images": str(root),
-        "model": str(model),
-        "fingerprint": _fingerprint(folder),
-        "thresholds": segmenter.settings["thresholds"],
-        "save": formats,
-        **reading,
-        "pixel_size": pixel_size,
-        **predicting,
-        "versions": versions(),
-    }
+    about = {"images": str(root), "model": str(model), "fingerprint": _fingerprint(folder)}
+    about |= {"thresholds": segmenter.settings["thresholds"], "save": formats, **reading}
+    about |= {"pixel_size": pixel_size, **predicting, "versions": versions()}
     files = {_short(name): path for name, path in found.items()}
     stamps = {name: _stamp(path, root) for name, path in files.items()}
     size = (pixel_size, pixel_size) if pixel_size else None
     run = _Run(files, stamps, RunFolder(out), formats, segmenter, reading, predicting, size)
     with naming_output(out):
-        earlier = _prepare(run, about, root, overwrite)
+        run.results.begin(about, stamps, overwrite)
+        earlier = run.results.kept(stamps)
         _process(run, [name for name in files if name not in set(earlier)], len(earlier))
         run.results.write_tables(formats)
     return Report(run.segmented, earlier, run.skipped)
@@ -186,24 +156,24 @@ class _Run:
         calibrated = self.segmenter.settings.get("calibration")
         with image:
             if isinstance(predicted, LargePrediction):
-                pictures = preview(image, self.results.unfinished(name))
-                table = predicted.table
+                shown, table = preview(image, self.results.unfinished(name)), predicted.table
             else:
-                pictures = image.pixels(), predicted.labels
+                shown = image.pixels(), predicted.labels
                 confidence = predicted.confidence if calibrated else predicted.mean_foreground
                 table = measure(predicted.labels, image[WHOLE], confidence, size)
         result = Result(
-            *(name, stamp["file"], *pictures, table, size),
-            scales=predicted.scales,
-            diameter=predicted.diameter or None,
-            shape=image.shape,
-            note=image.note,
+            *(name, stamp["file"], *shown, table, size),
+            *(predicted.scales, predicted.diameter or None, image.shape, image.note),
             warning=warning(table["confidence"]) if calibrated else "",
         )
         formats = [key for key in self.formats if FORMATS[key].large or not image.is_large]
         self.results.start(name, stamp)
         self.results.complete(stamp, formats, result)
         return len(table)
+
+    def finish(self, name: str, written: Future) -> None:
+        with self.skipping(name):
+            self.segmented[name] = written.result()
 
     @contextmanager
     def skipping(self, name: str) -> Iterator[None]:
@@ -220,56 +190,27 @@ class _Run:
             warnings.warn(f"skipped {self.files[name]}: {reason}", stacklevel=4)
 
 
-def _prepare(run: _Run, about: dict, root: Path, overwrite: bool) -> list[str]:
-    """Prepare the folder of results, and return the images that need nothing done."""
-    out, results, stamps = run.results.path, run.results, run.stamps
-    results.begin(about, run.files, overwrite)
-    results.forget({stamp["file"]: name for name, stamp in stamps.items()})
-    for name, source in results.sources().items():
-        if name in stamps and source != stamps[name]["file"] and (root / source).exists():
-            raise ValueError(
-                f"{out} holds results of {source} under the name {name}, as {stamps[name]['file']} would "
-                "have. Segment both in one run, or choose another folder for `out`."
-            )
-    changed = {name: files for name in run.files if (files := results.changed(name))}
-    report_changed(file for files in changed.values() for file in files)
-    return [name for name in run.files if name in changed or results.is_complete(name, stamps[name])]
-
-
 def _process(run: _Run, names: list[str], earlier: int) -> None:
     """Read, predict and write images, each step in a thread of its own; with a progress bar."""
     start, megapixels = time.perf_counter(), 0.0
+    reading: deque[Future] = deque()
     writing: deque[tuple[str, Future]] = deque()
     total = len(names) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar:
-        for name, reading in _ahead(reader, run.read, names):
+        for k, name in enumerate(names):
+            reading += [reader.submit(run.read, each) for each in names[k + len(reading) : k + AHEAD + 1]]
             with run.skipping(name):
-                image = reading.result()
+                image = reading.popleft().result()
                 predicted = run.predict(name, image)
                 writing.append((name, writer.submit(run.write, name, image, predicted)))
                 megapixels += math.prod(image.shape) / 1e6
             while len(writing) > AHEAD or (writing and writing[0][1].done()):
-                _finish(run, *writing.popleft())
+                run.finish(*writing.popleft())
             bar.update()
             bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
-        for each in writing:
-            _finish(run, *each)
-
-
-def _finish(run: _Run, name: str, written: Future) -> None:
-    with run.skipping(name):
-        run.segmented[name] = written.result()
-
-
-def _ahead(pool: Executor, function: Callable, names: list[str]) -> Iterator[tuple[str, Future]]:
-    """Yield each name and its future result, while the pool works on the next ones."""
-    waiting: deque[tuple[str, Future]] = deque()
-    for name in names:
-        waiting.append((name, pool.submit(function, name)))
-        if len(waiting) > AHEAD:
-            yield waiting.popleft()
-    yield from waiting
+        for done in writing:
+            run.finish(*done)
 
 
 @contextmanager
@@ -291,24 +232,20 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _short(name: str) -> str:
-    """Shorten the parts of an image's name that are too long for the names of its results, with a hash.
+    """Shorten the parts of an image's name, with a hash, so that endings fit into the 255 bytes of disks.
 
     >>> _short("plate/a"), len(_short("x" * 240))
     ('plate/a', 189)
     """
-    return "/".join(map(_short_part, name.split("/")))
-
-
-def _short_part(part: str) -> str:
-    content = os.fsencode(part)
-    if len(content) <= LONGEST_NAME:
-        return part
-    beginning = content[: LONGEST_NAME - 20].decode("utf-8", "ignore")
-    return f"{beginning}-{hashlib.sha256(content).hexdigest()[:8]}"
+    parts = name.split("/")
+    for k, content in enumerate(map(os.fsencode, parts)):
+        if len(content) > 200:
+            beginning = content[:180].decode("utf-8", "ignore")
+            parts[k] = f"{beginning}-{hashlib.sha256(content).hexdigest()[:8]}"
+    return "/".join(parts)
 
 
 def _stamp(path: Path, root: Path) -> dict:
     """Return what distinguishes a file from another, and from earlier versions of it."""
-    about = path.stat()
-    file = Path(os.path.abspath(path)).relative_to(root).as_posix()
+    about, file = path.stat(), Path(os.path.abspath(path)).relative_to(root).as_posix()
     return {"file": file, "bytes": about.st_size, "modified_ns": about.st_mtime_ns}
