@@ -1,7 +1,7 @@
 """Images too large for memory: their nuclei are found, written and measured tile by tile."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,8 +113,12 @@ class _Tiles:
         min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
         if not (0 < min_area < 1 or min_confidence):
             return
-        no_limits = {"min_area": 0, "min_confidence": 0}
-        areas, confidences = self._survey(lambda maps: self.segmenter.label(maps, **no_limits).labels)
+        found = []
+        for window in spread_windows(self.image.shape, TILE):
+            maps = self._maps(self.image[window])
+            labels = self.segmenter.label(maps, min_area=0, min_confidence=0).labels
+            found.append((np.bincount(labels.ravel())[1:], confidence(labels, maps.maps[..., 0])))
+        areas, confidences = np.concatenate(found, axis=1)
         top = most_confident(confidences)
         areas = areas[confidences >= min_confidence * top]
         if areas.size:
@@ -150,15 +154,6 @@ class _Tiles:
     def _maps(self, part: np.ndarray) -> Maps:
         seen = self._to_rgb8(self.image.shown(part))
         return Maps(seen, self.segmenter.multiscale_maps(seen, self.scales, self.augment), self.scales)
-
-    def _survey(self, label: Callable[[Maps], np.ndarray]) -> np.ndarray:
-        """Return areas in pixels and confidences of the nuclei in windows spread over the image: (2, N)."""
-        found = []
-        for window in spread_windows(self.image.shape, TILE):
-            maps = self._maps(self.image[window])
-            labels = label(maps)
-            found.append((np.bincount(labels.ravel())[1:], confidence(labels, maps.maps[..., 0])))
-        return np.concatenate(found, axis=1)
 
 
 def preview(image: Image, labels_path: str | Path) -> tuple[np.ndarray, np.ndarray]:

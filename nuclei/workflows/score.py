@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -212,4 +213,8 @@ def _pictures(
         expected = "label images" if labels else "<id>/images/<id>.png or files"
         expected += f" that end in {', '.join(SUFFIXES)}"
         raise FileNotFoundError(f"{source}: no pictures found, expected {expected}; check the path")
-    return {id: lambda name=name: read(content(name), f"{source}/{name}") for id, name in files.items()}
+
+    def picture(name: str) -> np.ndarray:
+        return read(content(name), f"{source}/{name}")
+
+    return {id: partial(picture, name) for id, name in files.items()}

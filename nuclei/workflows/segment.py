@@ -100,7 +100,7 @@ def segment(
     segmenter.check_scale(scale)
     reading = {"channel": channel, "page": page}
     predicting = {"scale": scale, "augment": augment}
-    about = {"images": str(root), "model": str(model), "fingerprint": _fingerprint(folder)}
+    about: dict = {"images": str(root), "model": str(model), "fingerprint": _fingerprint(folder)}
     about |= {"thresholds": segmenter.settings["thresholds"], "save": formats, **reading}
     about |= {"pixel_size": pixel_size, **predicting, "versions": versions()}
     files = {_short(name): path for name, path in found.items()}
