@@ -520,7 +520,8 @@ def test_the_real_model_on_the_sample_killed_and_gone_on(tmp_path):
     words = ["segment", sample, "--out", out, "--model", "saved_model/baseline", "--save", "all"]
     command = [sys.executable, "-m", "nuclei", *map(str, words)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while first.poll() is None and not list((out / ".done").rglob("*.json")):
+    records = (out / ".done").rglob
+    while first.poll() is None and not any("files" in path.read_text() for path in records("*.json")):
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
