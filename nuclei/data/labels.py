@@ -42,8 +42,7 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
         colours = without_alpha(labels)
         if (colours != colours[..., :1]).any():
             raise ValueError(
-                f"{name}: a picture in colours, expected a label image with one number per nucleus. Save the "
-                "labels themselves, not the way they are shown."
+                f"{name}: a picture in colours, expected a label image with a number per nucleus"
             )
         labels = colours[..., 0]
     if labels.ndim != 2:
@@ -100,16 +99,14 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     if _in_between(labels) > IN_BETWEEN:
         raise ValueError(
             f"{name}: numbers change by steps along the edges of nuclei, expected one number per nucleus. "
-            "Soft edges must be thresholded and labelled; a label image must be resized without "
-            "interpolation (order 0, nearest neighbour)."
+            "Threshold and label soft edges; resize labels without interpolation."
         )
     if (count := _count_pieces(labels)) >= 2 * (nuclei := np.count_nonzero(areas[1:])):
         what = "mask files" if numbers is None else "numbers"
         values = "" if numbers is None else f" ({some(shown[1:])})"
         raise ValueError(
-            f"{name}: {count} separate pieces have {nuclei} {what}{values}, expected one for each nucleus: "
-            "it looks like a binary mask, a map of classes, or shades that stand for several nuclei. Export "
-            "the label image itself; if nuclei do not touch, skimage.measure.label(mask) numbers them."
+            f"{name}: {count} separate pieces have {nuclei} {what}{values}, expected one for each nucleus, "
+            "no binary mask or map of classes. skimage.measure.label(mask) numbers nuclei that do not touch."
         )
 
 

@@ -57,9 +57,8 @@ def read_rle_csv(
     shapes = None if shapes is None else {str(key): (int(h), int(w)) for key, (h, w) in shapes.items()}
     needed = ["ImageId", "EncodedPixels"] + ([] if shapes is not None else ["Height", "Width"])
     table = read_table(path)
-    missing = [name for name in needed if name not in table]
-    if missing:
-        hint = "" if "ImageId" in missing or "EncodedPixels" in missing else ", or pass the images' shapes"
+    if missing := [name for name in needed if name not in table]:
+        hint = ", or pass the images' shapes" if missing[0] == "Height" else ""
         raise ValueError(
             f"{path}: column {', '.join(missing)} not found in the first line, {','.join(table)!r}; add it"
             f"{hint}. Commas separate columns."
@@ -69,9 +68,8 @@ def read_rle_csv(
         table = table[table["Usage"] != "Ignored"]
 
     table = table[(table[["ImageId", "EncodedPixels"]] != "").any(axis=1)]  # blank lines
-    nameless = table["line"][table["ImageId"] == ""]
-    if len(nameless):
-        raise ValueError(f"{path}, line {nameless.iloc[0]}: no ImageId, expected one in every row")
+    for line in table["line"][table["ImageId"] == ""]:
+        raise ValueError(f"{path}, line {line}: no ImageId, expected one in every row")
 
     labels_by_id = {}
     for image_id, rows in table.groupby("ImageId", sort=False):
@@ -82,9 +80,8 @@ def read_rle_csv(
                 runs.append(_parse(row["EncodedPixels"], shape[0] * shape[1]))
             except ValueError as error:
                 raise ValueError(f"{path}, line {row['line']}, ImageId {image_id}: {error}") from error
-        labels_by_id[image_id] = _draw(
-            [one for one in runs if one[0].size], shape, f"{path}, ImageId {image_id}"
-        )
+        runs = [one for one in runs if one[0].size]
+        labels_by_id[image_id] = _draw(runs, shape, f"{path}, ImageId {image_id}")
     return labels_by_id
 
 
@@ -109,11 +106,10 @@ def _parse(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         numbers = np.array(text.split(), dtype=np.int64)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"EncodedPixels holds {_short(text)}, expected whole numbers") from error
+        raise ValueError(f"EncodedPixels holds {text[:60]!r}, expected whole numbers") from error
     if numbers.size % 2:
-        raise ValueError(
-            f"EncodedPixels holds {numbers.size} numbers ({_short(text)}), expected start-length pairs"
-        )
+        found = f"{numbers.size} numbers ({text[:60]!r})"
+        raise ValueError(f"EncodedPixels holds {found}, expected start-length pairs")
     starts, lengths = numbers[0::2], numbers[1::2]
     wrong = (starts < 1) | (lengths < 1)
     beyond = lengths > size - starts + 1
@@ -123,10 +119,6 @@ def _parse(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
         problem = f"{run} ends beyond the image, which has {size} pixels"
         raise ValueError(f"{run}, expected numbers of 1 or more" if wrong[first] else problem)
     return starts - 1, lengths
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:60]} ...")
 
 
 def _row_shape(row, shapes, previous):
@@ -145,10 +137,8 @@ def _row_shape(row, shapes, previous):
     elif row["ImageId"] in shapes:
         expected = shapes[row["ImageId"]]
     else:
-        raise ValueError(
-            f"unknown, expected one of the {len(shapes)} images given, such as {next(iter(shapes))!r}; "
-            "check the folder or the file"
-        )
+        example = next(iter(shapes), "")
+        raise ValueError(f"unknown, expected one of the {len(shapes)} images given, such as {example!r}")
     if shape not in (None, expected):
         raise ValueError(f"Height and Width are {shape}, expected {expected}")
     return expected

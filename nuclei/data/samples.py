@@ -109,10 +109,7 @@ def load_samples(
     for each in sources:
         path = locate(each, ROOT)
         if (name := source_name(path, ROOT)) in paths:
-            raise ValueError(
-                f"data sources {paths[name]} and {path}: both are called {name}, expected a name for each. "
-                "Rename one of them, or name each data set once."
-            )
+            raise ValueError(f"{paths[name]} and {path}: both are called {name}. Rename one of them.")
         paths[name] = path
     group_name("", group)  # an error in it is reported before minutes of reading
     samples = []
@@ -121,8 +118,8 @@ def load_samples(
         _warn_of_other_edition(name, path, read)
         prefix = f"{name}/" if len(paths) > 1 else ""
         for s in read:
-            known = {"source": name, "group": group_name(f"{name}/{s.id}", group)}
-            samples.append(replace(s, id=prefix + s.id, **known))
+            part_of = group_name(f"{name}/{s.id}", group)
+            samples.append(replace(s, id=prefix + s.id, source=name, group=part_of))
     return sorted(samples, key=lambda s: s.id)
 
 
@@ -130,8 +127,7 @@ def _warn_of_other_edition(name: str, path: Path, samples: list[Sample]) -> None
     expected = DOWNLOADS[name].fingerprint if name in DOWNLOADS else None
     if expected and (found := fingerprint(samples)) != expected:
         warnings.warn(
-            f"{path.name}: not the corrected edition of 664 images (content fingerprint {found}, expected "
-            f"{expected}). Scores on it cannot be compared with the README's.",
+            f"{path.name}: not the corrected edition of 664 images (fingerprint {found}, not {expected})",
             stacklevel=3,
         )
 
@@ -160,7 +156,7 @@ def describe(samples: list[Sample], source: object = None) -> dict:
         "edition": ", ".join(names) if len(names) > 1 else known,
         "fingerprint": mark,
         "images": len(samples),
-        "nuclei": int(sum(np.count_nonzero(np.bincount(s.labels.ravel())[1:]) for s in samples)),
+        "nuclei": sum(np.unique(s.labels[s.labels > 0]).size for s in samples),
     }
     if len(names) > 1:
         about["sources"] = {
@@ -206,10 +202,8 @@ def _read_sample(
         raise ValueError(f"{files.image}: {error}") from error
     if min(image.shape[:2]) < MIN_SIDE:
         height, width = image.shape[:2]
-        raise ValueError(
-            f"{files.image}: {height} x {width} pixels, expected at least {MIN_SIDE} on each side. "
-            "Remove the image."
-        )
+        expected = f"expected at least {MIN_SIDE} on each side. Remove the image."
+        raise ValueError(f"{files.image}: {height} x {width} pixels, {expected}")
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
         if labels.shape != image.shape[:2]:
@@ -249,10 +243,7 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"{path}: not a complete zip file ({size} found). Copy or download it again, or unpack it and "
-            "name the folder."
-        ) from error
+        raise ValueError(f"{path}: not a complete zip file ({size} found). Download it again.") from error
 
     def read(name: str) -> bytes:
         try:

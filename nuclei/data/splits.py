@@ -65,8 +65,7 @@ def split(
             before = np.sum(validates & members)
             if before + tiles.sum() / 2 <= wanted:  # nearer to the wanted number with it than without it
                 validates |= group == field
-    train = [s for s, other in zip(samples, validates, strict=True) if not other]
-    validation = [s for s, other in zip(samples, validates, strict=True) if other]
+    train, validation = ([samples[k] for k in np.flatnonzero(validates == side)] for side in (False, True))
     if not train or not validation:
         raise ValueError(
             f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split with "
@@ -108,10 +107,8 @@ def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]
 def _check_sides(train: list[Sample], validation: list[Sample]) -> None:
     for name, side in (("training", train), ("validation", validation)):
         if not any(s.labels.any() for s in side):
-            raise ValueError(
-                f"none of the {len(side)} {name} images has a nucleus, expected one at least. Add labelled "
-                "images, or split with another seed."
-            )
+            found = f"none of the {len(side)} {name} images has a nucleus, expected one at least"
+            raise ValueError(f"{found}. Add labelled images, or split with another seed.")
     _warn_of_what_validation_lacks(train, validation)
 
 
@@ -171,8 +168,8 @@ def check_validation(validation: list[Sample]) -> None:
     """Raise ValueError if all validation samples are of one field: none could score what it tuned."""
     if len(set(field_numbers(validation))) < 2:
         raise ValueError(
-            f"{len(validation)} validation samples are of one field of view, expected two fields or more: "
-            "thresholds are chosen on one and scored on the other. Raise validation_fraction, or add images."
+            f"{len(validation)} validation samples are of one field of view, expected two fields or more. "
+            "Raise validation_fraction, or add images."
         )
 
 
@@ -194,10 +191,7 @@ def unseen(samples: list[Sample], seen: Collection[str]) -> list[Sample]:
     seen = set(seen)
     left = [s for s in samples if not is_seen(s, seen)]
     if not left:
-        raise ValueError(
-            f"the model was trained on all {len(samples)} samples: none is left to score it on. "
-            "Use other data, or start from another model."
-        )
+        raise ValueError(f"the model was trained on all {len(samples)} samples. Use other data to score it.")
     if len(left) < len(samples):
         _warn_of_what_validation_lacks(samples, left)
     return left
