@@ -10,8 +10,8 @@ from matplotlib.patches import Rectangle
 
 from nuclei.figures.style import INK, PREDICTION, TRAINING, VALIDATION, WIDTH, Look, styled
 
-MIDDLE, STEP = 5.0, 0.62
-"""Of the drawing: its axis of symmetry, and how far each level moves towards it; levels are 1 apart."""
+MIDDLE = 5.0
+"""The drawing's axis of symmetry; its levels are 1 apart."""
 
 TOP, BOTTOM, LEFT, RIGHT = (0.5, 1), (0.5, 0), (0, 0.5), (1, 0.5)
 """Where an arrow touches a block, in shares of its width and height."""
@@ -59,7 +59,7 @@ def architecture(model, size: int = 128) -> Figure:
 def _block(axis: Axes, level: int, channels: int, side: int, colour: str, name: str, sign=-1) -> Rectangle:
     """Draw a feature map, with its size beside it; the uppermost has a name too."""
     width, height = 0.08 + 0.085 * math.log2(channels + 1), 0.16 + 0.05 * math.log2(side)
-    x = MIDDLE + sign * (3.25 - STEP * level)  # sign: -1 on the left, 1 on the right
+    x = MIDDLE + sign * (3.25 - 0.62 * level)  # sign: -1 on the left, 1 on the right
     block = Rectangle((x - width / 2, -level - height / 2), width, height, color=colour, linewidth=0)
     axis.add_patch(block)
     text = f"{side} × {side} × {channels}"

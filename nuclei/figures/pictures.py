@@ -189,17 +189,18 @@ def pipeline(
         if name == "candidates" and candidates:
             name = f"{_draw_candidates(axis, *candidates, window)} candidates, bright: rated high"
         axis.set_title(f"{number}  {name}")
-    for region in regionprops(labels) if confidence is not None else ():
-        x, y = np.add(_widest(region.image), region.bbox[1::-1])
-        if region.area > 60 and 6 <= x < labels.shape[1] - 6:  # where there is room
-            axes[-2].text(x, y, f"{confidence[region.label - 1]:.2f}", **CENTRED, color=DARK)
+    if confidence is not None:
+        for region in regionprops(labels):
+            x, y = np.add(_widest(region.image), region.bbox[1::-1])
+            if region.area > 60 and 6 <= x < labels.shape[1] - 6:  # where there is room
+                axes[-2].text(x, y, f"{confidence[region.label - 1]:.2f}", **CENTRED, color=DARK)
     draw_outlines(axes[-1], truth=truth, predicted=labels)
     _name_outlines(figure)
     for left, right in itertools.pairwise(axes):
         if left.get_subplotspec().rowspan == right.get_subplotspec().rowspan:
-            arrow: Look = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
-            ends = ((0.96, 0.5), (0.04, 0.5), "axes fraction", "axes fraction")
-            figure.add_artist(ConnectionPatch(*ends, axesA=left, axesB=right, fc="white", ec=INK, **arrow))
+            arrow: Look = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35"}
+            ends = (0.96, 0.5), (0.04, 0.5), left.transAxes, right.transAxes
+            figure.add_artist(ConnectionPatch(*ends, facecolor="white", edgecolor=INK, zorder=9, **arrow))
     return figure
 
 
