@@ -82,21 +82,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(commands, run: Callable, help: str, **options) -> argparse.ArgumentParser:
+def _add_command(commands, run: Callable, about: str, **options) -> Callable:
+    """Add a command with the options that all have, and return what adds an argument to it."""
     command = commands.add_parser(
         run.__name__.removeprefix("_"),
-        help=help,
+        help=about[0].lower() + about[1:].partition(".")[0],
+        description=about,
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=20, width=90),
         **options,
     )
     command.set_defaults(run=run)
-    about = "trained model (default: %(default)s)"
-    command.add_argument("--model", default=DEFAULT_MODEL, metavar="FOLDER", help=about)
+    add = command.add_argument
+    add("--model", default=DEFAULT_MODEL, metavar="FOLDER", help="trained model (default: %(default)s)")
     if run is not _export:
-        about = "the channel that shows the nuclei, from 0"
-        command.add_argument("--channel", type=int, metavar="N", help=about)
-        command.add_argument("--page", type=int, metavar="N", help="the page of a stack, from 0")
-    return command
+        add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
+        add("--page", type=int, metavar="N", help="the page of a stack, from 0")
+    return add
 
 
 def _add_segment(commands) -> None:
@@ -105,8 +106,7 @@ def _add_segment(commands) -> None:
     add = _add_command(
         commands,
         _segment,
-        "find the nuclei in images, and write them to files",
-        description="Find the nuclei in images. The same command resumes a run that was stopped.",
+        "Find the nuclei in images, and write them to files. The same command resumes a stopped run.",
         usage="nuclei segment IMAGES... --out DIR [options]",
         epilog="FORMATS, separated by commas, or all:\n"
         + "\n".join(f"  {name:<14}{each.about}" for name, each in FORMATS.items())
@@ -114,7 +114,7 @@ def _add_segment(commands) -> None:
         "  nuclei segment data/sample --out runs/sample --save all\n"
         "  nuclei segment 'plates/*/*.tif' --out runs/plates --channel 0 --pixel-size 0.325\n"
         "  nuclei segment tissue.png --out runs/tissue --scale 2 --save labels,geojson",
-    ).add_argument
+    )
     add("images", nargs="+", metavar="IMAGES", help="image files, folders, or patterns")
     add("--out", required=True, metavar="DIR", help="folder for the results")
     add("--save", default=",".join(DEFAULT), metavar="FORMATS", help="see below (default: %(default)s)")
@@ -129,19 +129,14 @@ def _add_score(commands) -> None:
     add = _add_command(
         commands,
         _score,
-        "score a model on images whose nuclei are known",
-        description="Score a model on images whose nuclei are known.",
+        "Score a model on images whose nuclei are known.",
         epilog="examples:\n"
         "  nuclei score data/sample --truth data/sample --out runs/score\n"
         "  nuclei score stage1_test --truth stage1_solution.csv --out runs/stage1\n"
         "  nuclei score photos --truth label_images --model runs/mine/model --out runs/mine",
-    ).add_argument
-    about = "folder of image files, or folder or zip with <id>/images/<id>.png"
-    add("images", metavar="IMAGES", help=about)
-    about = (
-        "IMAGES again, where the nuclei are beside them; a solution CSV; or a folder of label images with "
-        "the names of the images"
     )
+    add("images", metavar="IMAGES", help="folder of images, or folder or zip with <id>/images/<id>.png")
+    about = "IMAGES again, where the nuclei are beside them; a solution CSV; or a folder of label images"
     add("--truth", required=True, metavar="FOLDER_OR_CSV", help=about)
     add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
     add("--audit", action="store_true", help="list where the truth is probably wrong, in audit.csv")
@@ -151,10 +146,9 @@ def _add_export(commands) -> None:
     add = _add_command(
         commands,
         _export,
-        "write a model for other programs",
-        description="Write a model as ONNX or as a TensorFlow SavedModel: images of any size in, maps out.",
+        "Write a model for other programs, as ONNX or TensorFlow SavedModel: images in, maps out.",
         epilog="example: nuclei export --format onnx --out nuclei.onnx",
-    ).add_argument
+    )
     add("--format", required=True, choices=("onnx", "savedmodel"))
     add("--out", required=True, metavar="PATH", help="file (onnx) or folder (savedmodel)")
 

@@ -53,7 +53,7 @@ def model_folder(model: str | Path) -> Path:
     A relative path may also start from the repository's root, or name a model that was installed with the
     library.
     """
-    model = Path(checked_path("model", model))
+    model = checked_path("model", model)
     for folder in (model, ROOT / model, PACKAGE / model):
         if folder.is_dir():
             return folder
@@ -64,7 +64,7 @@ def model_folder(model: str | Path) -> Path:
 
 def output_folder(out: str | Path) -> Path:
     """Return `out`, which need not exist yet; ValueError where it or a folder above it is a file."""
-    out = Path(checked_path("out", out))
+    out = checked_path("out", out)
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise ValueError(f"`out` {out}: {path} is a file, expected a folder or a new name")
@@ -83,13 +83,13 @@ def naming_output(out: Path) -> Iterator[None]:
         ) from error
 
 
-def checked_path(name: str, path: str | Path) -> str | Path:
+def checked_path(name: str, path: str | Path) -> Path:
     """Return a parameter that must be a path, and not an empty one; TypeError or ValueError otherwise."""
     if not isinstance(path, (str, Path)):
         raise TypeError(f"`{name}` is {path!r}, expected a path")
     if not str(path).strip() or "\0" in str(path):
         raise ValueError(f"`{name}` is {str(path)!r}, expected the name of a file or folder")
-    return path
+    return Path(path)
 
 
 def check_number(name: str, value: object, low: float, high: float = math.inf, whole: bool = False) -> None:

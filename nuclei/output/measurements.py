@@ -4,14 +4,12 @@ import numpy as np
 import pandas as pd
 from skimage.measure import regionprops_table
 
-LENGTHS = {
+LENGTHS = {  # our columns of lengths, and scikit-image's names
     "equivalent_diameter": "equivalent_diameter_area",
     "major_axis": "axis_major_length",
     "minor_axis": "axis_minor_length",
     "perimeter": "perimeter",
 }
-"""Our columns of lengths, and scikit-image's names."""
-
 ELLIPSE = ("eccentricity", "orientation")
 INTENSITY = ("mean", "median", "std", "min", "max")
 

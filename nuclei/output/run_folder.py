@@ -248,10 +248,9 @@ def _checksum(path: Path) -> dict:
 
 
 def _is_unchanged(path: Path, known: dict) -> bool:
-    """Return whether a file is what it was; its content is read only where size or time differ."""
-    try:
-        about = path.stat()
-    except FileNotFoundError:
+    """Return whether a file is what it was, or gone; its content is read only where size or time differ."""
+    if not path.exists():
         return True
+    about = path.stat()
     same = (about.st_size, about.st_mtime_ns) == (known["bytes"], known["modified_ns"])
     return same or _hash(path) == known["sha256"]

@@ -64,7 +64,7 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of 255, and the
     baseline's maps then by 0.2 at single pixels.
     """
-    out = Path(checked_path("out", out))
+    out = checked_path("out", out)
     _check(out, format)
     segmenter = Segmenter.load(model_folder(model))
     if diameter := segmenter.settings.get("working_diameter"):

@@ -96,16 +96,15 @@ def score(
             results.append(compare(sample, prediction.labels, field))
             found = sample.id, sample.labels, prediction.labels, prediction.confidence
             suspicious += [audit_labels(*found)] if audit else []
-        report = {
+        report: dict = {
             "images": str(images),
             "truth": str(truth),
-            "model": {"folder": str(model), "settings": segmenter.settings},
             "versions": versions(),
             "ignored": ignored,
-            "all": measures_with_interval(results),
-            "by_type": measures_by_type(results),
-            "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
         }
+        report |= {"model": {"folder": str(model), "settings": segmenter.settings}}
+        report |= {"all": measures_with_interval(results), "by_type": measures_by_type(results)}
+        report["per_image"] = [{"id": r.id, "type": r.type} | measures([r]) for r in results]
         write_json(out / "scores.json", report)
         if audit:
             with replacing(out / "audit.csv") as temporary:
@@ -115,7 +114,7 @@ def score(
 
 def _checked_input(name: str, path: str | Path, out: Path) -> Path:
     """Return `images` or `truth`, which must exist, and not be written over by the results in `out`."""
-    path = Path(checked_path(name, path))
+    path = checked_path(name, path)
     if not path.exists():
         raise FileNotFoundError(f"`{name}` {path}: no such file or folder; check the path")
     for written in (out / "labels", out / "scores.json"):
