@@ -1,22 +1,19 @@
 """Random changes of a training image and its labels: crop, flip, colour jitter, and stronger ones.
 
 An augmentation takes an (H, W, 3) uint8 image, (H, W) integer labels with 0 = background, and a random number
-generator; it returns an image and labels of the same shapes and dtypes.
+generator; it returns an image and labels of the same shapes and dtypes. `nuclei.training.image_changes` holds
+the changes that it is made of.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.scale import median_diameter
 from nuclei.training import image_changes as change
 
 Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
-
-SCALES = (0.25, 2.5)
-"""Smallest and largest factor of `scale_to_diameter`."""
 
 
 def crop(
@@ -31,26 +28,18 @@ def crop(
 
     Parameters
     ----------
-    image : (H, W, 3) uint8
-    labels : (H, W) int, 0 = background
+    image, labels : (H, W, 3) uint8 and (H, W) int, 0 = background
+        Where smaller than the square, mirrored at the lower and right edge; the numbers stay.
     size : int, pixels
-    rng : numpy.random.Generator
     scale_range : two floats above 0
-        Least and largest factor; its logarithm is drawn uniformly, so that twice as large is as likely as
-        half. 1 keeps native scale.
+        Least and largest factor, its logarithm drawn uniformly. 1 keeps native scale.
     diameters : three floats, pixels, optional
-        Instead of `scale_range`: least, most frequent and largest diameter that the image's median nucleus
-        gets, see `scale_to_diameter`. A square without any nucleus is then drawn once more.
+        Instead of `scale_range`: see `scale_to_diameter`. A square without any nucleus is then drawn once
+        more.
 
     Returns
     -------
-    image : (size, size, 3) uint8
-    labels : (size, size) int
-
-    Notes
-    -----
-    An image smaller than the square is mirrored at its lower and right edge; a mirrored part of a nucleus
-    keeps its number.
+    (size, size, 3) uint8 and (size, size) int
     """
     if diameters:
         scale = scale_to_diameter(labels, diameters, rng)
@@ -75,12 +64,11 @@ def scale_to_diameter(
 ) -> float:
     """Draw the factor that brings the median nucleus of (H, W) `labels` to a random diameter.
 
-    The diameter's logarithm has a triangular distribution over `diameters`, least, most frequent and
-    largest, in pixels. An image without nuclei counts as one of the most frequent. The factor stays within
-    `SCALES`.
+    The diameter's logarithm has a triangular distribution over `diameters`: least, most frequent (which an
+    image without nuclei counts as) and largest, in pixels. The factor is 0.25 to 2.5.
     """
     wanted = np.exp(rng.triangular(*np.log(diameters)))
-    return float(np.clip(wanted / (median_diameter(labels) or diameters[1]), *SCALES))
+    return float(np.clip(wanted / (median_diameter(labels) or diameters[1]), 0.25, 2.5))
 
 
 def flip(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -93,31 +81,25 @@ def flip(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tup
 def colour_jitter(
     image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flip, and change brightness, contrast, gamma and colours; at times also blur, noise and uneven light.
-
-    Labels keep their values. No image is inverted: dark holes would be learned as nuclei.
-    """
+    """Flip, change brightness, contrast, gamma and colours; at times also blur, noise and uneven light."""
     image, labels = flip(image, labels, rng)
     x = image.astype(np.float32) / 255
     if rng.random() < 0.1:
-        x = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
+        x = change.grey(x)
     if rng.random() < 0.25:
-        sigma = rng.uniform(0.3, 1.5)
-        x = ndi.gaussian_filter(x, (sigma, sigma, 0))
-    x = x ** np.exp(rng.uniform(-0.4, 0.4))  # gamma
-    mean = x.mean()
-    x = (x - mean) * rng.uniform(0.6, 1.4) + mean + rng.uniform(-0.1, 0.1)
-    if rng.random() < 0.5:  # white balance
-        x = x * rng.uniform(0.85, 1.15, 3).astype(np.float32)
-    if rng.random() < 0.5:  # hue; grey stays grey, as the weights of each new colour add up to 1
-        mixing = rng.normal(0, 0.15, (3, 3)).astype(np.float32)
-        x = x + x @ (mixing - mixing.mean(axis=0))
+        x = change.defocus(x, 12, rng)
+    x = change.contrast(change.gamma(x, rng, 0.4), rng, 0.6)
+    if rng.random() < 0.5:
+        x = change.white_balance(x, rng)
+    if rng.random() < 0.5:
+        x = change.hue(x, rng)
     if rng.random() < 0.15:  # another dye or a coloured lamp: channels permuted, some of them weak
-        tint = rng.random(3, np.float32)
-        x = x[..., rng.permutation(3)] * (tint / tint.max())
+        weights = rng.random(3, np.float32)
+        x = x[..., rng.permutation(3)] * (weights / weights.max())
     if rng.random() < 0.3:  # light falls off to one side
+        rows, columns = (np.linspace(-1, 1, length, dtype=np.float32) for length in labels.shape)
         down, across = rng.uniform(-0.3, 0.3, 2).astype(np.float32)
-        x = x * (1 + down * _ramp(x.shape[0])[:, None, None] + across * _ramp(x.shape[1])[:, None])
+        x = x * (1 + down * rows[:, None, None] + across * columns[:, None])
     if rng.random() < 0.4:
         x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.06))
     return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8), labels
@@ -133,9 +115,8 @@ def colour_jitter_half(
 def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Flip, and change two images of three as other specimens, optics, cameras and files would.
 
-    The steps are those of `nuclei.training.image_changes`, each with its own probability. The image must be
-    square, with stretched grey values (`nuclei.images.intensity.normalize`). Pasted nuclei get new labels;
-    all others keep theirs.
+    The image must be square, with stretched grey values (`nuclei.images.intensity.normalize`). Pasted nuclei
+    get new labels; all others keep theirs.
     """
     image, labels = flip(image, labels, rng)
     if rng.random() < 1 / 3:
@@ -151,7 +132,7 @@ def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> t
     stained = np.mean(np.ptp(image, axis=2)) > change.STAINED
     if stained:
         maybe(0.6, change.stain, rng)
-        maybe(0.3, change.mix_colours, rng)
+        maybe(0.3, lambda x: change.white_balance(change.hue(x, rng), rng))
         maybe(0.12, change.grey)
     elif np.median(image) < 0.5:
         if rng.random() < 0.25:
@@ -171,10 +152,6 @@ def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> t
     maybe(0.2, change.jpeg, rng)
     maybe(0.4, change.stretch, rng)
     return np.round(image * 255).astype(np.uint8), np.ascontiguousarray(labels)
-
-
-def _ramp(length: int) -> np.ndarray:
-    return np.linspace(-1, 1, length, dtype=np.float32)
 
 
 AUGMENTS: dict[str, Augment | None] = {

@@ -1,8 +1,7 @@
 """Single changes of an image, as other specimens, microscopes, cameras and files would make them.
 
-Each takes an (H, W, 3) float32 image, 0 to 1, with its grey values stretched, and returns a new one of the
-same shape, whose values may leave that range. No change inverts an image: dark holes would be learned as
-nuclei. `nuclei.training.augmentation.strong` combines them.
+Each takes an (H, W, 3) float32 image, 0 to 1, and returns a new one of the same shape, whose values may leave
+that range. None inverts an image: dark holes would be learned as nuclei.
 """
 
 import io
@@ -20,15 +19,11 @@ HALO = 3
 """Pixels around a nucleus that its blurred edge still brightens."""
 
 
-# --- specimen -------------------------------------------------------------------------------------------
-
-
 def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Change the concentrations of haematoxylin, eosin and DAB in stained tissue.
 
-    Each stain's concentration, by the colour deconvolution of Ruifrok and Johnston (Analytical and
-    Quantitative Cytology and Histology 23, 2001), is multiplied by 0.6 to 1.6 and shifted a little; jitter of
-    this kind generalised best in Tellez et al. (Medical Image Analysis 58, 2019).
+    Colour deconvolution: Ruifrok and Johnston, Analytical and Quantitative Cytology and Histology 23, 2001.
+    Jitter of this kind generalised best in Tellez et al., Medical Image Analysis 58, 2019.
     """
     concentrations = -np.log(np.maximum(image, 1e-3)) @ hed_from_rgb.astype(np.float32)
     factors = np.exp(rng.uniform(-0.5, 0.5, 3)).astype(np.float32)
@@ -36,11 +31,15 @@ def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.exp(-(concentrations * factors + shifts) @ rgb_from_hed.astype(np.float32))
 
 
-def mix_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change the hues and the white balance; grey stays nearly grey."""
+def white_balance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Multiply each channel by 0.85 to 1.15."""
+    return image * rng.uniform(0.85, 1.15, 3).astype(np.float32)
+
+
+def hue(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mix the channels; grey stays grey, as the weights of each new colour add up to 1."""
     mixing = rng.normal(0, 0.15, (3, 3)).astype(np.float32)
-    mixed = image + image @ (mixing - mixing.mean(axis=0))  # the weights of each new colour add up to 1
-    return mixed * rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    return image + image @ (mixing - mixing.mean(axis=0))
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -55,11 +54,7 @@ def tint(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def dim_some_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dim some nuclei of a fluorescence image, down to a seventh, so that dim ones lie beside bright ones.
-
-    Only the light above the background (the tenth percentile) is dimmed, up to `HALO` pixels around a
-    nucleus.
-    """
+    """Dim some nuclei of a fluorescence image, down to a seventh of their light above the background."""
     share = rng.uniform(0.2, 0.8)
     factors = np.exp(rng.uniform(-2, 0, labels.max() + 1)).astype(np.float32)
     factors[rng.random(factors.size) > share] = 1
@@ -70,10 +65,9 @@ def dim_some_nuclei(image: np.ndarray, labels: np.ndarray, rng: np.random.Genera
 
 
 def crowd(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paste the nuclei of a rotated copy of a fluorescence image into its gaps, so that nuclei touch.
+    """Paste the nuclei of a rotated copy of a square fluorescence image into its gaps, so that nuclei touch.
 
-    A nucleus that would cover others by more than a tenth of its area is left out; the rest are pasted where
-    there is background. The image must be square. Pasted nuclei get new numbers.
+    A nucleus that would cover others by more than a tenth of its area is left out. Others get new labels.
     """
     turns = int(rng.integers(1, 4))
     other, numbers = np.rot90(image, turns), np.rot90(labels, turns)
@@ -87,14 +81,10 @@ def crowd(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tu
     return np.maximum(image, other * weight), merged
 
 
-# --- optics ---------------------------------------------------------------------------------------------
-
-
 def haze(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add out-of-focus light: a very blurred copy of the image, an even veil, or both."""
-    height, width = image.shape[:2]
     cells = int(rng.integers(2, 9))
-    blurred = _resize(_resize(image, (cells, cells)), (height, width))
+    blurred = _coarser(image, (cells, cells))
     amount = rng.uniform(0.1, 0.6)
     return (1 - amount) * image + amount * (blurred + rng.uniform(0, 0.5)) * rng.uniform(0.6, 1)
 
@@ -116,18 +106,14 @@ def downsample(image: np.ndarray, diameter: float, rng: np.random.Generator) -> 
     """Shrink by up to four and enlarge again, as a coarser camera would; nuclei keep about five pixels."""
     height, width = image.shape[:2]
     factor = rng.uniform(1, np.clip(diameter / 5, 1.2, 4))
-    return _resize(_resize(image, (round(height / factor), round(width / factor))), (height, width))
-
-
-# --- camera and file ------------------------------------------------------------------------------------
+    return _coarser(image, (round(height / factor), round(width / factor)))
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add shot noise, whose variance grows with the light, and read noise, which is the same everywhere.
 
-    The Poisson distribution of photons is drawn as a normal one (Foi et al., IEEE Transactions on Image
-    Processing 17, 2008). In one image of three the grain is two pixels wide, as if it had been enlarged. A
-    grey image gets the same noise in all channels.
+    Model: Foi et al., IEEE Transactions on Image Processing 17, 2008, drawn as a normal one. In one image
+    of three the grain is two pixels wide. A grey image gets the same noise in all channels.
     """
     height, width = image.shape[:2]
     photons, read = np.exp(rng.uniform(np.log(20), np.log(1000))), rng.uniform(0, 0.06)
@@ -153,15 +139,15 @@ def outliers(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def gamma(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Raise to a power of 0.4 to 2.5."""
-    return np.maximum(image, 0) ** np.float32(np.exp(rng.uniform(-0.92, 0.92)))
+def gamma(image: np.ndarray, rng: np.random.Generator, most: float = 0.92) -> np.ndarray:
+    """Raise to a power whose logarithm is at most `most`, up or down."""
+    return np.maximum(image, 0) ** np.float32(np.exp(rng.uniform(-most, most)))
 
 
-def contrast(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Scale the distance from the mean by 0.5 to 1.4, and shift the mean by up to a tenth."""
+def contrast(image: np.ndarray, rng: np.random.Generator, least: float = 0.5) -> np.ndarray:
+    """Scale the distance from the mean by `least` to 1.4, and shift the mean by up to a tenth."""
     mean = image.mean()
-    return (image - mean) * np.float32(rng.uniform(0.5, 1.4)) + mean + np.float32(rng.uniform(-0.1, 0.1))
+    return (image - mean) * np.float32(rng.uniform(least, 1.4)) + mean + np.float32(rng.uniform(-0.1, 0.1))
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -175,17 +161,17 @@ def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def stretch(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stretch the grey values once more, between random percentiles (0 to 3, and 97 to 99.99).
 
-    A changed image would be stretched before it is segmented. The crop stands for the image, whose
-    percentiles differ, so they are drawn at random. The factor is at most four: more would turn an empty
-    crop into noise.
+    A changed image would be stretched before segmentation. The percentiles of a crop differ from those of its
+    image, so they are random; the factor is at most four, as more would turn an empty crop into noise.
     """
     low, high = np.percentile(image[::2, ::2], (rng.uniform(0, 3), 100 - 10 ** rng.uniform(-2, 0.48)))
     return (image - np.float32(low)) / np.float32(max(high - low, 0.25))
 
 
-def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize an (H, W, 3) float32 image to `shape`: bilinear, and anti-aliased where it shrinks."""
-    height, width = (max(1, side) for side in shape)
+def _coarser(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Shrink an image to `shape`, anti-aliased, and enlarge it again, both bilinear."""
+    sizes = [max(1, side) for side in shape[::-1]], image.shape[1::-1]
     planes = [Image.fromarray(plane) for plane in np.moveaxis(image, 2, 0)]
-    resized = [np.asarray(p.resize((width, height), Image.Resampling.BILINEAR)) for p in planes]
-    return np.stack(resized, axis=2)
+    for size in sizes:
+        planes = [plane.resize(size, Image.Resampling.BILINEAR) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2)

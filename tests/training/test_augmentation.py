@@ -105,9 +105,6 @@ def test_a_crop_by_diameter_avoids_squares_without_nuclei():
     assert 0.6 < np.mean([part.any() for _, part in crops]) < 0.9, "three quarters, not half"
 
 
-# --- strong augmentation --------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def stained():
     """Pink tissue with two purple nuclei."""
@@ -137,7 +134,8 @@ def test_strong_augmentation_keeps_the_nuclei(kind, squares, stained):
 
 STEPS = {
     "stain": (change.stain, ()),
-    "mix_colours": (change.mix_colours, ()),
+    "white_balance": (change.white_balance, ()),
+    "hue": (change.hue, ()),
     "tint": (change.tint, ()),
     "haze": (change.haze, ()),
     "uneven_light": (change.uneven_light, ()),
