@@ -1,10 +1,8 @@
 """Candidates for nuclei from the component trees of the maps, and which of them are kept.
 
-No threshold suits all nuclei of an image: a dim one shrinks where the next is drawn too large, and a marker
-level that separates two nuclei cuts a third one in half. So candidates are the nodes of the component tree
-(max-tree) of the foreground: the connected components at each of several levels, where those of a level lie
-within those of the level below. Marker-controlled watersheds at several levels of the second map cut them up
-further. A small network, `nuclei.training.iou_network.iou_network`, predicts from measurements of a candidate
+No threshold suits all nuclei of an image. So candidates are the nodes of the component tree (max-tree) of the
+foreground: the connected components at each of several levels. Marker-controlled watersheds at several levels
+of the second map cut them up further. `nuclei.training.iou_network` predicts from measurements of a candidate
 its IoU with a true nucleus, and greedy non-maximum suppression keeps the best that do not overlap.
 
 References: component tree: Salembier et al., "Antiextensive Connected Operators for Image and Sequence
@@ -25,6 +23,7 @@ from skimage.segmentation import watershed
 from skimage.util import img_as_float32
 
 from nuclei.data.labels import SPECK
+from nuclei.segmentation.watershed import keep_labels
 
 FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
@@ -46,14 +45,13 @@ FEATURES = (
 )
 """Measurements of a candidate, the input of the IoU network.
 
-Of three planes, the foreground, the smoothed second map (``inner``) and the grey values (0-1): mean and
-standard deviation inside the candidate, and the means of the pixels along its edge (``edge``) and of those
-one step outside (``outside``), without edges on the image's border; 0 where all of the edge lies there.
-``log_area``, in pixels; ``log_roundness``, of the squared length of the edge divided by the area;
-``log_ellipse``, of the area divided by that of the ellipse with the same second moments; ``axis_ratio``,
-minor by major axis of that ellipse; ``border``, the fraction of the edge on the image's border; and the
-levels that the candidate comes from, 0 as marker level for a connected component that is not cut. No
-measurement reaches further than one pixel outside, so that an image and its tiles agree.
+Of the foreground, the smoothed second map (``inner``) and the grey values (0-1): mean and standard deviation
+inside the candidate, and the means along its edge (``edge``) and one step outside (``outside``), not counting
+edges on the image's border; 0 where all of the edge lies there. ``log_area``, in pixels; ``log_roundness``,
+of the squared length of the edge divided by the area; ``log_ellipse``, of the area divided by that of the
+ellipse with the same second moments; ``axis_ratio``, minor by major axis of that ellipse; ``border``, the
+fraction of the edge on the image's border; and the levels that the candidate comes from, 0 as marker level
+where it is not cut. None reaches further than one pixel outside, so that an image and its tiles agree.
 """
 
 
@@ -85,8 +83,7 @@ def propose(maps: np.ndarray, image: np.ndarray) -> Candidates:
 
     Returns
     -------
-    Candidates
-        Of at least 10 pixels each. The same outline may come from several levels.
+    Candidates, of at least 10 pixels each; the same outline may come from several levels
 
     Raises
     ------
@@ -133,10 +130,8 @@ def _measured(marker_level, regions, heights, planes, margin):
 def _regions(mask, inner):
     """Yield each marker level with its new regions, (h, w) integers, 0 = none.
 
-    First come the connected components of the mask, at level 0. Then, for each marker level, the components
-    that hold several markers, cut by a marker-controlled watershed of the second map `inner`. A component in
-    which each marker of the level before holds exactly one marker now would be cut as before, and is left
-    out; so is any region equal to one of the level before.
+    First come the connected components of the mask, at level 0; then, for each marker level, those that hold
+    several markers, cut by a watershed of the second map `inner`, without what the level before had too.
     """
     components, count = ndi.label(mask)
     yield 0.0, components
@@ -264,9 +259,9 @@ def _describe(parts, regions, heights, planes, margin):
 
 
 def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the candidates with the highest expected IoUs that do not overlap: greedy non-maximum suppression.
+    """Keep the candidates with the highest expected IoUs that share no pixel.
 
-    In descending order of expected IoU, a candidate is kept unless it shares a pixel with one kept before.
+    Greedy non-maximum suppression (Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006).
 
     Parameters
     ----------
@@ -278,14 +273,8 @@ def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tu
 
     Returns
     -------
-    labels : (H, W) int32
-        0 is background; nuclei have consecutive numbers from 1, row by row of their uppermost pixels.
-    ious : (M,) floats
-        The IoUs expected of the nuclei.
-
-    References
-    ----------
-    Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
+    labels : (H, W) int32, 0 = background; from 1, row by row of the uppermost pixels of nuclei
+    ious : (M,) floats, those expected of the nuclei
     """
     free, kept, first = np.ones(found.shape[0] * found.shape[1], bool), [], []
     order = np.argsort(-ious, kind="stable")
@@ -303,11 +292,6 @@ def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tu
 
 
 def filter_by_iou(kept: tuple[np.ndarray, np.ndarray], min_iou: float) -> np.ndarray:
-    """Return the labels that `suppress_overlaps` would give with a higher `min_iou`: (H, W) int32.
-
-    `kept` is what it returned with a lower one, labels and IoUs: candidates with lower expected IoUs never
-    suppress those with higher ones.
-    """
+    """Return the labels of `suppress_overlaps` for a higher `min_iou`, from what it `kept` by a lower one."""
     labels, ious = kept
-    above = np.append(False, ious > min_iou)
-    return (np.cumsum(above) * above).astype(np.int32)[labels]
+    return keep_labels(labels, np.append(False, ious > min_iou))

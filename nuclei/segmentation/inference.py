@@ -1,7 +1,4 @@
-"""Fast inference: a network as one compiled function for images of all sizes.
-
-The only module of segmentation that imports TensorFlow.
-"""
+"""A network as one compiled function for images of all sizes."""
 
 from collections.abc import Callable
 
@@ -13,9 +10,8 @@ import tensorflow as tf
 def compiled(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that runs a network on a batch of images: (B, H, W, 3) uint8 -> (B, H, W, C) float32.
 
-    The function is traced once, for all batch and image sizes, when it is first called; a call uses the
-    weights that the network has then. Compared with calling the network itself, results differ by rounding. A
-    function that is not a Keras model, for example a stand-in in a test, is called without compilation.
+    It is traced once, for all sizes, when it is first called; results differ from the network's own by
+    rounding. A function that is not a Keras model is called without compilation.
     """
     if not isinstance(network, keras.Model):
         return lambda batch: np.asarray(network(batch.astype(np.float32), training=False))

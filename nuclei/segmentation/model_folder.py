@@ -28,79 +28,59 @@ SETTINGS = {
 }
 """The settings that a model is used by, and their types in JSON; each may also be null."""
 
-WEIGHTS = "model.weights.h5"  # in a .keras file, which is a zip
-
 
 def read_model_folder(folder: str | Path) -> dict:
-    """Read a model from its folder alone.
+    """Read a model from its folder alone: the fields of `nuclei.segmentation.segmenter.Segmenter`, by name.
 
-    Returns
-    -------
-    dict
-        ``model``, ``settings``, ``split``, ``history`` and ``iou_network``, the fields of
-        `nuclei.segmentation.segmenter.Segmenter`.
-
-    Raises
-    ------
-    FileNotFoundError
-        The folder or one of its files is missing.
-    ValueError
-        A file cannot be read, or the settings lack what the model needs.
+    Raises FileNotFoundError where the folder or one of its files is missing, ValueError where a file cannot
+    be read or the settings lack what the model needs.
     """
     folder = model_folder(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{folder}: not a complete model folder, {' and '.join(missing)} missing. "
-            f"Expected {', '.join(FILES)}; notebook 02_train writes such a folder, "
-            "and saved_model/ holds those that are shipped."
+            f"{folder}: not a complete model folder, {' and '.join(missing)} missing; "
+            f"expected {', '.join(FILES)}, as notebook 02_train writes them."
         )
+    has_iou_network = (folder / IOU_FILE).is_file()
     try:
-        model = keras.saving.load_model(folder / "model.keras", compile=False)
-        settings, split = (
-            json.loads((folder / f"{name}.json").read_text()) for name in ("settings", "split")
-        )
-        history = pd.read_csv(folder / "history.csv")
-        iou_network = None
-        if (folder / IOU_FILE).is_file():
-            iou_network = keras.saving.load_model(folder / IOU_FILE, compile=False)
+        parts = {
+            "model": keras.saving.load_model(folder / "model.keras", compile=False),
+            "settings": json.loads((folder / "settings.json").read_text()),
+            "split": json.loads((folder / "split.json").read_text()),
+            "history": pd.read_csv(folder / "history.csv"),
+        }
+        if has_iou_network:
+            parts["iou_network"] = keras.saving.load_model(folder / IOU_FILE, compile=False)
     except Exception as error:  # Keras, json and pandas have no common base class for their errors
         raise ValueError(
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
         ) from error
-    _check_settings(folder, settings, iou_network is not None)
-    return {
-        "model": model,
-        "settings": settings,
-        "split": split,
-        "history": history,
-        "iou_network": iou_network,
-    }
+    _check_settings(folder, parts["settings"], has_iou_network)
+    return parts
 
 
 def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> None:
     """Raise ValueError or FileNotFoundError where the settings lack what a model needs, or hold nonsense."""
-    restore = "Restore the file, or train the model again with 02_train."
+    file, restore = folder / "settings.json", "Restore the file, or train the model again with 02_train."
     if not isinstance(settings, dict):
-        raise ValueError(f"{folder}/settings.json: a {type(settings).__name__}, expected settings. {restore}")
+        raise ValueError(f"{file}: a {type(settings).__name__}, expected settings. {restore}")
     for name, types in SETTINGS.items():
         if name not in settings and name in ("resize", "thresholds"):
-            raise ValueError(
-                f"{folder}/settings.json: no {name!r}, without which the model cannot be used. {restore}"
-            )
+            raise ValueError(f"{file}: no {name!r}, without which the model cannot be used. {restore}")
         if type(value := settings.get(name)) not in (*types, type(None)) or (name == "resize" and value == 0):
             expected = " or ".join(each.__name__ for each in types)
-            raise ValueError(f"{folder}/settings.json: {name!r} is {value!r}, expected {expected}. {restore}")
+            raise ValueError(f"{file}: {name!r} is {value!r}, expected {expected}. {restore}")
     thresholds = settings["thresholds"] or {}
     if "min_iou" in thresholds and not has_iou_network:
         raise FileNotFoundError(
             f"{folder}: not a complete model folder, {IOU_FILE} missing, the network that rates candidates. "
-            "Restore the file, or train the model again with 02_train."
+            f"{restore}"
         )
     needed = ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold")
     for name in (*needed, *thresholds):
         if type(value := thresholds.get(name)) not in (int, float):
-            where = f"{folder}/settings.json: {name!r} among the thresholds"
+            where = f"{file}: {name!r} among the thresholds"
             raise ValueError(f"{where} is {value!r}, expected a number. {restore}")
 
 
@@ -141,14 +121,13 @@ def write_model_folder(
 def save_network(network: keras.Model, path: Path) -> None:
     """Save a network as a .keras file with its kernels as 16-bit floats: half the size.
 
-    Keras casts them back to the 32-bit variables of the network when it loads the file. Vectors, such as
-    the running means and variances of batch normalisation, stay 32-bit: they are small, and a variance may
-    exceed the range of 16 bits. So does a kernel that would become infinite.
+    Keras casts them back to 32 bits when it loads the file. Vectors stay 32-bit, as a variance may exceed the
+    range of 16 bits; so does a kernel that would become infinite.
     """
     keras.Model(network.input, network.output, name=network.name).save(path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    files[WEIGHTS] = _with_half_kernels(files[WEIGHTS])
+    files["model.weights.h5"] = _with_half_kernels(files["model.weights.h5"])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
@@ -161,10 +140,8 @@ def _with_half_kernels(content: bytes) -> bytes:
         new.attrs.update(old.attrs)
 
         def copy(name, item):
-            if isinstance(item, h5py.Group):
-                copied = new.require_group(name)
-            else:
-                copied = new.create_dataset(name, data=_half(item[()]))
+            is_group = isinstance(item, h5py.Group)
+            copied = new.require_group(name) if is_group else new.create_dataset(name, data=_half(item[()]))
             copied.attrs.update(item.attrs)
 
         old.visititems(copy)

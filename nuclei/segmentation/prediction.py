@@ -12,9 +12,8 @@ class Maps(NamedTuple):
     """What the network predicts for an image.
 
     image : (H, W, 3) uint8, with the grey values that the network saw
-    maps : (H, W, C) float32, 0-1
-        Channel 0 is the probability that a pixel lies in a nucleus; channel 1, where there is one, that it
-        lies inside of one, away from its edge: see `nuclei.training.targets.interior_target`.
+    maps : (H, W, C) float32, 0-1: the foreground, and where there is one the second map of
+        `nuclei.training.targets`
     scales : list of float, at which the network ran; `maps` are the mean over them
     diameter : float, pixels of the image, of the median nucleus at a first estimate; 0 without nuclei
     """
@@ -29,11 +28,9 @@ class Prediction(NamedTuple):
     """The nuclei of an image, and the `Maps` that they were found in.
 
     labels : (H, W) int32, 0 = background, 1..N = one nucleus each
-    confidence : (N,) floats, 0-1
-        Of each nucleus: the IoU that the IoU network expects, or without one the mean foreground. Where the
-        settings of the model have a ``calibration``, the probability that the nucleus is right.
-    image, maps, scales
-        See `Maps`.
+    confidence : (N,) floats, 0-1: the IoU that the IoU network expects, or without one the mean foreground;
+        where the settings of the model have a ``calibration``, the probability that the nucleus is right
+    image, maps, scales : see `Maps`
     diameter : float, pixels of the image, of the median nucleus; 0 without nuclei
     """
 

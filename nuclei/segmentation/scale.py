@@ -40,24 +40,21 @@ def find_diameter(
     """Find the diameter of the median nucleus in an image, however large the nuclei are.
 
     At native scale the network finds nothing in very large nuclei, or only fragments. So the image is halved
-    up to three times, at a third of the cost of native scale together, for as long as nuclei of a size that
-    the network was trained on then cover clearly more of the image.
+    up to three times, as long as nuclei of a size known from training then cover clearly more of the image.
 
     Parameters
     ----------
     nuclei_at : function
         Scale -> areas of the nuclei found at that scale, (N,) in pixels of the rescaled image, and the mean
         foreground of each, (N,) 0-1.
-    pixels : int, of the image
-    shortest : int, pixels
-        The shortest side of the image; it is not made smaller than `SHORTEST`.
+    pixels, shortest : int
+        Number of pixels in the image, and its shortest side, which is not made smaller than `SHORTEST`.
     diameters : (smallest, largest)
         Of the nuclei that the network was trained on, in pixels.
 
     Returns
     -------
-    float
-        In pixels of the image; 0 without nuclei.
+    float, in pixels of the image; 0 without nuclei
     """
     scale, (diameter, covered) = 1.0, _size_and_cover(nuclei_at, 1, pixels, diameters)
     while scale > COARSEST and shortest * scale / 2 >= SHORTEST:
@@ -96,19 +93,15 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
 
     Parameters
     ----------
-    diameter : float
-        Of the median nucleus in pixels, 0 for none.
-    working_diameter : float or None
-        The diameter in pixels that nuclei are brought near; 0 or None for a model that always runs at native
-        scale.
+    diameter : float, pixels, of the median nucleus; 0 for none
+    working_diameter : float or None, pixels
+        What nuclei are brought near; 0 or None for a model that always runs at native scale.
 
     Returns
     -------
     list of float
-        Nuclei of less than half the working diameter are enlarged twice; from there to the working diameter
-        both native scale and twice that scale are used. From twice to four times the working diameter, half
-        the scale and native scale; then with each doubling half of these scales, down to 1/16. Otherwise
-        native scale, and so without nuclei.
+        2 below half the working diameter, 1 and 2 up to the working diameter, 1 up to twice it, 1/2 and 1 up
+        to four times; then with each doubling half of these, down to 1/16. 1 without nuclei.
     """
     if not (working_diameter and diameter):
         return [1]
@@ -118,10 +111,7 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
 
 
 def check_scale(scale: float | str, resize: int | None) -> None:
-    """Raise ValueError unless `scale` is "auto" or a number above 0.
-
-    For a model that resizes all images to `resize` pixels a side, only "auto" and 1 are left.
-    """
+    """Raise ValueError unless `scale` is "auto" or a number above 0, of which `resize` leaves only 1."""
     if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
         raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
     if resize and scale not in ("auto", 1):
@@ -134,15 +124,14 @@ def check_scale(scale: float | str, resize: int | None) -> None:
 def warn_of_unknown_size(diameter: float, scales: Sequence[float], diameters: Sequence[float]) -> None:
     """Warn where the median nucleus has a size that the model was not trained on, at none of the scales.
 
-    `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn. `diameters` are the smallest
-    and the largest of the training images, in pixels of what the network saw.
+    `diameter` is in pixels of the image, 0 for no nuclei; `diameters` are the smallest and the largest in
+    training, in pixels of what the network saw.
     """
     low, high = diameters
     if diameter and not any(low <= diameter * scale <= high for scale in scales):
         warnings.warn(
             f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
             f"{' and '.join(f'{scale:g}' for scale in scales)}; the model was trained on {low:.0f} to "
-            f"{high:.0f} pixels. Check the result; a scale of about "
-            f"{np.sqrt(low * high) / diameter:.2g} may be better.",
+            f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
             stacklevel=3,
         )

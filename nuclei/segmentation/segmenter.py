@@ -31,17 +31,14 @@ class Segmenter:
     settings : dict
         ``resize``: side in pixels that images are resized to, or None for native scale;
         ``normalize``: whether grey values are stretched first, see `nuclei.images.intensity.normalize`;
-        ``working_diameter``: in pixels, see `nuclei.segmentation.scale.scales_for`; 0 or absent for a model
-        that always runs at native scale;
+        ``working_diameter``: in pixels, see `nuclei.segmentation.scale.scales_for`;
         ``diameters``: of the smallest and the largest nuclei that it was trained on, in pixels;
-        ``thresholds``: ``min_iou`` of `nuclei.segmentation.candidates.suppress_overlaps`, or for a model
-        without an IoU network the arguments of `nuclei.segmentation.watershed.labels_from_maps`; tuned on
-        validation images;
+        ``thresholds``: ``min_iou`` of `suppress_overlaps`, or for a model without an IoU network the
+        arguments of `labels_from_maps`; tuned on validation images;
         ``cross_tuned``: the same for each half of the validation ``images``, tuned on the other half;
         ``calibration``: of the confidence, see `nuclei.segmentation.prediction.calibrated`;
         and where the model came from: parameters, data, versions.
-    split : dict
-        ``train`` and ``validation``: ids of the training and of the validation images.
+    split : dict of lists, ``train`` and ``validation``: ids of images
     history : DataFrame, one row per epoch
     iou_network : keras.Model or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
         Rates candidates for nuclei; without it, nuclei come from thresholds.
@@ -79,22 +76,14 @@ class Segmenter:
         ----------
         image : any image that `nuclei.images.intensity.as_rgb8` takes, of any size
         scale : float or "auto"
-            The factor by which the image is enlarged before the network sees it. "auto" runs the network at
-            native scale and at coarser ones to find how large the nuclei are, and then at the scales that
-            suit them: see `find_scales`.
+            The factor by which the image is enlarged before the network sees it; "auto": see `find_scales`.
         augment : bool
-            Test-time augmentation: whether to average over the image and its three mirror images, at four
-            times the work.
-
-        Returns
-        -------
-        Prediction
+            Test-time augmentation: whether to average over the image and its three mirror images.
 
         Raises
         ------
         ValueError
-            The image has a shape that no image has, or values that are no numbers; `scale` is neither "auto"
-            nor above 0, or a number other than 1 for a model that resizes all images.
+            See `nuclei.images.intensity.as_rgb8` and `nuclei.segmentation.scale.check_scale`.
 
         Warns
         -----
@@ -145,11 +134,7 @@ class Segmenter:
         return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 
     def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
-        """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`.
-
-        Validation images were tuned on in two halves, and each gets the thresholds of the other half. All
-        other images get the model's own.
-        """
+        """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`."""
         halves = (half for half in self.settings.get("cross_tuned", []) if id in half["images"])
         return self.label(predicted, **next(halves, {"thresholds": {}})["thresholds"]).labels
 
@@ -160,13 +145,12 @@ class Segmenter:
 
         (H, W, 3) uint8 with the grey values of the training images -> (H, W, C) float32, 0-1; see `Maps`.
         """
-        return np.mean([self._maps_at_scale(image, scale, augment) for scale in scales], axis=0)
-
-    def _maps_at_scale(self, image: np.ndarray, scale: float, augment: bool) -> np.ndarray:
-        maps = self._scaled_maps(image, scale, augment)
-        if maps.shape[:2] == image.shape[:2]:
-            return maps
-        return resize(maps, image.shape[:2], order=1, anti_aliasing=False)
+        shape = image.shape[:2]
+        each = (self._scaled_maps(image, scale, augment) for scale in scales)
+        at_size = [
+            m if m.shape[:2] == shape else resize(m, shape, order=1, anti_aliasing=False) for m in each
+        ]
+        return np.mean(at_size, axis=0)
 
     def _scaled_maps(self, image: np.ndarray, scale: float, augment: bool = False) -> np.ndarray:
         """Run the network on the rescaled image, and leave its maps at that size."""
@@ -188,19 +172,10 @@ class Segmenter:
         return compiled(self.model)
 
     def find_scales(self, images: Sequence[np.ndarray], native: Sequence[np.ndarray] = ()) -> list[float]:
-        """Find the scales at which to run the network on an image.
+        """Find the scales at which to run the network on an image: see `find_diameter` and `scales_for`.
 
-        Parameters
-        ----------
-        images : sequence of (H, W, 3) uint8
-            The image, or windows spread over a large one, with the grey values of the training images.
-        native : sequence of (H, W, C) float32, optional
-            The maps of `images` at native scale, where they were predicted already.
-
-        Returns
-        -------
-        list of float
-            See `nuclei.segmentation.scale.find_diameter` and `nuclei.segmentation.scale.scales_for`.
+        `images`, (H, W, 3) uint8, are the image or windows spread over a large one, with the grey values of
+        the training images; `native`, (H, W, C) float32, their maps at native scale, if there already.
         """
         if not (working := self.settings.get("working_diameter")):
             return [1]

@@ -27,18 +27,16 @@ def label_large(
     segment : function
         Part of the image, (h, w, ...) -> its labels, (h, w) integer, 0 = background.
     labels : (H, W) uint32 array_like, all 0
-        Filled in place through ``labels[rows, columns]``: 0 stays background, nuclei get the numbers from 1,
-        without gaps. May be on disk: see `nuclei.output.label_tiff.new_label_tiff`.
+        Filled in place through ``labels[rows, columns]``, numbers from 1 without gaps; may be on disk.
     tile, halo : int, pixels, see `windows`
         The halo should be wider than a nucleus, by the surroundings that the network needs.
     on_tile : function, optional
         Called after each tile with the Tile, its part of the image, and (h, w) uint32 labels of the nuclei
-        that this tile has added, final and whole: each nucleus is seen once, to be measured for example.
+        that it has added, final and whole: each nucleus is seen once.
 
     Returns
     -------
-    int
-        The number of nuclei.
+    int, the number of nuclei
 
     Warns
     -----
@@ -47,11 +45,9 @@ def label_large(
 
     Notes
     -----
-    A nucleus near a seam is found by two tiles. The one whose core holds the centroid writes it whole, into
-    the halo too. Where the two disagree, labels written earlier stay: a later nucleus gets the remaining
-    pixels, or is dropped when more than half of it is covered. A tile leaves a nucleus to another one only
-    where that one comes later; a nucleus with its centroid in an earlier core, but not covered, is added by
-    this tile, so that none is lost between the two.
+    Of the tiles that find a nucleus, the one whose core holds the centroid writes it whole. Labels written
+    earlier stay: a later nucleus gets the remaining pixels, or is dropped when more than half is covered. A
+    nucleus with its centroid in an earlier core, but not covered, is added, so that none is lost.
     """
     height, width = image.shape[:2]
     count = cut = 0

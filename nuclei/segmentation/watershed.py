@@ -1,11 +1,7 @@
 """From maps to labels by thresholds and a marker-controlled watershed.
 
-The first map is the foreground, the second is high in each nucleus's inner part and low between nuclei that
-touch: see `nuclei.training.targets`. The connected components where the second map is high are markers, and
-the foreground is flooded from them. `nuclei.segmentation.candidates` does so at many thresholds.
-
-Reference: Meyer and Beucher, "Morphological Segmentation", Journal of Visual Communication and Image
-Representation, 1990.
+The foreground is flooded from markers, the connected components where the second map is high: see
+`nuclei.training.targets`. Reference: Meyer and Beucher, "Morphological Segmentation", JVCIR 1990.
 """
 
 import numpy as np
@@ -33,31 +29,25 @@ def labels_from_maps(
     Parameters
     ----------
     maps : (H, W, 2) or (H, W, 1) array, in 0..1
-        A network's prediction: the foreground, and the second map of `interior_target` or
-        `distance_target`. Where there is only the foreground, its distance transform takes that place: the
-        Euclidean distance to the background, divided by the largest in each connected component.
-    foreground_threshold : float
-        Foreground strictly above it belongs to a nucleus.
-    marker_threshold : float
-        The connected components of the foreground in which the second map is strictly above it are markers.
+        The foreground, and the second map of `nuclei.training.targets`; where there is none, the Euclidean
+        distance to the background, divided by the largest in each connected component.
+    foreground_threshold, marker_threshold : float
+        Foreground and second map are strictly above it in nuclei and in markers.
     min_area : int or float
-        Pixels, or below 1 a fraction of the median nucleus's area, which suits any magnification: see
-        `nuclei.data.labels.smallest_area`. Smaller nuclei are dropped as the last step.
+        Pixels, or below 1 a fraction of the median area, see `nuclei.data.labels.smallest_area`. Smaller
+        nuclei are dropped as the last step.
     min_confidence : float
-        Nuclei whose `confidence` is lower than this fraction of `top_confidence` are dropped before that.
+        Before that, nuclei whose `confidence` is below this fraction of `top_confidence` are dropped.
     top_confidence : float, optional
-        The confidence of the most confident nuclei, where the maps are a part of an image; by default
-        `most_confident` of the nuclei found in them.
+        By default `most_confident` of these nuclei; to be given where the maps are a part of an image.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none.
     keep_unmarked : bool
-        Whether a connected component of the foreground without any marker is one nucleus (small ones often
-        stay below the marker threshold) or none.
+        Whether a connected component of the foreground without any marker is one nucleus or none.
 
     Returns
     -------
-    (H, W) int32
-        0 is background; nuclei have consecutive numbers from 1.
+    (H, W) int32, 0 = background; nuclei have consecutive numbers from 1
 
     Raises
     ------
@@ -83,9 +73,9 @@ def labels_from_maps(
     if min_confidence:
         confidences = confidence(labels, maps[..., 0])
         top = most_confident(confidences) if top_confidence is None else top_confidence
-        labels = _kept(labels, np.append(False, confidences >= min_confidence * top))
+        labels = keep_labels(labels, np.append(False, confidences >= min_confidence * top))
     areas = np.bincount(labels.ravel())
-    return _kept(labels, areas >= max(smallest_area(areas[1:], min_area), 1))
+    return keep_labels(labels, areas >= max(smallest_area(areas[1:], min_area), 1))
 
 
 def _component_distance(components, count):
@@ -97,8 +87,8 @@ def _component_distance(components, count):
     return distance / np.maximum(largest, 1)[components]
 
 
-def _kept(labels, kept):
-    """Leave only the labels that are `kept`, (N + 1,) bool, and close the gaps between numbers."""
+def keep_labels(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Leave only the labels that are `kept`, (N + 1,) bool, and close the gaps between numbers: int32."""
     kept[0] = False
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
 
@@ -112,9 +102,8 @@ def confidence(labels: np.ndarray, foreground: np.ndarray) -> np.ndarray:
 def most_confident(confidences: np.ndarray) -> float:
     """(N,) of `confidence` -> its 90th percentile, but at least 0.75; 0.75 without nuclei.
 
-    A network is less confident in images of a kind that it hardly knows, where a fixed limit would drop most
-    nuclei. So limits are relative to the most confident ones. Where those are below 0.75, there may be no
-    nuclei at all.
+    A fixed limit would drop most nuclei in images of an unknown kind, so limits are relative to this. Where
+    it is below 0.75, there may be no nuclei at all.
     """
     return max(float(np.percentile(confidences, 90)), 0.75) if confidences.size else 0.75
 
@@ -127,20 +116,15 @@ def classical_labels(
     Parameters
     ----------
     image : (H, W, 3) uint8
+        The side of the threshold that holds more of its outermost pixels is the background.
     sigma : float
         Standard deviation, in pixels, of a Gaussian blur before the threshold.
     marker_threshold, min_area
-        As in `labels_from_maps`, which is applied to Otsu's foreground as a one-channel map.
+        See `labels_from_maps`, which is applied to Otsu's foreground as a one-channel map.
 
     Returns
     -------
-    (H, W) int32
-        0 is background.
-
-    Notes
-    -----
-    Nuclei are bright on dark in fluorescence and dark on bright in stained tissue. The side of the threshold
-    that holds more of the image's outermost pixels is the background.
+    (H, W) int32, 0 = background
     """
     grey = gaussian(rgb2gray(image), sigma)
     bright = grey > threshold_otsu(grey)

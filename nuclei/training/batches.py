@@ -1,7 +1,6 @@
 """From samples to batches: crop or resize, augment, compute the target.
 
-The steps are plain functions on arrays; tf.data only schedules them. Random draws depend on (seed, epoch,
-index) alone: the same seed gives the same batches, and an interrupted training resumes with the batches it
+Random draws depend on (seed, epoch, index) alone: an interrupted training resumes with the batches that it
 would have had.
 """
 
@@ -45,23 +44,19 @@ def draw_batch(
     Parameters
     ----------
     samples : list of Sample
-    step : int
-        Index of the batch in the epoch, from 0.
-    epoch, seed : int
-        Random draws depend on these and on the index in the epoch.
-    size : int
-        Side of the squares in pixels.
+    step, epoch, seed : int
+        Index of the batch in the epoch, from 0; random draws depend on the three.
+    size : int, pixels
+        Side of the squares.
     squeeze : bool
         Whether whole images are resized to the square; otherwise a random square is cut out.
     steps : int, optional
-        Batches in an epoch. By default an epoch holds every sample once, and its last batch may be smaller;
-        otherwise samples are drawn with replacement.
+        Batches in an epoch, then drawn with replacement; by default an epoch holds every sample once.
     shuffle : bool
         Whether the order is random; otherwise it is that of `samples`.
     weights : (N,) float, optional
         How often each sample is drawn relative to the others, with replacement.
-    scale_range, diameters
-        See `nuclei.training.augmentation.crop`.
+    scale_range, diameters : see `nuclei.training.augmentation.crop`
     augment : function (image, labels, rng) -> (image, labels), or None
     target : function (size, size) int labels -> (size, size, C) float32 in 0-1
 
@@ -102,32 +97,20 @@ def batches(
     steps: int | None = None,
     **options,
 ) -> tf.data.Dataset:
-    """Return a tf.data.Dataset of the batches of one epoch, prepared while the model trains.
+    """Return a tf.data.Dataset of the batches of one epoch, prepared during training: see `draw_batch`.
 
-    Parameters
-    ----------
-    samples : list of Sample
-    epoch : function () -> int
-        Called for the current epoch whenever a batch is drawn, see `nuclei.training.callbacks.EpochCounter`.
-        The default repeats one epoch, as validation should.
-    batch_size, steps, **options
-        As for `draw_batch`.
-
-    Returns
-    -------
-    tf.data.Dataset of (images, targets), see `draw_batch`
+    `epoch`, such as a `nuclei.training.callbacks.EpochCounter`, is called for the current epoch whenever a
+    batch is drawn; the default repeats one epoch, as validation should.
     """
 
     def load(step):
         return draw_batch(samples, int(step), epoch=epoch(), batch_size=batch_size, steps=steps, **options)
 
-    images, targets = load(0)
+    shapes = [(None, *array.shape[1:]) for array in load(0)]
 
     def scheduled(step):
-        image, target = tf.numpy_function(load, [step], (tf.float32, tf.float32), stateful=False)
-        return tf.ensure_shape(image, (None, *images.shape[1:])), tf.ensure_shape(
-            target, (None, *targets.shape[1:])
-        )
+        arrays = tf.numpy_function(load, [step], (tf.float32, tf.float32), stateful=False)
+        return tuple(map(tf.ensure_shape, arrays, shapes))
 
     steps_per_epoch = steps or -(-len(samples) // batch_size)
     return tf.data.Dataset.range(steps_per_epoch).map(scheduled, num_parallel_calls=2).prefetch(2)

@@ -14,28 +14,13 @@ from nuclei.segmentation.candidates import Candidates, propose
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.training.augmentation import Augment
 
-CROP = 256  # pixels, the side of the rescaled crops that are training examples beside whole images
-
-CROP_SCALES = (1 / 3, 3)  # of such crops, smallest and largest
+EPOCHS, BATCH = 10, 256
 
 
 def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
-    """Return each candidate's IoU with the true nucleus that it overlaps most.
+    """Return each candidate's IoU with the true nucleus that it overlaps most: (N,) float64, 0-1.
 
-    Parameters
-    ----------
-    found : Candidates
-    labels : (H, W) integer array
-        The truth, 0 is background.
-
-    Returns
-    -------
-    (N,) float64, in 0..1
-
-    Raises
-    ------
-    TypeError, ValueError
-        See `nuclei.data.labels.check_labels`.
+    `labels` are (H, W) integers, 0 = background. Raises TypeError or ValueError, see `check_labels`.
     """
     labels = check_labels(labels, "true labels", shape=found.shape).ravel().astype(np.int64)
     numbers = labels.max() + 1
@@ -58,18 +43,15 @@ def training_examples(
 
     Parameters
     ----------
-    segmenter : nuclei.segmentation.segmenter.Segmenter
-        Only its `predict_maps` is used.
+    segmenter : nuclei.segmentation.segmenter.Segmenter, of which `predict_maps` is used
     samples : list of Sample
     augment : function (image, labels, rng) -> (image, labels), optional
-        One of `nuclei.training.augmentation.AUGMENTS`.
     seed : int
 
     Returns
     -------
     features : list of (N, len(FEATURES)) float32
-        Two arrays per sample: of the whole image, and of a random crop of it, rescaled by 1/3 to 3 and
-        augmented, as other microscopes give other sizes and other edges.
+        Two arrays per sample: of the whole image, and of a random crop, rescaled and augmented.
     ious : list of (N,) float64, 0-1
     """
     features, ious = [], []
@@ -89,32 +71,19 @@ def training_examples(
 def _rescaled_crop(
     image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crop a random square of both and rescale it to 256 pixels a side, or fewer in a small image."""
-    factor = np.exp(rng.uniform(*np.log(CROP_SCALES)))
-    side = min(round(CROP / factor), *labels.shape)
+    """Rescale a random square of both by 1/3 to 3, to 256 pixels a side, or fewer in a small image."""
+    factor = np.exp(rng.uniform(*np.log((1 / 3, 3))))
+    side = min(round(256 / factor), *labels.shape)
     top, left = (rng.integers(length - side + 1) for length in labels.shape)
     window, shape = np.s_[top : top + side, left : left + side], 2 * (max(round(side * factor), 1),)
     return resize_image(image[window], shape), resize_labels(labels[window], shape)
 
 
-EPOCHS, BATCH = 10, 256
-
-
 def iou_network(features: np.ndarray, width: int = 64) -> keras.Model:
-    """Build the network that predicts the IoU of a candidate with the true nucleus it matches best.
+    """Build the network that predicts IoUs of candidates: (B, F) float32 -> (B, 1) float32 0-1.
 
-    Parameters
-    ----------
-    features : (N, F) float array
-        Of training candidates: the network standardises each feature to their mean and variance, and clips
-        it at 5 standard deviations, which limits the effect of values far from those in training.
-    width : int
-        Neurons of each of its three hidden layers.
-
-    Returns
-    -------
-    keras.Model
-        (B, F) float32 -> (B, 1) float32 0-1.
+    It standardises each feature to the mean and variance of `features`, (N, F) float of training candidates,
+    and clips it at 5 standard deviations. `width` is the number of neurons of its three hidden layers.
     """
     inputs = keras.Input((features.shape[1],), name="features")
     normalization = layers.Normalization()
@@ -128,32 +97,11 @@ def iou_network(features: np.ndarray, width: int = 64) -> keras.Model:
 def fit_iou_network(
     features: list, ious: list, *, network: keras.Model | None = None, seed: int = 0
 ) -> keras.Model:
-    """Train an IoU network on the candidates of some images.
+    """Train an IoU network, by default a new one, on the candidates of some images: see `iou_network`.
 
-    Parameters
-    ----------
-    features : list of (N, F) float arrays, one per image
-    ious : list of (N,) float arrays
-        Their true IoUs, 0-1.
-    network : keras.Model, optional
-        One to train further; by default a new one.
-    seed : int
-        Of the network's initial weights and of the order of the candidates.
-
-    Returns
-    -------
-    keras.Model
-        See `iou_network`.
-
-    Raises
-    ------
-    ValueError
-        There are no candidates.
-
-    Notes
-    -----
-    An image of N candidates has the weight of the square root of N: crowded images do not dominate, nor do a
-    few candidates count as much as thousands. The loss is the binary cross-entropy with the IoU as target.
+    `features` are (N, F) float arrays, one per image, and `ious`, (N,) in 0-1, the true IoUs. The loss is the
+    binary cross-entropy with the IoU as target; an image of N candidates has the weight of the square root of
+    N, so that crowded images do not dominate. Raises ValueError where there are no candidates.
     """
     keras.utils.set_random_seed(seed)
     counts = np.array([len(each) for each in ious])

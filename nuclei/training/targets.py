@@ -17,31 +17,12 @@ def foreground_target(labels: np.ndarray) -> np.ndarray:
 
 
 def distance_target(labels: np.ndarray) -> np.ndarray:
-    """Foreground, and distance to each nucleus's own edge.
+    """Foreground, and distance to each nucleus's own edge: (H, W) integer labels -> (H, W, 2) float32, 0-1.
 
-    Parameters
-    ----------
-    labels : (H, W) integer array
-        0 is background, every other number one nucleus; numbers need not be consecutive.
+    Channel 0 is 1 in nuclei. Channel 1 is the Euclidean distance from a pixel to the nearest one that is not
+    of its nucleus, divided by the largest in that nucleus; 0 in background. The border of the array is not an
+    edge. Raises TypeError or ValueError, see `nuclei.data.labels.check_labels`.
 
-    Returns
-    -------
-    (H, W, 2) float32, in 0..1
-        Channel 0 is 1 in nuclei, 0 in background. Channel 1 is the Euclidean distance from a pixel to the
-        nearest one that is not of its nucleus, divided by the largest in that nucleus; 0 in background.
-
-    Raises
-    ------
-    TypeError, ValueError
-        See `nuclei.data.labels.check_labels`.
-
-    Notes
-    -----
-    The border of the array is not an edge of a nucleus: in a nucleus cut by it the distance rises towards the
-    border. A nucleus that fills the array is 1 everywhere.
-
-    Examples
-    --------
     >>> distance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
     [0.0, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 0.0]
     """
@@ -56,16 +37,11 @@ def _distance_to_edge(labels):
     """
     labels = check_labels(labels)
     distance, largest = np.zeros(labels.shape), np.ones(labels.shape)
-    height, width = labels.shape
     for number, box in enumerate(ndi.find_objects(labels), start=1):
         if box is None:
             continue
         # one pixel wider than the nucleus: the nearest pixel outside it always touches it
-        rows, columns = box
-        box = (
-            slice(max(rows.start - 1, 0), min(rows.stop + 1, height)),
-            slice(max(columns.start - 1, 0), min(columns.stop + 1, width)),
-        )
+        box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
         own = labels[box] == number
         away = ndi.distance_transform_edt(own) if not own.all() else np.ones(own.shape)
         distance[box][own], largest[box][own] = away[own], away.max()

@@ -8,14 +8,10 @@ import keras
 from keras import layers, ops
 
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu")
-"""Layers of the encoder whose feature maps the decoder takes, from fine to coarse: each half the side of the
-one before, 1/2 to 1/16 of the image."""
+"""Layers of the encoder whose feature maps the decoder takes, at 1/2 to 1/16 of the image's side."""
 
 BOTTOM = "block_16_project"
 """The encoder's last layer, at 1/32 of the image's side."""
-
-FINAL_RATE = 0.02
-"""The learning rate of the last step, relative to the highest, where the rate decays in the last epochs."""
 
 
 def unet(
@@ -36,13 +32,12 @@ def unet(
     decoder_filters : four ints
         Filters of the upsampling blocks, from the bottom up.
     detail_filters : int
-        Filters of a skip connection at full resolution, from the image itself: edges become sharper. 0 leaves
-        it out, as published; the last upsampling then doubles the side at once.
+        Filters of a skip connection from the image itself, for sharper edges; 0 for none, as published.
     momentum : float, 0-1
         Of the decoder's batch normalisation: its memory is about 1 / (1 - momentum) batches.
     encoder_weights : "imagenet", path or None
-        "imagenet" downloads Keras' MobileNetV2 weights once; a path is a ``.weights.h5`` file of the same
-        architecture, or the folder of a model whose encoder is copied; None draws random weights.
+        A path is a MobileNetV2 ``.weights.h5`` file, or the folder of a model whose encoder is copied; None
+        draws random weights.
     encoder_trainable : bool
         Whether the encoder is trained too, see `freeze_encoder`.
 
@@ -87,13 +82,13 @@ def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -
     """Raise ValueError or FileNotFoundError as `unet` would, before anything is built."""
     if encoder_weights is None and not encoder_trainable:
         raise ValueError(
-            "encoder_weights is None and encoder_trainable is False: the encoder would stay random. "
-            'Expected encoder_weights "imagenet" or a path, or encoder_trainable True.'
+            "encoder_weights is None and encoder_trainable is False: the encoder would stay random; "
+            'expected encoder_weights "imagenet" or a path, or encoder_trainable True'
         )
     if encoder_weights not in (None, "imagenet") and not _weights_file(encoder_weights).is_file():
         raise FileNotFoundError(
-            f"encoder_weights: no file {str(_weights_file(encoder_weights))!r}. "
-            'Expected "imagenet", the path of a MobileNetV2 .weights.h5 file, or a model folder.'
+            f"encoder_weights: no file {str(_weights_file(encoder_weights))!r}, "
+            'expected "imagenet", the path of a MobileNetV2 .weights.h5 file, or a model folder'
         )
 
 
@@ -110,20 +105,10 @@ def upsample(filters: int, size: int) -> keras.Sequential:
     try:
         from tensorflow_examples.models.pix2pix.pix2pix import upsample as pix2pix_upsample
     except ImportError:
-        return keras.Sequential(
-            [
-                layers.Conv2DTranspose(
-                    filters,
-                    size,
-                    strides=2,
-                    padding="same",
-                    kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
-                    use_bias=False,
-                ),
-                layers.BatchNormalization(),
-                layers.ReLU(),
-            ]
-        )
+        normal = keras.initializers.RandomNormal(0.0, 0.02)
+        options = {"strides": 2, "padding": "same", "kernel_initializer": normal, "use_bias": False}
+        up = layers.Conv2DTranspose(filters, size, **options)
+        return keras.Sequential([up, layers.BatchNormalization(), layers.ReLU()])
     return pix2pix_upsample(filters, size)
 
 
@@ -158,12 +143,12 @@ def _encoder(weights: str | Path | None) -> keras.Model:
     except Exception as error:  # Keras raises a bare Exception where the download fails
         if weights == "imagenet":
             raise FileNotFoundError(
-                f'encoder_weights: "imagenet" could not be downloaded ({error}). Fetch the file on a machine '
-                "with internet access and pass its path as encoder_weights, or put it into ~/.keras/models/."
+                f'encoder_weights: "imagenet" could not be downloaded ({error}); fetch the file elsewhere '
+                "and pass its path as encoder_weights, or put it into ~/.keras/models/"
             ) from error
         raise ValueError(
-            f"encoder_weights: {str(weights)!r} does not hold MobileNetV2 weights ({error}). "
-            "Expected a .weights.h5 file of keras.applications.MobileNetV2 without its top."
+            f"encoder_weights: {str(weights)!r} does not hold MobileNetV2 weights ({error}), "
+            "expected a .weights.h5 file of keras.applications.MobileNetV2 without its top"
         ) from error
     outputs = [backbone.get_layer(name).output for name in (*SKIPS, BOTTOM)]
     encoder = keras.Model(backbone.input, outputs, name="encoder")
@@ -184,19 +169,10 @@ def compile_unet(
     weight_average: float = 0.0,
     edge_weight: float = 0.0,
 ) -> None:
-    """Compile the U-Net with Adam, its loss and pixel accuracy as metric.
+    """Compile the U-Net with Adam at the rate of `schedule`, its loss, and pixel accuracy as metric.
 
-    Parameters
-    ----------
-    model : keras.Model, see `unet`
-        A model with one map gets the binary cross-entropy, any other `instance_loss`.
-    steps_per_epoch, epochs, learning_rate, warmup_epochs, decay_epochs
-        See `schedule`.
-    weight_average : float, 0-1
-        Memory of an exponential moving average of the weights: 0.998 averages about the last 500 steps; 0 for
-        none. After the training the model has the averaged weights.
-    edge_weight : float
-        See `instance_loss`.
+    A model with one map gets the binary cross-entropy, any other `instance_loss`. `weight_average`, 0-1, is
+    the memory of an exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none.
     """
     average = {"use_ema": True, "ema_momentum": weight_average} if weight_average else {}
     rate = schedule(learning_rate, steps_per_epoch, epochs, warmup_epochs, decay_epochs)
@@ -214,21 +190,20 @@ def instance_loss(edge_weight: float = 0.0) -> Callable:
     ----------
     edge_weight : float
         How much more the cross-entropy of a pixel counts that lies at most two pixels from an edge of its
-        map. Where nuclei touch, so that the foreground has no edge, it counts twice that in the second map.
-        0 weighs all pixels alike.
+        map; twice that in the second map where nuclei touch. 0 weighs all pixels alike.
 
     Returns
     -------
     function (target, maps) -> (B,) float32
-        `target` and `maps` are (B, H, W, 2) float32, 0-1: the foreground, and a map of each nucleus's inner
-        part. The loss is the sum over both maps of the binary cross-entropy and the soft Dice loss (Milletari
-        et al., "V-Net", 3DV 2016), in which a few nuclei weigh as much as many.
+        `target` and `maps` are (B, H, W, 2) float32, 0-1. The loss is the sum over both maps of the binary
+        cross-entropy and the soft Dice loss (Milletari et al., "V-Net", 3DV 2016).
     """
 
     def loss(target, maps):
         # Keras clips at 1 - 1e-7, which is 1 in bfloat16: the logarithm of 0 would ruin the training
         hit, miss = ops.log(maps + 0.005), ops.log(1 - maps + 0.005)
-        weight = 1 + edge_weight * (_edges(target) + _contacts(target))
+        edges = _maximum(target) + _maximum(-target)
+        weight = 1 + edge_weight * (edges + _contacts(target))
         cross_entropy = -weight * (target * hit + (1 - target) * miss)
         cross_entropy = ops.sum(cross_entropy, axis=(1, 2)) / ops.sum(weight, axis=(1, 2))
         overlap = 2 * ops.sum(target * maps, axis=(1, 2)) + 1
@@ -236,11 +211,6 @@ def instance_loss(edge_weight: float = 0.0) -> Callable:
         return ops.sum(cross_entropy + dice, axis=-1)
 
     return loss
-
-
-def _edges(maps):
-    """(B, H, W, C) in 0-1 -> the same shape: maximum minus minimum of the surrounding 5 x 5 pixels."""
-    return _maximum(maps) + _maximum(-maps)
 
 
 def _maximum(maps):
@@ -272,7 +242,7 @@ def schedule(
 
     It rises from a hundredth for `warmup_epochs` and then falls to 0 along a cosine; without warm-up it is
     constant. With `decay_epochs` it stays at `learning_rate` between the warm-up and the last `decay_epochs`,
-    in which it falls along a cosine to `FINAL_RATE` of it.
+    in which it falls along a cosine to 0.02 of it.
     """
     if decay_epochs is not None:
         steps = [count * steps_per_epoch for count in (epochs, warmup_epochs, decay_epochs)]
@@ -300,7 +270,7 @@ class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
         step = ops.cast(step, "float32")
         rise = 0.01 + 0.99 * ops.clip(step / max(warmup_steps, 1), 0, 1) if warmup_steps else 1.0
         done = ops.clip((step - (steps - decay_steps)) / max(decay_steps, 1), 0, 1)
-        fall = FINAL_RATE + (1 - FINAL_RATE) * (1 + ops.cos(math.pi * done)) / 2
+        fall = 0.02 + 0.98 * (1 + ops.cos(math.pi * done)) / 2
         return rate * rise * fall
 
     def get_config(self):
