@@ -37,35 +37,21 @@ def training_callbacks(
     ``backup/``                 the state after the last full epoch, until the training has ended
     ==========================  ======================================================================
 
-    An interrupted training resumes when the same code runs again: it starts from the backup, repeats the
-    epoch in which it was stopped, and reads from ``history.csv`` which epoch was the best so far. Without a
-    backup the training starts from the beginning.
+    An interrupted training resumes from the backup when the same code runs again: it repeats the epoch in
+    which it was stopped, and reads from ``history.csv`` which epoch was the best so far.
 
-    Parameters
-    ----------
-    folder : path
-    first : callbacks
-        Called before the others, so that what they add to the log is written too.
-    monitor, mode : str
-        The quantity that decides which epoch is best, and whether "max" or "min" is better.
-    patience : int
-        Epochs without improvement after which the training stops.
-    average : bool
-        Whether the optimizer averages the weights (``use_ema``): the average is what is validated, kept, and
-        seen by `first`.
-    parameters : dict, optional
-        Everything that the training depends on; kept in ``parameters.json``.
-
-    Raises
-    ------
-    ValueError
-        `folder` holds an interrupted training with other parameters: resuming would mix the two.
+    `first` are called before the others, so that what they add to the log is written too. `monitor` is the
+    quantity that decides which epoch is best, `mode` whether "max" or "min" of it; after `patience` epochs
+    without improvement the training stops. With `average` the optimizer must average the weights
+    (``use_ema``): the average is what is validated, kept, and seen by `first`. `parameters` are everything
+    that the training depends on: ValueError where `folder` holds an interrupted training with others.
     """
     folder = Path(folder)
     _check_parameters(folder, parameters or {})
     past = _past_epochs(folder)
     values = past[monitor].tolist() if monitor in past else []
     best = {"max": max, "min": min}[mode](values, default=None)
+    kept = {"monitor": monitor, "mode": mode, "save_best_only": True}
     averaged = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     swap_back = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: averaged.on_epoch_begin(epoch)
@@ -75,12 +61,7 @@ def training_callbacks(
         *first,
         keras.callbacks.CSVLogger(folder / "history.csv", append=bool(len(past))),
         keras.callbacks.ModelCheckpoint(
-            folder / "best.weights.h5",
-            monitor=monitor,
-            mode=mode,
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=best,
+            folder / "best.weights.h5", save_weights_only=True, initial_value_threshold=best, **kept
         ),
         EarlyStopping(past=values, monitor=monitor, mode=mode, patience=patience),
         keras.callbacks.TensorBoard(folder / "logs", profile_batch=0),
@@ -98,8 +79,8 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
         changed = [name for name in {**before, **parameters} if before.get(name) != parameters.get(name)]
         if changed:
             raise ValueError(
-                f"{folder}: holds an interrupted training with other parameters ({', '.join(changed)}). "
-                "To resume it, use the former values (parameters.json); to start again, name another folder."
+                f"{folder}: holds an interrupted training with other parameters ({', '.join(changed)}); "
+                "to resume it, use the former values (parameters.json); to start again, name another folder"
             )
     write_json(file, parameters)
 
@@ -146,14 +127,8 @@ class EpochCounter(keras.callbacks.Callback):
 class InstanceScore(keras.callbacks.Callback):
     """Add ``val_score`` to the log: the competition score on one crop of each validation sample.
 
-    It is the best over a few thresholds, as the calibration of a network changes from epoch to epoch; the
-    thresholds of the model's folder are tuned after the training.
-
-    Parameters
-    ----------
-    samples : list of Sample
-    size : int
-        Side of the crops in pixels, at native scale.
+    It is the best over a few thresholds, as the calibration of a network changes from epoch to epoch. `size`
+    is the side of the crops in pixels, at native scale.
     """
 
     def __init__(self, samples: list[Sample], size: int):
@@ -163,12 +138,8 @@ class InstanceScore(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         maps = self.model.predict(self.images, batch_size=16, verbose=0)
-        grid = {
-            "foreground_threshold": [0.4, 0.5, 0.6],
-            "marker_threshold": [0.5, 0.7],
-            "min_area": [0.1],
-            "smoothing": [1.0],
-        }
+        grid = {"foreground_threshold": [0.4, 0.5, 0.6], "marker_threshold": [0.5, 0.7]}
+        grid |= {"min_area": [0.1], "smoothing": [1.0]}
         _, scores = tuning.tune(maps, self.labels, grid)
         logs["val_score"] = float(scores.mean(axis=1).max())
 
@@ -176,20 +147,12 @@ class InstanceScore(keras.callbacks.Callback):
 class PredictionPlot(keras.callbacks.Callback):
     """Draw image, truth and prediction of a few fixed samples during the training.
 
-    Prints which of the epochs were not reached.
-
-    Parameters
-    ----------
     images : (B, H, W, 3) float32, 0-255
     targets : (B, H, W, C) float32, 0-1; channel 0 is the foreground
-    epochs : list of int
-        After which epochs to draw, counted from 1: ``epoch5_predictions.png``.
-    folder : path
-        Where the figures go.
-    titles : list of str, optional
-        What stands above the samples, such as their image types.
-    show : function (figure) -> None, optional
-        Called with each figure, for a notebook to display it.
+    epochs : list of int, counted from 1, after which to draw; those not reached are printed
+    folder : path of the figures: ``epoch5_predictions.png``
+    titles : list of str, optional, of the samples, such as their image types
+    show : function (figure) -> None, optional, which displays each figure in a notebook
     """
 
     def __init__(
@@ -214,9 +177,7 @@ class PredictionPlot(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         if missed := [epoch for epoch in self.epochs if epoch > self.last]:
-            print(
-                f"The training ended after epoch {self.last}: no predictions were drawn for epochs {missed}."
-            )
+            print(f"The training ended after epoch {self.last}: no predictions were drawn for {missed}.")
 
     def draw(self, name: str, when: str) -> None:
         """Draw the samples with the model's current weights and save the figure as `name`."""
@@ -234,14 +195,10 @@ class PredictionPlot(keras.callbacks.Callback):
 
 
 def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sample]:
-    """Return of each image type the sample with most nuclei, for `PredictionPlot`.
-
-    With `size` it is cut to the square of so many pixels with the longest outlines.
-    """
+    """Return of each image type the sample with most nuclei, or its busiest square of `size` pixels."""
     found = {}
     for kind in IMAGE_TYPES:
-        of_kind = [s for s in samples if image_type(s.image) == kind]
-        if of_kind:
+        if of_kind := [s for s in samples if image_type(s.image) == kind]:
             s = max(of_kind, key=lambda s: len(np.unique(s.labels)))
             window = busiest_square(s.labels, size) if size else np.s_[:, :]
             found[kind] = replace(s, image=s.image[window], labels=s.labels[window])

@@ -1,6 +1,6 @@
 """The parameters of a training: checked before any long work, and as settings of the trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any
 
@@ -15,8 +15,8 @@ Rule = tuple[Callable[[Any], bool], str]
 """Whether a value fits, and what is expected."""
 
 
-def _one_of(names: list[str], also: tuple[str, ...] = ()) -> Rule:
-    return lambda value: value in (*names, *also), f"one of {', '.join(names)}"
+def _one_of(*names: str, former: Iterable[str] = ()) -> Rule:
+    return lambda value: value in (*names, *former), f"one of {', '.join(names)}"
 
 
 def _at_least(least: int) -> Rule:
@@ -25,11 +25,8 @@ def _at_least(least: int) -> Rule:
 
 def _rising(count: int, what: str) -> Rule:
     def fits(values):
-        if not (isinstance(values, (list, tuple)) and len(values) == count):
-            return False
-        return all(isinstance(v, Real) and 0 < v < float("inf") for v in values) and list(values) == sorted(
-            values
-        )
+        numbers = [v for v in values if isinstance(v, Real) and 0 < v < float("inf")]
+        return len(values) == len(numbers) == count and numbers == sorted(numbers)
 
     return fits, what
 
@@ -38,10 +35,7 @@ FRACTION: Rule = (lambda value: 0 < value < 1, "a number above 0 and below 1")
 
 MEMORY: Rule = (lambda value: 0 <= value < 1, "a number from 0 and below 1")
 
-SIDE: Rule = (
-    lambda side: side > 0 and side % 32 == 0,
-    "a multiple of 32 pixels, as the encoder halves the side five times",
-)
+SIDE: Rule = (lambda side: side > 0 and side % 32 == 0, "a multiple of 32 pixels")
 
 RULES: dict[str, Rule] = {
     "validation_fraction": FRACTION,
@@ -51,18 +45,18 @@ RULES: dict[str, Rule] = {
     ),
     "detail_filters": _at_least(0),
     "momentum": MEMORY,
-    "target": _one_of(list(TARGETS)),
+    "target": _one_of(*TARGETS),
     "working_diameter": _at_least(0),
     "resize": SIDE,
     "crop": SIDE,
     "scale_range": _rising(2, "two factors above 0, the lesser first"),
     "crop_diameters": _rising(3, "three diameters in pixels: least, most frequent, largest"),
-    "augment": _one_of([name for name in AUGMENTS if name not in FORMER_NAMES], also=tuple(FORMER_NAMES)),
+    "augment": _one_of(*(name for name in AUGMENTS if name not in FORMER_NAMES), former=FORMER_NAMES),
     "crops_per_image": _at_least(1),
     "steps_per_epoch": _at_least(1),
     "epochs": _at_least(1),
     "patience": _at_least(1),
-    "monitor": _one_of(["val_accuracy", "val_score"]),
+    "monitor": _one_of("val_accuracy", "val_score"),
     "edge_weight": _at_least(0),
     "batch_size": _at_least(1),
     "learning_rate": FRACTION,
@@ -78,17 +72,9 @@ RULES: dict[str, Rule] = {
 
 
 def check_training(parameters: dict) -> None:
-    """Check the values of the parameters of 02_train; `nuclei.notebook.check_parameters` checks their types.
+    """Raise ValueError where a parameter of 02_train has a value that cannot be; None is not checked.
 
-    Parameters
-    ----------
-    parameters : dict
-        By name. None stands for "without", and is not checked.
-
-    Raises
-    ------
-    ValueError
-        It names the parameter, what was found, and what was expected.
+    `nuclei.notebook.check_parameters` checks their types.
     """
     for name, (fits, expected) in RULES.items():
         value = parameters.get(name)
@@ -98,27 +84,14 @@ def check_training(parameters: dict) -> None:
     if warmup and warmup >= epochs:
         raise ValueError(f"warmup_epochs is {warmup}, expected fewer than epochs, {epochs}")
     if (decay := parameters.get("decay_epochs") or 0) > epochs - warmup:
-        raise ValueError(
-            f"decay_epochs is {decay}, expected at most {epochs - warmup}, the epochs after the warm-up"
-        )
+        raise ValueError(f"decay_epochs is {decay}, expected at most {epochs - warmup}, those after warm-up")
 
 
 def check_start(parameters: dict, settings: dict, channels: int) -> None:
-    """Check that a training continues with images and maps of the kind that its model was trained with.
+    """Raise ValueError unless a training continues with images and maps of the kind that its model knows.
 
-    Parameters
-    ----------
-    parameters : dict
-        Those of 02_train.
-    settings : dict
-        Of the model that ``start_from`` names.
-    channels : int
-        Maps that this model predicts.
-
-    Raises
-    ------
-    ValueError
-        It names the parameter, what was found, and what was expected.
+    `parameters` are those of 02_train; the model that ``start_from`` names has `settings` and predicts
+    `channels` maps.
     """
     start = parameters["start_from"]
     for name in ("resize", "normalize"):
@@ -138,20 +111,9 @@ def check_start(parameters: dict, settings: dict, channels: int) -> None:
 def model_settings(parameters: dict, train: list[Sample], start: dict | None = None) -> dict:
     """Return the settings with which a `Segmenter` prepares images as the training did.
 
-    Parameters
-    ----------
-    parameters : dict
-        Those of 02_train.
-    train : list of Sample
-    start : dict, optional
-        Settings of the model that the training continues: its ``working_diameter`` is used where that of
-        `parameters` is None.
-
-    Returns
-    -------
-    dict
-        ``resize``, ``normalize`` and ``working_diameter``; at native scale also ``diameters``, in pixels: of
-        the small and the large nuclei that the network has been trained on. See `Segmenter`.
+    ``resize``, ``normalize`` and ``working_diameter`` are the `parameters` of 02_train, or `start`, the
+    settings of the model that it continues, has the ``working_diameter``. At native scale ``diameters``, in
+    pixels, are those of the small and the large nuclei that the network has been trained on.
     """
     settings = {name: parameters[name] for name in ("resize", "normalize", "working_diameter")}
     if settings["working_diameter"] is None:
