@@ -177,7 +177,7 @@ class PredictionPlot(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         if missed := [epoch for epoch in self.epochs if epoch > self.last]:
-            print(f"The training ended after epoch {self.last}: no predictions were drawn for {missed}.")
+            print(f"Ended after epoch {self.last}: no predictions were drawn for epochs {missed}.")
 
     def draw(self, name: str, when: str) -> None:
         """Draw the samples with the model's current weights and save the figure as `name`."""

@@ -280,5 +280,5 @@ def test_how_much_an_image_counts():
 
 
 def test_nothing_to_learn_from():
-    with pytest.raises(ValueError, match="no candidates to learn from"):
+    with pytest.raises(ValueError, match="no candidates to train on"):
         fit_iou_network([np.zeros((0, 3))], [np.zeros(0)])
