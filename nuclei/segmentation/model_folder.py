@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from nuclei.common import model_folder, write_json
+from nuclei.common import model_folder, replacing, write_json
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
@@ -97,10 +96,8 @@ def write_model_folder(
     A model card, README.md, is kept. See `save_network` for the precision of the weights.
     """
     folder = Path(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    older = temporary.with_suffix(".old")
-    temporary.mkdir(parents=True)
-    try:
+    with replacing(folder) as temporary:
+        temporary.mkdir()
         save_network(model, temporary / "model.keras")
         if iou_network:
             save_network(iou_network, temporary / IOU_FILE)
@@ -109,12 +106,6 @@ def write_model_folder(
         history.to_csv(temporary / "history.csv", index=False)
         if (folder / "README.md").exists():
             shutil.copy(folder / "README.md", temporary)
-        if folder.exists():
-            folder.rename(older)
-        temporary.rename(folder)
-        shutil.rmtree(older, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
