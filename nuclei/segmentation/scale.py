@@ -1,6 +1,5 @@
 """The size of nuclei, and the scales at which the network works best on them."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -108,30 +107,3 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     limits = (1 / 2, 1, 2, 4, 8, 16)
     scales: list[list[float]] = [[2], [1, 2], [1], *([1 / 2**k, 2 / 2**k] for k in (1, 2, 3, 4))]
     return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
-
-
-def check_scale(scale: float | str, resize: int | None) -> None:
-    """Raise ValueError unless `scale` is "auto" or a number above 0, of which `resize` leaves only 1."""
-    if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
-        raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
-    if resize and scale not in ("auto", 1):
-        raise ValueError(
-            f"scale is {scale!r}, but this model resizes every image to {resize} x {resize} pixels; "
-            'leave it "auto"'
-        )
-
-
-def warn_of_unknown_size(diameter: float, scales: Sequence[float], diameters: Sequence[float]) -> None:
-    """Warn where the median nucleus has a size that the model was not trained on, at none of the scales.
-
-    `diameter` is in pixels of the image, 0 for no nuclei; `diameters` are the smallest and the largest in
-    training, in pixels of what the network saw.
-    """
-    low, high = diameters
-    if diameter and not any(low <= diameter * scale <= high for scale in scales):
-        warnings.warn(
-            f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
-            f"{' and '.join(f'{scale:g}' for scale in scales)}; the model was trained on {low:.0f} to "
-            f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
-            stacklevel=3,
-        )

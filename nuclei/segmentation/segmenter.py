@@ -1,5 +1,6 @@
 """A trained model with its settings: from an image to its nuclei."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,6 @@ from skimage.transform import resize
 from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.images.resizing import resize_image
 from nuclei.images.tiles import STRIDE, tiled_maps
-from nuclei.segmentation import scale as scaling
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
@@ -83,7 +83,7 @@ class Segmenter:
         Raises
         ------
         ValueError
-            See `nuclei.images.intensity.as_rgb8` and `nuclei.segmentation.scale.check_scale`.
+            See `nuclei.images.intensity.as_rgb8` and `check_scale`.
 
         Warns
         -----
@@ -195,9 +195,25 @@ class Segmenter:
         return scales_for(find_diameter(nuclei_at, pixels, shortest, known), working)
 
     def check_scale(self, scale: float | str) -> None:
-        """Raise ValueError unless `predict` can take this scale."""
-        scaling.check_scale(scale, self.settings["resize"])
+        """Raise ValueError unless `scale` is "auto" or above 0; where images are resized, "auto" or 1."""
+        if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
+            raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
+        if (side := self.settings["resize"]) and scale not in ("auto", 1):
+            raise ValueError(
+                f"scale is {scale!r}, but this model resizes every image to {side} x {side} pixels; "
+                'leave it "auto"'
+            )
 
     def check_size(self, diameter: float, scales: Sequence[float] = (1,)) -> None:
-        """Warn where the median nucleus is smaller or larger than those that the model was trained on."""
-        scaling.warn_of_unknown_size(diameter, scales, self.settings.get("diameters", (0, np.inf)))
+        """Warn where the median nucleus has a size that the model was not trained on, at none of the scales.
+
+        `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
+        """
+        low, high = self.settings.get("diameters", (0, np.inf))
+        if diameter and not any(low <= diameter * scale <= high for scale in scales):
+            warnings.warn(
+                f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
+                f"{' and '.join(f'{scale:g}' for scale in scales)}; the model was trained on {low:.0f} to "
+                f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
+                stacklevel=2,
+            )
