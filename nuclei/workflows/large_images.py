@@ -26,16 +26,11 @@ LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory 
 
 
 class LargePrediction(NamedTuple):
-    """The nuclei of a large image, whose labels are in a file.
+    """The nuclei of a large image, whose labels are in a file."""
 
-    table : DataFrame; see `nuclei.output.measurements.measure`
-    scales : list of float, at which the network ran
-    diameter : float, pixels, of the median nucleus; 0 without nuclei
-    """
-
-    table: pd.DataFrame
-    scales: Sequence[float]
-    diameter: float
+    table: pd.DataFrame  # see `nuclei.output.measurements.measure`
+    scales: Sequence[float]  # at which the network ran
+    diameter: float  # of the median nucleus in pixels; 0 without nuclei
 
 
 def segment_large(

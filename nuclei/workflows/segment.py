@@ -33,16 +33,11 @@ AHEAD = 2
 
 
 class Report(NamedTuple):
-    """The outcome of a run, by the names of images.
+    """The outcome of a run, by the names of images."""
 
-    segmented : dict of str to int, the number of nuclei
-    earlier : list of str, complete before this run, or kept because a person changed their files
-    skipped : dict of str to str, the reason
-    """
-
-    segmented: dict[str, int]
-    earlier: list[str]
-    skipped: dict[str, str]
+    segmented: dict[str, int]  # the number of nuclei
+    earlier: list[str]  # complete before this run, or kept because a person changed their files
+    skipped: dict[str, str]  # the reason
 
 
 def segment(
