@@ -12,9 +12,6 @@ from scipy import ndimage as ndi
 from skimage.color import hed_from_rgb, rgb_from_hed
 from skimage.segmentation import expand_labels
 
-STAINED = 0.02
-"""Mean difference of an image's strongest and weakest channel, 0 to 1, above which it counts as stained."""
-
 HALO = 3
 """Pixels around a nucleus that its blurred edge still brightens."""
 

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
-SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu")
-"""Layers of the encoder whose feature maps the decoder takes, at 1/2 to 1/16 of the image's side."""
-
-BOTTOM = "block_16_project"
-"""The encoder's last layer, at 1/32 of the image's side."""
+LAYERS = (*(f"block_{k}_expand_relu" for k in (1, 3, 6, 13)), "block_16_project")
+"""Layers of the encoder whose feature maps the decoder takes, at 1/2 to 1/32 of the image's side."""
 
 
 def unet(
@@ -132,7 +130,7 @@ def set_momentum(model: keras.Model, momentum: float) -> None:
 
 
 def _encoder(weights: str | Path | None) -> keras.Model:
-    """Return MobileNetV2 up to `BOTTOM`: (B, H, W, 3) -> five feature maps, fine to coarse."""
+    """Return MobileNetV2 without its top: (B, H, W, 3) -> the five feature maps of `LAYERS`."""
     from_model = weights not in (None, "imagenet") and Path(weights).is_dir()
     try:
         backbone = keras.applications.MobileNetV2(
@@ -150,7 +148,7 @@ def _encoder(weights: str | Path | None) -> keras.Model:
             f"encoder_weights: {str(weights)!r} does not hold MobileNetV2 weights ({error}), "
             "expected a .weights.h5 file of keras.applications.MobileNetV2 without its top"
         ) from error
-    outputs = [backbone.get_layer(name).output for name in (*SKIPS, BOTTOM)]
+    outputs = [backbone.get_layer(name).output for name in LAYERS]
     encoder = keras.Model(backbone.input, outputs, name="encoder")
     if weights is not None and from_model:
         trained = keras.saving.load_model(_weights_file(weights), compile=False)
@@ -202,8 +200,10 @@ def instance_loss(edge_weight: float = 0.0) -> Callable:
     def loss(target, maps):
         # Keras clips at 1 - 1e-7, which is 1 in bfloat16: the logarithm of 0 would ruin the training
         hit, miss = ops.log(maps + 0.005), ops.log(1 - maps + 0.005)
+        foreground, inner = target[..., :1], target[..., 1:]
         edges = _maximum(target) + _maximum(-target)
-        weight = 1 + edge_weight * (edges + _contacts(target))
+        contacts = -_maximum(-foreground) * (1 - inner)  # amid foreground, where the second map is low
+        weight = 1 + edge_weight * (edges + ops.concatenate([ops.zeros_like(foreground), contacts], axis=-1))
         cross_entropy = -weight * (target * hit + (1 - target) * miss)
         cross_entropy = ops.sum(cross_entropy, axis=(1, 2)) / ops.sum(weight, axis=(1, 2))
         overlap = 2 * ops.sum(target * maps, axis=(1, 2)) + 1
@@ -216,13 +216,6 @@ def instance_loss(edge_weight: float = 0.0) -> Callable:
 def _maximum(maps):
     """(B, H, W, C) -> the same shape: the maximum of the surrounding 5 x 5 pixels."""
     return ops.max_pool(maps, 5, strides=1, padding="same")
-
-
-def _contacts(target):
-    """(B, H, W, 2) -> the same shape, 0-1: high amid foreground where the second map is low."""
-    foreground, inner = target[..., :1], target[..., 1:]
-    all_around = -_maximum(-foreground)
-    return ops.concatenate([ops.zeros_like(foreground), all_around * (1 - inner)], axis=-1)
 
 
 @keras.saving.register_keras_serializable("nuclei")
@@ -278,19 +271,11 @@ class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def use_bfloat16() -> None:
-    """Let TensorFlow compute convolutions in bfloat16 if the CPU has instructions for it.
-
-    Weights stay float32. With AMX instructions a training step takes half the time.
-    """
-    import tensorflow as tf
-
+    """Let TensorFlow compute convolutions in bfloat16 if the CPU can; weights stay float32."""
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
 
 
 def seed_everything(seed: int) -> None:
     """Make the training reproducible: the same seed on the same machine gives the same weights."""
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_op_determinism()
