@@ -136,7 +136,7 @@ def _add_score(commands) -> None:
         "  nuclei score photos --truth label_images --model runs/mine/model --out runs/mine",
     )
     add("images", metavar="IMAGES", help="folder of images, or folder or zip with <id>/images/<id>.png")
-    about = "IMAGES again, where the nuclei are beside them; a solution CSV; or a folder of label images"
+    about = "IMAGES again, where the nuclei are beside them; a solution CSV; or label images of equal names"
     add("--truth", required=True, metavar="FOLDER_OR_CSV", help=about)
     add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
     add("--audit", action="store_true", help="list where the truth is probably wrong, in audit.csv")
@@ -146,7 +146,7 @@ def _add_export(commands) -> None:
     add = _add_command(
         commands,
         _export,
-        "Write a model for other programs, as ONNX or TensorFlow SavedModel: images in, maps out.",
+        "Write a model for other programs. ONNX or TensorFlow SavedModel: images of any size in, maps out.",
         epilog="example: nuclei export --format onnx --out nuclei.onnx",
     )
     add("--format", required=True, choices=("onnx", "savedmodel"))

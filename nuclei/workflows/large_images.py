@@ -156,12 +156,9 @@ def preview(image: Image, labels_path: str | Path) -> tuple[np.ndarray, np.ndarr
 
     (h, w) or (h, w, 3) array of what the model was applied to, and (h, w) uint32, 0 = background
     """
-    with open_image(labels_path) as labels:
-        return _thinned(image), _thinned(labels)
-
-
-def _thinned(image: Image) -> np.ndarray:
     height, width = image.shape
     step = math.ceil(max(height, width) / PREVIEW)
-    rows = (slice(y, y + 1) for y in range(0, height, step))
-    return np.concatenate([image.pixels((row, slice(0, width)))[:, ::step] for row in rows])
+    rows = [(slice(y, y + 1), slice(0, width)) for y in range(0, height, step)]
+    with open_image(labels_path) as labels:
+        shown, numbers = ([each.pixels(row)[:, ::step] for row in rows] for each in (image, labels))
+        return np.concatenate(shown), np.concatenate(numbers)
