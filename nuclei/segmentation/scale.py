@@ -39,7 +39,8 @@ def find_diameter(
     """Find the diameter of the median nucleus in an image, however large the nuclei are.
 
     At native scale the network finds nothing in very large nuclei, or only fragments. So the image is halved
-    up to three times, as long as nuclei of a size known from training then cover clearly more of the image.
+    up to three times, as long as nuclei of a size known from training then cover clearly more of the image,
+    each weighted by its mean foreground.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def find_diameter(
         Scale -> areas of the nuclei found at that scale, (N,) in pixels of the rescaled image, and the mean
         foreground of each, (N,) 0-1.
     pixels, shortest : int
-        Number of pixels in the image, and its shortest side, which is not made smaller than `SHORTEST`.
+        Number of pixels in the image, and its shortest side.
     diameters : (smallest, largest)
         Of the nuclei that the network was trained on, in pixels.
 
@@ -55,36 +56,23 @@ def find_diameter(
     -------
     float, in pixels of the image; 0 without nuclei
     """
-    scale, (diameter, covered) = 1.0, _size_and_cover(nuclei_at, 1, pixels, diameters)
-    while scale > COARSEST and shortest * scale / 2 >= SHORTEST:
-        coarser, coarser_covered = _size_and_cover(nuclei_at, scale / 2, pixels, diameters)
-        nothing = covered < NOTHING and coarser_covered >= covered
-        if not (nothing or CLEARLY * coarser_covered > covered):
+
+    def size_and_cover(scale: float) -> tuple[float, float]:
+        """Return the median diameter, and the fraction of the image that nuclei of a known size cover."""
+        areas, confidences = nuclei_at(scale)
+        sizes = np.sqrt(4 / np.pi * areas)
+        known = (areas >= SPECK) & (sizes >= diameters[0]) & (sizes <= diameters[1])
+        covered = float(areas[known] @ confidences[known]) / (pixels * scale**2)
+        return circle_diameter(areas) / scale, covered
+
+    scale, (diameter, covered) = 1.0, size_and_cover(1)
+    while scale > 1 / 8 and shortest * scale / 2 >= 62:
+        coarser, coarser_covered = size_and_cover(scale / 2)
+        nothing = covered < 0.0005 and coarser_covered >= covered
+        if not (nothing or 0.6 * coarser_covered > covered):
             break
         scale, diameter, covered = scale / 2, coarser, coarser_covered
     return diameter
-
-
-COARSEST, SHORTEST = 1 / 8, 62  # pixels
-
-CLEARLY, NOTHING = 0.6, 0.0005  # of what a coarser scale covers; of the image
-
-
-def _size_and_cover(
-    nuclei_at: Callable[[float], tuple[np.ndarray, np.ndarray]],
-    scale: float,
-    pixels: int,
-    diameters: Sequence[float],
-) -> tuple[float, float]:
-    """Return the median diameter in pixels of the image, and the fraction of the image that nuclei cover.
-
-    Each nucleus counts with its mean foreground, and only those of a size the network was trained on.
-    """
-    areas, confidences = nuclei_at(scale)
-    sizes = np.sqrt(4 / np.pi * areas)
-    known = (areas >= SPECK) & (sizes >= diameters[0]) & (sizes <= diameters[1])
-    covered = float(areas[known] @ confidences[known]) / (pixels * scale**2)
-    return circle_diameter(areas) / scale, covered
 
 
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
