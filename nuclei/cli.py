@@ -106,7 +106,7 @@ def _add_segment(commands) -> None:
     add = _add_command(
         commands,
         _segment,
-        "Find the nuclei in images, and write them to files. The same command resumes a stopped run.",
+        "Find the nuclei in images and write them to files. The same command resumes a run.",
         usage="nuclei segment IMAGES... --out DIR [options]",
         epilog="FORMATS, separated by commas, or all:\n"
         + "\n".join(f"  {name:<14}{each.about}" for name, each in FORMATS.items())
