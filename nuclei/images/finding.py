@@ -10,7 +10,8 @@ from pathlib import Path, PurePath, PurePosixPath
 from nuclei.common import some
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-UNREAD = (".webp", ".jp2", ".czi", ".nd2", ".lif", ".zarr", ".vsi", ".oib", ".oif", ".ims", ".mrxs")
+UNREAD = (".webp", ".jp2", ".gif", ".avif", ".heic", ".zarr", ".h5", ".czi", ".nd2", ".lif", ".vsi", ".oib")
+UNREAD += (".oif", ".oir", ".ims", ".dv", ".lsm", ".stk", ".zvi", ".mrxs", ".svs", ".ndpi", ".scn")
 CONVERT = "convert it to TIFF or OME-TIFF, with Fiji (File > Save As) or bioformats2raw and raw2ometiff"
 
 ENDINGS = ("_cp_masks", "_masks", "_labels")  # of label images; the longest first, as one ends like another
@@ -88,7 +89,8 @@ def warn_of_unread(names: Iterable[str], place: str | Path) -> None:
     }
     if found:
         listed = some(sorted(found))
-        warnings.warn(f"{place}: {listed} left out, in a format that is not read; {CONVERT}", stacklevel=3)
+        unread = f"{listed} left out, in a format that is not read from folders"
+        warnings.warn(f"{place}: {unread}; {CONVERT}", stacklevel=3)
 
 
 def _is_result(path: Path) -> bool:

@@ -14,7 +14,7 @@ from nuclei.images.tiles import Window, windows
 
 EIGHT_BITS, NORMAL = (0.1, 99.9), (1, 99.8)  # percentiles that become 0 and 255
 FAR = 3  # times the range of all other values: what lies beyond is no part of the picture
-BURNED_IN = 0.05  # of the pixels at most: a scale bar or text in white
+BURNED_IN = 0.05  # of the pixels at most: a scale bar or text in white, an edge in black
 SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
 
 
@@ -46,8 +46,8 @@ def normalize(image: np.ndarray) -> np.ndarray:
     keep their tone, have become 0 and 255; what lies beyond is clipped. A constant image becomes 0.
 
     Warns where outliers would leave the picture less than a third of the range, and leaves them out of the
-    percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or
-    text that has the largest value of the type, on up to 5 % of the pixels.
+    percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar,
+    text or dark edge that has an end value of the type, in floats of the image, on up to 5 % of the pixels.
     """
     return _stretch(image, *_limits(lambda: [image], image.dtype, NORMAL))
 
@@ -131,15 +131,16 @@ def _limits(
     """
     values, counts = _distribution(read(), dtype, step)
     low, high = _percentiles(values, counts, percents)
-    top = np.flatnonzero(counts)[-1]
-    share = counts[top] / counts.sum()
-    if dtype.kind in "iu" and values[top] == np.iinfo(dtype).max and share <= BURNED_IN:
-        others = counts.copy()
-        others[top] = 0
+    for end, side in ((-1, "above the rest: a scale bar or text is"), (0, "below the rest: a dark edge is")):
+        outlier = np.flatnonzero(counts)[end]
+        share = counts[outlier] / counts.sum()
+        others = np.where(np.arange(counts.size) == outlier, 0, counts)
+        if share > BURNED_IN or not others.any() or values[outlier] not in _ends(dtype, values):
+            continue
         least, most = _percentiles(values, others, percents)
-        if most > least and high - least > FAR * (most - least):
-            bar = f"{share:.1%} of the values are {values[top]}, far above the rest: a scale bar or text is"
-            warnings.warn(f"{bar} left out of the contrast; check the result", stacklevel=3)
+        if most > least and high - low > FAR * (most - least):
+            many = f"{share:.1%} of the values are {values[outlier]:g}, far {side}"
+            warnings.warn(f"{many} left out of the contrast; check the result", stacklevel=3)
             low, high, counts = least, most, others
     if high - low > FAR * np.subtract(*_percentiles(values, counts, (97, 3))):
         smooth = (ndi.median_filter(part, (3, 3, 1)) for part in read())
@@ -151,6 +152,13 @@ def _limits(
     return low, high
 
 
+def _ends(dtype: np.dtype, values: np.ndarray) -> tuple[float, float]:
+    """Return the values that mark pixels without a measurement: the ends of a type, of floats those found."""
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min, np.iinfo(dtype).max
+    return values[0], values[-1]
+
+
 def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Return values in ascending order, and how often each occurs."""
     if (every := _every_value(dtype)) is not None:
@@ -159,8 +167,8 @@ def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tu
             for some in np.array_split(part.ravel(), 1 + part.size // SAMPLE):  # as indices take 8 bytes each
                 counts += np.bincount(some.astype(np.intp) - every[0], minlength=every.size)
         return every, counts
-    values = np.sort(_floats(np.concatenate([part[::step, ::step].ravel() for part in parts])))
-    return values, np.ones(values.size, np.int64)
+    sample = np.concatenate([part[::step, ::step].ravel() for part in parts])
+    return np.unique(_floats(sample), return_counts=True)
 
 
 def _percentiles(values: np.ndarray, counts: np.ndarray, percents: tuple[float, float]) -> tuple:

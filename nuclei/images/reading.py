@@ -6,7 +6,7 @@ is. Pages and channels are counted from 0.
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -99,8 +99,8 @@ def open_image(
             source = tiff = TiffPage(file, page)
             channels, pixel_size, found = tiff.names, tiff.pixel_size, tiff.description
             if not tiff.is_large:
-                source = _checked(tiff[WHOLE])
-                tiff.close()
+                with closing(tiff):
+                    source = _checked(tiff[WHOLE])
         else:
             pixels = np.atleast_3d(_decode(content, page))
             source = _checked(pixels[..., : 1 if pixels.shape[2] < 3 else 3])  # without alpha

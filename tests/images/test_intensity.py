@@ -80,6 +80,19 @@ def test_outliers_do_not_take_the_contrast(spoil, value):
         assert np.array_equal(rgb8_converter(opened(spoiled))(spoiled), found)
 
 
+@pytest.mark.parametrize("dtype, value", [(np.uint16, 0), (np.float32, -9999), (np.float64, 1e300)])
+def test_an_edge_without_measurements_does_not_take_the_contrast(dtype, value):
+    clean = (cells() + 10_000).astype(dtype)
+    spoiled = clean.copy()
+    spoiled[:, :8] = value  # 2 % of the pixels
+    with pytest.warns(UserWarning, match="2.0% of the values .*left out of the contrast"):
+        found = as_rgb8(spoiled)
+    kept = clean == spoiled
+    assert np.abs(found[kept].astype(int) - as_rgb8(clean)[kept]).max() < 20
+    with pytest.warns(UserWarning, match="left out of the contrast"):
+        assert np.array_equal(rgb8_converter(opened(spoiled))(spoiled), found)
+
+
 def test_outliers_of_eight_bits_do_not_take_the_contrast_either():
     dim = np.repeat((cells() // 32).astype(np.uint8)[..., None], 3, axis=2)
     for spoiled in (with_bar(dim, 255), with_hot_pixels(dim[..., 0], 255)[..., None].repeat(3, axis=2)):

@@ -1,6 +1,8 @@
 """Which files are images, what they are called, and what is read from each kind of file."""
 
+import gc
 import struct
+import warnings
 import zlib
 
 import imagecodecs
@@ -222,6 +224,16 @@ def test_values_that_are_no_numbers(tmp_path, value):
         open_image(tmp_path / "a.tif")
 
 
+def test_a_refused_file_is_closed(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((6, 5), np.nan, np.float32))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match="NaN"):
+            open_image(tmp_path / "a.tif")
+        gc.collect()
+    assert not told
+
+
 def test_a_png_has_no_pages(tmp_path):
     iio.imwrite(tmp_path / "a.png", GREY.astype(np.uint8))
     assert open_image(tmp_path / "a.png", page=0).pixels().shape == (5, 6)
@@ -341,8 +353,8 @@ def test_values_beyond_single_precision(tmp_path):
 
 
 def test_formats_that_are_not_read_are_named_once(tmp_path):
-    touch(tmp_path, "a.png", "b.czi", "deep/c.ND2", "d.zarr/0/0", "d.zarr/0/1", ".e.lif")
-    with pytest.warns(UserWarning, match="b.czi, d.zarr, deep/c.ND2 left out.*convert") as told:
+    touch(tmp_path, "a.png", "b.czi", "deep/c.ND2", "d.zarr/0/0", "d.zarr/0/1", ".e.lif", "z.gif")
+    with pytest.warns(UserWarning, match="b.czi, d.zarr, deep/c.ND2 and 1 more left out.*convert") as told:
         assert set(find_images([tmp_path])[1]) == {"a"}
     assert len(told) == 1
     (tmp_path / "b.czi").write_bytes(b"ZISRAWFILE")
