@@ -140,7 +140,8 @@ def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarra
     with PIL.Image.open(io.BytesIO(content)) as picture:
         pages = getattr(picture, "n_frames", 1)
         if page is None and pages > 1 or not 0 <= (page or 0) < pages:
-            raise ImageError(f"a file of {pages} pages was found; choose a page, 0 to {pages - 1}")
+            asked = "" if page is None else f"page {page} was asked for, "
+            raise ImageError(f"{asked}a file of {pages} pages was found; choose a page, 0 to {pages - 1}")
         if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
             return imagecodecs.png_decode(content)
         picture.seek(page or 0)
@@ -161,7 +162,7 @@ def _errors_named(name: str, is_tiff: bool) -> Iterator[None]:
         reason = "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
         if isinstance(error, PIL.Image.DecompressionBombError):
             reason = f"too large for a PNG or JPEG ({reason}); save it as TIFF"
-        elif isinstance(error, PIL.UnidentifiedImageError):
+        elif isinstance(error, PIL.UnidentifiedImageError) or "cannot find loader" in reason:  # as for HDF5
             reason = f"{unread}: unsupported format; {CONVERT}"
         elif not isinstance(error, ImageError):
             reason = f"{unread}: {reason}"

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from math import inf
 from pathlib import Path
 
 import h5py
@@ -26,6 +27,8 @@ SETTINGS = {
     "calibration": (dict,),
 }
 """The settings that a model is used by, and their types in JSON; each may also be null."""
+
+LEAST = {"resize": 1, "working_diameter": 0}  # 0 = every image is used at its own scale
 
 
 def read_model_folder(folder: str | Path) -> dict:
@@ -67,8 +70,11 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
     for name, types in SETTINGS.items():
         if name not in settings and name in ("resize", "thresholds"):
             raise ValueError(f"{file}: no {name!r}, without which the model cannot be used. {restore}")
-        if type(value := settings.get(name)) not in (*types, type(None)) or (name == "resize" and value == 0):
+        value, least = settings.get(name), LEAST.get(name)
+        right = type(value) in (*types, type(None))
+        if not right or (least is not None and value is not None and not least <= value < inf):
             expected = " or ".join(each.__name__ for each in types)
+            expected += f" from {least}" if least is not None else ""
             raise ValueError(f"{file}: {name!r} is {value!r}, expected {expected}. {restore}")
     thresholds = settings["thresholds"] or {}
     if "min_iou" in thresholds and not has_iou_network:
@@ -78,9 +84,10 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
         )
     needed = ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold")
     for name in (*needed, *thresholds):
-        if type(value := thresholds.get(name)) not in (int, float):
+        right = type(value := thresholds.get(name)) in (int, float)
+        if not right or (name in needed and not 0 <= value <= 1):
             where = f"{file}: {name!r} among the thresholds"
-            raise ValueError(f"{where} is {value!r}, expected a number. {restore}")
+            raise ValueError(f"{where} is {value!r}, expected a number from 0 to 1. {restore}")
 
 
 def write_model_folder(

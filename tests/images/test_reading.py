@@ -237,7 +237,7 @@ def test_a_refused_file_is_closed(tmp_path):
 def test_a_png_has_no_pages(tmp_path):
     iio.imwrite(tmp_path / "a.png", GREY.astype(np.uint8))
     assert open_image(tmp_path / "a.png", page=0).pixels().shape == (5, 6)
-    with pytest.raises(ValueError, match="a.png: a file of 1 pages was found"):
+    with pytest.raises(ValueError, match="a.png: page 1 was asked for, a file of 1 pages was found"):
         open_image(tmp_path / "a.png", page=1)
 
 
@@ -360,6 +360,9 @@ def test_formats_that_are_not_read_are_named_once(tmp_path):
     (tmp_path / "b.czi").write_bytes(b"ZISRAWFILE")
     with pytest.raises(ValueError, match="b.czi: .*unsupported format; convert it"):
         open_image(tmp_path / "b.czi")
+    (tmp_path / "b.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ValueError, match="b.h5: .*unsupported format; convert it"):
+        open_image(tmp_path / "b.h5")
 
 
 def test_linked_folders_are_searched_once(tmp_path):
