@@ -10,8 +10,10 @@ from pathlib import Path, PurePath, PurePosixPath
 from nuclei.common import some
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-UNREAD = (".webp", ".jp2", ".gif", ".avif", ".heic", ".zarr", ".h5", ".czi", ".nd2", ".lif", ".vsi", ".oib")
-UNREAD += (".oif", ".oir", ".ims", ".dv", ".lsm", ".stk", ".zvi", ".mrxs", ".svs", ".ndpi", ".scn")
+UNREAD = tuple(
+    ".webp .jp2 .gif .avif .heic .zarr .h5 .czi .nd2 .lif .vsi .oib .oif .oir .ims .dv .lsm .stk .zvi .mrxs "
+    ".svs .ndpi .scn".split()
+)
 CONVERT = "convert it to TIFF or OME-TIFF, with Fiji (File > Save As) or bioformats2raw and raw2ometiff"
 
 ENDINGS = ("_cp_masks", "_masks", "_labels")  # of label images; the longest first, as one ends like another

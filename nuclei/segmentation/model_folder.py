@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -84,8 +85,8 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
         )
     needed = ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold")
     for name in (*needed, *thresholds):
-        right = type(value := thresholds.get(name)) in (int, float)
-        if not right or (name in needed and not 0 <= value <= 1):
+        value: Any = thresholds.get(name)
+        if type(value) not in (int, float) or (name in needed and not 0 <= value <= 1):
             where = f"{file}: {name!r} among the thresholds"
             raise ValueError(f"{where} is {value!r}, expected a number from 0 to 1. {restore}")
 
