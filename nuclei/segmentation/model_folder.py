@@ -85,10 +85,10 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
         )
     needed = ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold")
     for name in (*needed, *thresholds):
-        value: Any = thresholds.get(name)
-        if type(value) not in (int, float) or (name in needed and not 0 <= value <= 1):
+        number: Any = thresholds.get(name)
+        if type(number) not in (int, float) or (name in needed and not 0 <= number <= 1):
             where = f"{file}: {name!r} among the thresholds"
-            raise ValueError(f"{where} is {value!r}, expected a number from 0 to 1. {restore}")
+            raise ValueError(f"{where} is {number!r}, expected a number from 0 to 1. {restore}")
 
 
 def write_model_folder(
