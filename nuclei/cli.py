@@ -12,7 +12,7 @@ from functools import partial
 from typing import TextIO
 
 from nuclei import __version__
-from nuclei.common import DEFAULT_MODEL
+from nuclei.common import DEFAULT_MODEL, counted
 
 PROGRAM = "nuclei"
 
@@ -165,12 +165,13 @@ def _segment(arguments: argparse.Namespace) -> int:
     from nuclei.workflows.segment import segment
 
     report = segment(**_parameters(arguments))
-    earlier = f" ({len(report.earlier):,} more were complete before)" if report.earlier else ""
-    print(f"{len(report.segmented):,} images{earlier}, {sum(report.segmented.values()):,} nuclei found.")
+    earlier = f" ({len(report.earlier):,} more complete before)" if report.earlier else ""
+    found = counted(sum(report.segmented.values()), "nucleus")
+    print(f"{counted(len(report.segmented), 'image')}{earlier}, {found} found.")
     print(f"Results are in {arguments.out}/.")
     if report.skipped:
         names = ", ".join(report.skipped)
-        print(f"{PROGRAM}: {len(report.skipped)} images skipped: {names}", file=sys.stderr)
+        print(f"{PROGRAM}: {counted(len(report.skipped), 'image')} skipped: {names}", file=sys.stderr)
     return int(bool(report.skipped))
 
 
@@ -204,11 +205,11 @@ def _table(report: dict) -> str:
     keys = [name.lower().replace(" ", "_") for name in names]
     scores = {f"IoU > 0.{level:g}": [whole[f"{key}_{level}"] for key in keys] for level in (50, 75)}
     lines = [
-        f"{whole['images']:,} images{ignored}, {whole['nuclei']:,} nuclei, "
+        f"{counted(whole['images'], 'image')}{ignored}, {counted(whole['nuclei'], 'nucleus')}, "
         f"{whole['predicted_nuclei']:,} predicted",
         f"competition score  {whole['score']:.3f}  (95% interval {_interval(whole)})",
         pd.DataFrame(scores, names).to_string(float_format="%.3f"),
-        f"{whole['merges']:,} merges, {whole['splits']:,} splits\n"
+        f"{counted(whole['merges'], 'merge')}, {counted(whole['splits'], 'split')}\n"
         f"pixel accuracy {whole['pixel_accuracy']:.4f}, Dice {whole['dice']:.4f}, IoU {whole['iou']:.4f}",
     ]
     if len(types) > 1:

@@ -126,6 +126,16 @@ def some(things: Iterable) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "image"), counted(2000, "nucleus")
+    ('1 image', '2,000 nuclei')
+    """
+    plural = "nuclei" if noun == "nucleus" else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("tensorflow", "keras", "numpy", "scikit-image")

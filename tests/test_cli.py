@@ -327,7 +327,7 @@ def break_binary_labels(folder, solution, flat):
     mask = np.zeros((64, 64), np.uint8)
     mask[4:9, 4:9] = mask[20:29, 4:9] = 255
     tifffile.imwrite(flat[1] / "square-1.tif", mask)
-    return {"truth": flat[1]}, ["square-1.tif: 2 separate pieces have 1 numbers (255)"]
+    return {"truth": flat[1]}, ["square-1.tif: 2 separate pieces have 1 number (255)"]
 
 
 def break_jpeg_labels(folder, solution, flat):
@@ -405,7 +405,18 @@ def test_results_of_an_earlier_run_are_replaced(score, tmp_path, segmenter):
     segmenter.labels = lambda image: 0 * perfect(image)
     assert score()[0] == 0
     assert scores(tmp_path / "out")["all"]["score"] == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labels", "scores.json"]
+    names = [path.name for path in (tmp_path / "out").iterdir()]
+    assert sorted(names) == [".written", "labels", "scores.json"]
+
+
+@pytest.mark.parametrize("file", ["labels/square-1.tif", "scores.json", "audit.csv"])
+def test_results_changed_by_hand_are_not_replaced(score, tmp_path, file):
+    assert score(more=["--audit"])[0] == 0
+    (tmp_path / "out" / file).write_text("corrected")
+    code, _, err = score(more=["--audit"])
+    assert code == 2 and f"{file}: is there already" in err and "another folder for --out" in err
+    assert (tmp_path / "out" / file).read_text() == "corrected"
+    assert (tmp_path / "out" / "scores.json").exists()
 
 
 def test_a_full_disk_is_reported(score, tmp_path, monkeypatch):

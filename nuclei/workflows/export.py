@@ -5,7 +5,6 @@ The graph maps ``image``, (B, H, W, 3) uint8 of any size, to ``maps``, (B, H, W,
 segmenter is implemented here again, in TensorFlow operations that ONNX has too.
 """
 
-import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,17 +14,9 @@ import numpy as np
 import tensorflow as tf
 from skimage.data import immunohistochemistry
 
-from nuclei import __version__
-from nuclei.common import (
-    checked_path,
-    model_folder,
-    naming_output,
-    output_folder,
-    quiet,
-    replacing,
-    write_json,
-)
+from nuclei.common import checked_path, model_folder, naming_output, output_folder, quiet
 from nuclei.images.tiles import STRIDE
+from nuclei.output.written import Written
 from nuclei.segmentation.segmenter import Segmenter
 
 FORMATS = {"onnx": ("tf2onnx", "onnxruntime"), "savedmodel": ()}
@@ -33,9 +24,6 @@ FORMATS = {"onnx": ("tf2onnx", "onnxruntime"), "savedmodel": ()}
 
 TOLERANCE = 1e-3
 """Of the maps, 0-1. Sums of float32 in another order moved the baseline's by 2e-5, one grey level by 0.04."""
-
-MARK = "nuclei_version"
-"""The property of an ONNX file, and the key in a SavedModel's ``nuclei.json``, by which exports are known."""
 
 
 def export(model: str | Path, out: str | Path, format: str) -> float:
@@ -45,7 +33,8 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     ----------
     model : str or Path; see `nuclei.common.model_folder`
     out : str or Path
-        The file (ONNX) or folder (SavedModel) to write. An earlier export there is replaced, nothing else.
+        The file (ONNX) or folder (SavedModel) to write. An earlier export there is replaced, nothing else; a
+        hidden file beside it, ``.written``, has its checksums.
     format : "onnx" or "savedmodel"
 
     Returns
@@ -73,7 +62,7 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
             "does not, so rescale such images before",
             stacklevel=2,
         )
-    with naming_output(out), replacing(out) as temporary:
+    with naming_output(out), Written(out.parent).replacing(out) as temporary:
         _write(segmenter, temporary, format)
         difference = _difference(segmenter, temporary, format)
         if not difference <= TOLERANCE:
@@ -81,7 +70,6 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
                 f"{out}: not written, as the exported maps differ from the model's by {difference:.2g}, "
                 f"expected at most {TOLERANCE:g}; try other versions of TensorFlow or tf2onnx"
             )
-        _mark(temporary, format)
     return difference
 
 
@@ -171,40 +159,12 @@ def _check(out: Path, format: str) -> None:
             f"{format} needs {' and '.join(missing)}, not installed: pip install {' '.join(missing)}"
         )
     output_folder(out.parent)
-    if out.exists() and not _is_export(out, format):
+    other_kind = out.exists() and out.is_dir() != (format == "savedmodel")
+    if other_kind or Written(out.parent).changed([out]):
         raise ValueError(
-            f"`out` {out}: is there already, and is not (or not only) an earlier export of the same format; "
-            "choose a new name"
+            f"`out` {out}: is there already, and is not (or not only) an earlier export of the same format "
+            "as it was written; choose a new name"
         )
-
-
-def _is_export(out: Path, format: str) -> bool:
-    """Return whether `export` wrote what is at `out`, and all of it."""
-    try:
-        if format == "onnx":
-            import onnx
-
-            return any(each.key == MARK for each in onnx.load_model(out).metadata_props)
-        about = json.loads((out / "nuclei.json").read_text())
-        return MARK in about and set(_files(out)) <= {*about["files"], "nuclei.json"}
-    except Exception:  # a file that is no ONNX raises nearly anything
-        return False
-
-
-def _mark(path: Path, format: str) -> None:
-    """Note in an export what wrote it."""
-    if format == "onnx":
-        import onnx
-
-        graph = onnx.load_model(path)
-        graph.metadata_props.add(key=MARK, value=__version__)
-        onnx.save_model(graph, path)
-    else:
-        write_json(path / "nuclei.json", {MARK: __version__, "files": _files(path)})
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
 def _write(segmenter: Segmenter, path: Path, format: str) -> None:

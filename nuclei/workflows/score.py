@@ -2,8 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +15,6 @@ from nuclei.common import (
     naming_output,
     output_folder,
     quiet,
-    replacing,
     some,
     versions,
     write_json,
@@ -34,6 +32,7 @@ from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture, warn_o
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
+from nuclei.output.written import Written
 
 
 def score(
@@ -60,7 +59,8 @@ def score(
         `nuclei.images.finding.ENDINGS`.
     model : str or Path; see `nuclei.common.model_folder`
     out : str or Path
-        Not inside `images` or `truth`. Files of an earlier run with the same names are replaced.
+        Not inside `images` or `truth`. Files of an earlier run with the same names are replaced, unless a
+        person changed them.
     channel, page : int, optional; see `nuclei.images.open_image`
     audit : bool
         Whether to write ``audit.csv`` too: where the truth is probably wrong, see `evaluation.audit`.
@@ -87,11 +87,12 @@ def score(
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
         warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
     results, suspicious = [], []
-    with naming_output(out), _labels_folder(out, samples) as folder:
+    with naming_output(out):
+        written = _results(out, samples, audit)
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
         for sample, field in zip(bar, field_numbers(samples), strict=True):
             prediction = segmenter.predict(sample.image)
-            with replacing(folder / f"{sample.id}.tif") as temporary:
+            with written.replacing(out / "labels" / f"{sample.id}.tif") as temporary:
                 write_labels(temporary, prediction.labels)
             results.append(compare(sample, prediction.labels, field))
             found = sample.id, sample.labels, prediction.labels, prediction.confidence
@@ -105,9 +106,10 @@ def score(
         report |= {"model": {"folder": str(model), "settings": segmenter.settings}}
         report |= {"all": measures_with_interval(results), "by_type": measures_by_type(results)}
         report["per_image"] = [{"id": r.id, "type": r.type} | measures([r]) for r in results]
-        write_json(out / "scores.json", report)
+        with written.replacing(out / "scores.json") as temporary:
+            write_json(temporary, report)
         if audit:
-            with replacing(out / "audit.csv") as temporary:
+            with written.replacing(out / "audit.csv") as temporary:
                 ranked(suspicious).to_csv(temporary, index=False)
     return report
 
@@ -123,25 +125,22 @@ def _checked_input(name: str, path: str | Path, out: Path) -> Path:
     return path
 
 
-@contextmanager
-def _labels_folder(out: Path, samples: list[Sample]) -> Iterator[Path]:
-    """Yield the folder for label images, after a check that it has none of others with the same names.
+def _results(out: Path, samples: list[Sample], audit: bool) -> Written:
+    """Return the record of what is written to `out`, after a check that nothing else will be replaced.
 
-    Older scores are deleted first: a stopped run must not leave them beside new labels. A file says meanwhile
-    that the labels are of a run that was stopped.
+    Older scores are deleted: a stopped run must not leave them beside new labels.
     """
-    folder, scores, unfinished = out / "labels", out / "scores.json", out / ".unfinished"
-    there = [path for s in samples if (path := folder / f"{s.id}.tif").exists()]
-    if there and not scores.exists() and not unfinished.exists():
+    written = Written(out)
+    tables = ["scores.json", "audit.csv"] if audit else ["scores.json"]
+    if foreign := written.changed(
+        [out / file for file in (*tables, *(f"labels/{s.id}.tif" for s in samples))]
+    ):
         raise ValueError(
-            f"{there[0]}: is there already, and was not written by an earlier run (no scores.json in {out}); "
+            f"{foreign[0]}: is there already, and was not written by an earlier run, or changed after it; "
             "choose another folder for `out`"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished.touch()
-    scores.unlink(missing_ok=True)
-    yield folder
-    unfinished.unlink()
+    (out / "scores.json").unlink(missing_ok=True)
+    return written
 
 
 def read_samples(

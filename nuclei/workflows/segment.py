@@ -21,7 +21,7 @@ from nuclei.images.finding import find_images
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
-from nuclei.output.run_folder import RunFolder
+from nuclei.output.run_folder import MEASURED, RunFolder
 from nuclei.segmentation.prediction import Prediction
 from nuclei.workflows.large_images import LargePrediction, preview, segment_large
 
@@ -72,6 +72,8 @@ def segment(
         Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped,
         and those of which a person changed a file.
 
+    Formats that earlier results lack are written from their label images and measurements, where there are.
+
     Raises FileNotFoundError, TypeError or ValueError where a parameter is wrong, or the folder has results of
     other parameters or files that no run wrote; OSError where the folder cannot be written to. Warns of
     images that cannot be used: they are skipped, and earlier results stay; of images too large for some
@@ -101,12 +103,16 @@ def segment(
     files = {_short(name): path for name, path in found.items()}
     stamps = {name: _stamp(path, root) for name, path in files.items()}
     size = (pixel_size, pixel_size) if pixel_size else None
-    run = _Run(files, stamps, RunFolder(out), formats, segmenter, reading, predicting, size)
+    results = RunFolder(out)
     with naming_output(out):
-        run.results.begin(about, stamps, overwrite)
-        earlier = run.results.kept(stamps)
-        _process(run, [name for name in files if name not in set(earlier)], len(earlier))
-        run.results.write_tables(formats)
+        results.begin(about, stamps, overwrite)
+        kept = results.kept(stamps)
+        missing = {name: results.missing(name, stamps[name], formats) for name in files if name not in kept}
+        todo = {name: each for name, each in missing.items() if each}
+        run = _Run(files, stamps, results, todo, segmenter, reading, predicting, size)
+        _process(run, list(todo), len(files) - len(todo))
+        results.write_tables(formats)
+    earlier = [name for name in files if name not in {*run.segmented, *run.skipped}]
     return Report(run.segmented, earlier, run.skipped)
 
 
@@ -115,6 +121,7 @@ class _Run:
     """The images of a run, how they are segmented, and what has been done: the steps of one image.
 
     files, stamps : dict of Path and of dict, by the image's name
+    formats : dict of list of str, what is to be written of each image
     reading, predicting : dict, the keywords of `open_image` and of `Segmenter.predict`
     pixel_size : (y, x) in micrometres, or None for the file's own
     """
@@ -122,7 +129,7 @@ class _Run:
     files: dict[str, Path]
     stamps: dict[str, dict]
     results: RunFolder
-    formats: list[str]
+    formats: dict[str, list[str]]
     segmenter: "Segmenter"
     reading: dict
     predicting: dict
@@ -136,39 +143,54 @@ class _Run:
         except OSError as error:  # of the image; any that comes later is about the results
             raise ValueError(str(error)) from error
 
-    def predict(self, name: str, image: Image) -> Prediction | LargePrediction:
+    def predict(self, name: str, image: Image) -> Prediction | LargePrediction | None:
+        """Return the nuclei of an image; None where their labels and measurements are on disk."""
+        left_out = [key for key in self.formats[name] if image.is_large and not FORMATS[key].large]
         with _naming_warnings(self.files[name]):
+            if left_out:
+                warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
+            if self.results.has_labels(name, self.stamps[name]):
+                return None
             if not image.is_large:
                 return self.segmenter.predict(image.pixels(), **self.predicting)
-            if left_out := [key for key in self.formats if not FORMATS[key].large]:
-                warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
             size, labels = self.pixel_size or image.pixel_size, self.results.unfinished(name)
             return segment_large(image, self.segmenter, labels, pixel_size=size, **self.predicting)
 
-    def write(self, name: str, image: Image, predicted: Prediction | LargePrediction) -> int:
-        """Write all files of an image, and return the number of its nuclei."""
-        stamp, size = self.stamps[name], self.pixel_size or image.pixel_size
-        calibrated = self.segmenter.settings.get("calibration")
+    def write(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> int | None:
+        """Write the files of an image, and return the number of its nuclei if they were predicted."""
+        stamp, formats = self.stamps[name], self.formats[name]
         with image:
-            if isinstance(predicted, LargePrediction):
-                shown, table = preview(image, self.results.unfinished(name)), predicted.table
-            else:
-                shown = image.pixels(), predicted.labels
-                confidence = predicted.confidence if calibrated else predicted.mean_foreground
-                table = measure(predicted.labels, image[WHOLE], confidence, size)
-        result = Result(
+            result = self.result(name, image, predicted)
+        if predicted is not None:
+            self.results.start(name)
+            formats = [*{*formats, MEASURED}]
+        self.results.complete(stamp, formats, result, image.is_large)
+        return None if predicted is None else len(result.table)
+
+    def result(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> Result:
+        """Return the nuclei that were predicted, or else those of earlier results."""
+        stamp, size = self.stamps[name], self.pixel_size or image.pixel_size
+        if predicted is None:
+            path = self.results.files(name, ["labels"])["labels"]
+            shown = preview(image, path) if image.is_large else (image.pixels(), open_image(path).pixels())
+            return Result(name, stamp["file"], *shown, self.results.table(name), size)
+        calibrated = self.segmenter.settings.get("calibration")
+        if isinstance(predicted, LargePrediction):
+            shown, table = preview(image, self.results.unfinished(name)), predicted.table
+        else:
+            shown = image.pixels(), predicted.labels
+            confidence = predicted.confidence if calibrated else predicted.mean_foreground
+            table = measure(predicted.labels, image[WHOLE], confidence, size)
+        return Result(
             *(name, stamp["file"], *shown, table, size),
             *(predicted.scales, predicted.diameter or None, image.shape, image.note),
             warning=warning(table["confidence"]) if calibrated else "",
         )
-        formats = [key for key in self.formats if FORMATS[key].large or not image.is_large]
-        self.results.start(name, stamp)
-        self.results.complete(stamp, formats, result)
-        return len(table)
 
     def finish(self, name: str, written: Future) -> None:
         with self.skipping(name):
-            self.segmented[name] = written.result()
+            if (nuclei := written.result()) is not None:
+                self.segmented[name] = nuclei
 
     @contextmanager
     def skipping(self, name: str) -> Iterator[None]:
@@ -180,7 +202,7 @@ class _Run:
             if self.results.has_results(name):
                 reason += "; its earlier results are kept"
             else:
-                self.results.drop(name, self.formats)
+                self.results.drop(name)
             self.skipped[name] = reason
             warnings.warn(f"skipped {self.files[name]}: {reason}", stacklevel=4)
 

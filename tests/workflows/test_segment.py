@@ -182,14 +182,15 @@ def test_the_next_call_goes_on(run, out, images, segmenter):
     assert len(segmenter.seen) == 3
 
     code, printed, _ = run("--save", "all")
-    assert code == 0 and "0 images (3 more were complete before)" in printed
+    assert code == 0 and "0 images (3 more complete before)" in printed
     assert len(segmenter.seen) == 3 and (out / "measurements.csv").read_text() == tables
 
     (images / "c.txt").rename(images / "c.png")  # a new image, a changed one, and a result that is gone
     iio.imwrite(images / "a.png", picture(2))
     (out / "below" / "a_rois.zip").unlink()
     code, printed, _ = run("--save", "all")
-    assert "3 images (1 more were complete before), 6 nuclei" in printed
+    assert "2 images (2 more complete before), 3 nuclei" in printed
+    assert len(segmenter.seen) == 5 and len(roifile.roiread(out / "below" / "a_rois.zip")) == 3
     assert pd.read_csv(out / "measurements.csv").groupby("image").size().to_dict() == {
         "a": 2, "b b": 2, "below/a": 3, "c": 1,
     }  # fmt: skip
@@ -343,7 +344,7 @@ def test_bad_images_are_named_and_skipped(run, out, images):
     assert (out / "zellkerne größe_overlay.png").exists() and not list(out.glob("*cut*"))
 
     code, printed, _ = run("--save", "all")
-    assert code == 1 and "(4 more were complete before)" in printed
+    assert code == 1 and "(4 more complete before)" in printed
 
 
 def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
@@ -364,7 +365,7 @@ def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
 def test_black_and_tiny_images_give_an_empty_table_with_its_header(run, out, tmp_path, shape, dtype):
     tifffile.imwrite(tmp_path / "black.tif", np.zeros(shape, dtype))
     code, printed, err = run("--save", "all", places=[tmp_path / "black.tif"])
-    assert code == 0 and "1 images, 0 nuclei" in printed and not err
+    assert code == 0 and "1 image, 0 nuclei" in printed and not err
     table = pd.read_csv(out / "measurements.csv")
     assert len(table) == 0 and {"image", "label", "area_px", "intensity_mean"} <= set(table)
     assert pd.read_csv(out / "summary.csv")["nuclei"].tolist() == [0]
@@ -435,8 +436,6 @@ def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(run, out, monkeypatc
     assert f"--out {out}: cannot be written to (No space left on device)" in err.splitlines()[-1]
     assert not (out / full).exists() and not leftovers(out)
     for record in (out / ".done").rglob("*.json"):
-        if "files" not in json.loads(record.read_text()):
-            continue  # begun, not complete
         name = record.relative_to(out / ".done").as_posix().removesuffix(".json")
         assert all(path.exists() for path in RunFolder(out).files(name, FORMATS).values())
 
@@ -459,7 +458,7 @@ def test_interrupted_and_gone_on(run, out, segmenter):
     assert not leftovers(out) and not (out / "measurements.csv").exists()
     segmenter.predict = maps
     code, printed, _ = run()
-    assert code == 0 and "1 images (2 more were complete before)" in printed
+    assert code == 0 and "1 image (2 more complete before)" in printed
     assert pd.read_csv(out / "measurements.csv").groupby("image").size().tolist() == [1, 2, 3]
 
 
@@ -521,13 +520,13 @@ def test_the_real_model_on_the_sample_killed_and_gone_on(tmp_path):
     command = [sys.executable, "-m", "nuclei", *map(str, words)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records = (out / ".done").rglob
-    while first.poll() is None and not any("files" in path.read_text() for path in records("*.json")):
+    while first.poll() is None and not any(records("*.json")):
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "more were complete before" in done.stdout and not leftovers(out)
+    assert "more complete before" in done.stdout and not leftovers(out)
     with open(out / "summary.csv", newline="") as file:
         counts = {row["image"]: int(row["nuclei"]) for row in csv.DictReader(file)}
     assert sorted(counts) == names and sum(counts.values()) > 200
@@ -599,7 +598,7 @@ def test_labels_corrected_by_hand_are_kept(run, out, images):
     for spoil in (lambda: os.utime(images / "a.png"), (out / "a_overlay.png").unlink, lambda: None):
         spoil()
         code, printed, err = run("--save", "all")
-        assert code == 0 and "(3 more were complete before)" in printed
+        assert code == 0 and "(3 more complete before)" in printed
         assert "warning: kept a_labels.tif: changed after being written" in err and "--overwrite" in err
         np.testing.assert_array_equal(tifffile.imread(out / "a_labels.tif"), corrected)
     iio.imwrite(images / "a.tif", picture(1))  # a.png would get another name
@@ -641,18 +640,38 @@ def test_a_file_of_mine_among_the_results_is_not_replaced(run, out, images):
 
 def test_files_of_a_run_that_was_killed_while_writing_are_replaced(run, out):
     assert run()[0] == 0
-    record = json.loads((out / ".done" / "a.json").read_text())
-    (out / ".done" / "a.json").write_text(json.dumps({"stamp": record["stamp"]}))
-    (out / "a_labels.tif").write_text("half")
+    (out / ".done" / "a.json").unlink()
+    (out / "a_overlay.png").unlink()
     code, printed, err = run()
-    assert (code, err) == (0, "") and printed.startswith("1 images (2 more")
-    assert tifffile.imread(out / "a_labels.tif").max() == 1
+    assert (code, err) == (0, "") and printed.startswith("1 image (2 more")
+    assert tifffile.imread(out / "a_labels.tif").max() == 1 and (out / "a_overlay.png").exists()
+
+
+def test_formats_are_added_without_the_network(run, out, images, segmenter):
+    """They are what they would have been at once; labels that a person changed are kept as they are."""
+    assert run("--save", "all", out=out.with_name("at once"))[0] == 0
+    assert run("--save", "labels")[0] == 0
+    seen, labels = len(segmenter.seen), (out / "below" / "a_labels.tif").stat().st_mtime_ns
+    tifffile.imwrite(out / "a_labels.tif", np.ones((40, 50), np.uint16))
+    code, printed, err = run("--save", "all")
+    assert code == 0 and "kept a_labels.tif" in err and "0 images (3 more complete before)" in printed
+    assert len(segmenter.seen) == seen and (out / "below" / "a_labels.tif").stat().st_mtime_ns == labels
+    assert not (out / "a.geojson").exists()
+    for file in ("below/a.geojson", "b b_overlay.png", "measurements.csv", "summary.csv"):
+        assert (out / file).read_bytes() == (out.with_name("at once") / file).read_bytes()
+    assert set(read_rle_csv(out / "rle.csv", dict.fromkeys(("b b", "below/a"), (40, 50)))) == {
+        "b b",
+        "below/a",
+    }
+    assert run("--save", "all")[1].startswith("0 images (3 more") and len(segmenter.seen) == seen
+    os.utime(images / "b b.tif")
+    assert run("--save", "all")[1].startswith("1 image (2 more") and len(segmenter.seen) == seen + 1
 
 
 def test_a_record_that_was_cut_short_is_made_again(run, out):
     assert run()[0] == 0
     (out / ".done" / "a.json").write_text("")
-    assert run()[1].startswith("1 images (2 more were complete before)")
+    assert run()[1].startswith("1 image (2 more complete before)")
 
 
 def test_a_warning_names_its_image(run, images, segmenter):

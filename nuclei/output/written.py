@@ -1,0 +1,83 @@
+"""Which files of a folder were written here, and not changed by a person since."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nuclei.common import replacing
+
+
+class Written:
+    """The files written to a folder, by their checksums.
+
+    folder : Path; what is written lies in or below it
+    record : str; the file in it that holds a line for each: path, checksum, size and time
+
+    A line is added before the file gets its name: a run that is killed leaves no file that has none.
+    """
+
+    def __init__(self, folder: Path, record: str = ".written"):
+        self.folder, self._record = folder, folder / record
+        self._known: dict[str, list[list]] = {}
+        with suppress(OSError):
+            for line in self._record.read_text().splitlines():
+                with suppress(TypeError, ValueError):  # a line may be cut short
+                    name, *about = json.loads(line)
+                    self._known.setdefault(name, []).append(about)
+
+    def __contains__(self, path: Path) -> bool:
+        """Whether a file of this path was ever written."""
+        return self._name(path) in self._known
+
+    def changed(self, paths: Iterable[Path]) -> list[Path]:
+        """Return the files at or below these paths that are not what was written."""
+        return [file for path in paths for file in _files(path) if not self._is_as_written(file)]
+
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[Path]:
+        """Do as `nuclei.common.replacing`, and record what is written."""
+        with replacing(path) as temporary:
+            yield temporary
+            self.add(path, temporary)
+
+    def add(self, path: Path, content: Path) -> None:
+        """Record that the file or folder `content` is about to be moved to `path`."""
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._record, "a") as record:
+            for file in _files(content):
+                name, about = self._name(path / file.relative_to(content)), [_hash(file), *_stamp(file)]
+                record.write(f"\n{json.dumps([name, *about])}")
+                self._known.setdefault(name, []).append(about)
+
+    def delete(self) -> None:
+        """Delete all files that were written, changed or not, and nothing else."""
+        for name in self._known:
+            (self.folder / name).unlink(missing_ok=True)
+        self._record.unlink(missing_ok=True)
+        self._known.clear()
+
+    def _is_as_written(self, file: Path) -> bool:
+        known = self._known.get(self._name(file), [])
+        if any(stamp == _stamp(file) for _, *stamp in known):
+            return True  # without reading it
+        return bool(known) and _hash(file) in [checksum for checksum, *_ in known]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+def _files(path: Path) -> list[Path]:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return [file for file in files if file.exists() and not file.is_dir()]
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _stamp(path: Path) -> list[int]:
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns]
