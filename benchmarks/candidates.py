@@ -84,7 +84,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     maps = [each.maps for each in predicted]
     found = [candidates.propose(each.maps, each.image) for each in predicted]
     report = compare(train, features, ious, validation, maps, found)
-    about = {"model": folder, "min_iou": MIN_IOU, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}
+    about = {"model": folder, "min_iou": MIN_IOU, "seed": SEED, "data": nuclei.describe(data)}
     rounded = json.loads(json.dumps(report), parse_float=lambda text: round(float(text), 4))
     file = Path(__file__).with_suffix(".json")
     nuclei.write_json(file, about | rounded | {"versions": nuclei.versions()})

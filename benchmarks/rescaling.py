@@ -46,7 +46,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
             matches = [metrics.match(s.labels, segmenter.unbiased_labels(p, s.id)) for s, p in predicted]
             score = np.mean([metrics.image_score(m) for m in matches])
             found.setdefault(way, {})[str(factor)] = round(float(score), 4)
-    about = {"model": folder, "images": IMAGES, "seed": SEED, "data": nuclei.describe(data, "dsb2018")}
+    about = {"model": folder, "images": IMAGES, "seed": SEED, "data": nuclei.describe(data)}
     file = Path(__file__).with_suffix(".json")
     nuclei.write_json(file, about | {"scores": found, "versions": nuclei.versions()})
     print(json.dumps(found, indent=2))

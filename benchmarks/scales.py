@@ -75,7 +75,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     data = nuclei.load_samples("dsb2018")
     samples = [s for s in data if s.id in ids]
     found = compare(*(predict(segmenter, samples, scale) for scale in (1, 2)), samples)
-    about = {"model": folder, "images": len(samples), "data": nuclei.describe(data, "dsb2018")}
+    about = {"model": folder, "images": len(samples), "data": nuclei.describe(data)}
     file = Path(__file__).with_suffix(".json")
     nuclei.write_json(file, about | {"scores": found, "versions": nuclei.versions()})
     print(json.dumps(found, indent=2))

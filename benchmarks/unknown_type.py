@@ -87,7 +87,7 @@ if __name__ == "__main__":
     before = f"{FOLDER}/{AUGMENTS[0]}/model"
     stages["fine-tuned"] = train("fine-tuned", "fine_tune", few, rest, start_from=before)
     about = {"type": TYPE, "images_to_learn_from": len(few), "seed": SEED, "short": SHORT}
-    about |= {"data": nuclei.describe(samples, "dsb2018"), "versions": nuclei.versions()}
+    about |= {"data": nuclei.describe(samples), "versions": nuclei.versions()}
     found = {name: score(segmenter, rest) for name, segmenter in stages.items()}
     nuclei.write_json(Path(__file__).with_suffix(".json"), about | {"models": found})
     print({name: round(each["score"], 3) for name, each in found.items()})

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import label
 
-from nuclei.common import some
+from nuclei.common import counted, some
 
 
 def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
@@ -102,10 +102,10 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
             "Threshold and label soft edges; resize labels without interpolation."
         )
     if (count := _count_pieces(labels)) >= 2 * (nuclei := np.count_nonzero(areas[1:])):
-        what = "mask files" if numbers is None else "numbers"
+        have = counted(nuclei, "mask file" if numbers is None else "number")
         values = "" if numbers is None else f" ({some(shown[1:])})"
         raise ValueError(
-            f"{name}: {count} separate pieces have {nuclei} {what}{values}, expected one for each nucleus, "
+            f"{name}: {counted(count, 'separate piece')} have {have}{values}, expected one for each nucleus, "
             "no binary mask or map of classes. skimage.measure.label(mask) numbers nuclei that do not touch."
         )
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from nuclei.common import some
+from nuclei.common import counted, some
 from nuclei.data.outlines import image_stem, is_outlines
 from nuclei.images.finding import BY_PRODUCTS, ENDINGS, is_picture
 
@@ -89,7 +89,7 @@ def _image_with_masks(
 ) -> tuple[str, Files]:
     if len(images) != 1:
         raise FileNotFoundError(
-            f"{source}: {place / 'images'}/ holds {len(images)} images, and none has the name of a file in "
+            f"{source}: {place / 'images'}/ holds {counted(len(images), 'image')}, and none has the name of a file in "
             f"{place / 'masks'}/ or {place / 'labels'}/. {EXPECTED}"
         )
     id = place.name or images[0].stem

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nuclei.common import counted
 from nuclei.data.labels import paint
 
 
@@ -152,5 +153,5 @@ def _draw(runs, shape, where):
     ]
     flat = paint(nuclei, shape[0] * shape[1])
     if shared := sum(pixels.size for pixels in nuclei) - np.count_nonzero(flat):
-        warnings.warn(f"{where}: {shared} pixels belong to more than one nucleus", stacklevel=3)
+        warnings.warn(f"{where}: nuclei overlap on {counted(shared, 'pixel')}", stacklevel=3)
     return flat.reshape(shape, order="F")

@@ -145,7 +145,7 @@ def fingerprint(samples: list[Sample]) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(samples: list[Sample], source: object = None) -> dict:
+def describe(samples: list[Sample]) -> dict:
     """Return what every result records about its data: edition, fingerprint and counts.
 
     With several data sets, ``sources`` holds the same for each. `load_samples` checked the official edition.

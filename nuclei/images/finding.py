@@ -47,7 +47,7 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
         named = os.path.exists(place)
         matches = [place] if named else sorted(glob(place, recursive=True))
         if not matches:
-            raise FileNotFoundError(f"IMAGES {place}: no such file or folder; check the path")
+            raise FileNotFoundError(f"`images` {place}: no such file or folder; check the path")
         for match in map(Path, matches):
             folder, inside = match.parent, [match]
             if match.is_dir():

@@ -38,6 +38,8 @@ MEMORY: Rule = (lambda value: 0 <= value < 1, "a number from 0 and below 1")
 SIDE: Rule = (lambda side: side > 0 and side % 32 == 0, "a multiple of 32 pixels")
 
 RULES: dict[str, Rule] = {
+    "channel": _at_least(0),
+    "page": _at_least(0),
     "validation_fraction": FRACTION,
     "split_by": (
         lambda value: value in ("field", "image") or value.endswith(".json"),

@@ -98,7 +98,7 @@ def test_columns_in_another_order_and_more_of_them(tmp_path):
 
 def test_overlapping_nuclei_the_smaller_on_top(tmp_path):
     path = csv(tmp_path, HEADER + "a,2 1\na,1 4\n")
-    with pytest.warns(UserWarning, match="truth.csv, ImageId a: 1 pixels belong to more than one nucleus"):
+    with pytest.warns(UserWarning, match="truth.csv, ImageId a: nuclei overlap on 1 pixel"):
         assert read_rle_csv(path, {"a": (1, 4)})["a"].tolist() == [[2, 1, 2, 2]]
     path = csv(tmp_path, HEADER + "a,1 2\na,1 2\na,4 1\n")
     with pytest.warns(UserWarning, match="2 pixels"):

@@ -50,6 +50,7 @@ GOOD = {
         ({"edge_weight": -1.0}, "edge_weight is -1.0, expected 0 or more"),
         ({"steps_per_epoch": 0}, "steps_per_epoch is 0, expected 1 or more"),
         ({"seed": -1}, "seed is -1, expected 0 or more"),
+        ({"channel": -1}, "channel is -1, expected 0 or more"),
     ],
 )
 def test_a_training_that_cannot_be_is_stopped_at_once(changed, message):
