@@ -101,7 +101,7 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
             f"{name}: numbers change by steps along the edges of nuclei, expected one number per nucleus. "
             "Threshold and label soft edges; resize labels without interpolation."
         )
-    if (count := _count_pieces(labels)) >= 2 * (nuclei := np.count_nonzero(areas[1:])):
+    if (count := _count_pieces(labels)) >= 2 * (nuclei := int(np.count_nonzero(areas[1:]))):
         have = counted(nuclei, "mask file" if numbers is None else "number")
         values = "" if numbers is None else f" ({some(shown[1:])})"
         raise ValueError(

@@ -89,8 +89,8 @@ def _image_with_masks(
 ) -> tuple[str, Files]:
     if len(images) != 1:
         raise FileNotFoundError(
-            f"{source}: {place / 'images'}/ holds {counted(len(images), 'image')}, and none has the name of a file in "
-            f"{place / 'masks'}/ or {place / 'labels'}/. {EXPECTED}"
+            f"{source}: {place / 'images'}/ holds {counted(len(images), 'image')}, and none has the name of "
+            f"a file in {place / 'masks'}/ or {place / 'labels'}/. {EXPECTED}"
         )
     id = place.name or images[0].stem
     if not masks:

@@ -237,7 +237,7 @@ def test_nuclei_may_touch_be_cut_and_have_specks(discs):
 def test_one_mask_of_all_nuclei(tmp_path, squares):
     write(tmp_path / "own" / "a" / "images" / "a.png", squares[0].image)
     write(tmp_path / "own" / "a" / "masks" / "all.png", (squares[0].labels > 0).astype(np.uint8))
-    with pytest.raises(ValueError, match="a/masks: 3 separate pieces have 1 mask files"):
+    with pytest.raises(ValueError, match="a/masks: 3 separate pieces have 1 mask file"):
         load_samples(tmp_path / "own")
 
 
