@@ -7,7 +7,6 @@ confidence, points at mistakes of whoever labelled it.
 import numpy as np
 import pandas as pd
 
-from nuclei.data.labels import check_labels
 from nuclei.evaluation import metrics
 
 LITTLE, MOST = 0.2, 0.75
@@ -21,45 +20,37 @@ COLUMNS = ["image", "kind", "label", "predicted", "row", "column", "area", "susp
 
 
 def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray) -> pd.DataFrame:
-    """List the nuclei of an image whose labels are suspicious.
+    """List the nuclei of the image with this name whose labels are suspicious, the most suspicious first.
 
-    Parameters
-    ----------
-    image : str
-        Its name.
-    labels, predicted : (H, W) integer arrays, 0 = background
-        What a person labelled, and what a model found.
-    confidence : (N,) floats, 0-1
-        Of the predicted nuclei by ascending number, best calibrated (see `evaluation.calibration`).
+    `labels` and `predicted` are (H, W) integers, 0 = background: what a person labelled, and what a model
+    found with a `confidence`, (N,) floats 0-1 by ascending number, best calibrated. Raises ValueError where
+    there is not one for each predicted nucleus.
 
-    Returns
-    -------
-    pandas.DataFrame
-        The most suspicious first. The columns: `image`; `kind`:
+    Columns: `image`; `kind`:
 
-        - "missing": a confident predicted nucleus where nearly nothing is labelled,
-        - "not found": a label where the model finds nearly nothing,
-        - "merged": one label over two or more confident predicted nuclei,
-        - "outline": a label and a confident predicted nucleus that overlap, but differ in place or extent;
+    - "missing": a confident predicted nucleus where nearly nothing is labelled,
+    - "not found": a label where the model finds nearly nothing,
+    - "merged": one label over two or more confident predicted nuclei,
+    - "outline": a label and a confident predicted nucleus that overlap, but differ in place or extent;
 
-        `label` and `predicted`, the numbers in both arrays, 0 = none; `row` and `column` of its centre and
-        its `area` in pixels; `suspicion`, 0-1: the confidence of the model in what the label contradicts,
-        times how well it agrees with the labels of the image (F1 at an IoU of 0.5).
-
-    Raises ValueError where the shapes differ, or there is not one confidence per predicted nucleus.
+    `label` and `predicted`, the numbers in both arrays, 0 = none; `row` and `column` of its centre and its
+    `area` in pixels; `suspicion`, 0-1: the confidence of the model in what the label contradicts, times how
+    well it agrees with the labels of the image (F1 at an IoU of 0.5).
     """
     match = metrics.match(labels, predicted)
-    if len(confidence) != match.predicted_areas.size:
-        nuclei = match.predicted_areas.size
+    nuclei = match.predicted_areas.size
+    if len(confidence) != nuclei:
         raise ValueError(f"{len(confidence)} confidences for {nuclei} predicted nuclei, expected as many")
     tp, fp, fn = (int(count[0]) for count in metrics.counts_at(match, [0.5]))
     trust = 2 * tp / max(2 * tp + fp + fn, 1)
-    rows = [
-        (image, kind, true, found, trust * suspicion)
-        for kind, true, found, suspicion in _suspicions(match, np.asarray(confidence, float))
-    ]
-    table = pd.DataFrame(rows, columns=["image", "kind", "true", "found", "suspicion"])
-    return ranked([_located(table, check_labels(labels), check_labels(predicted))])
+    true_numbers, numbers = (np.append(np.unique(each[each > 0]), 0) for each in (labels, predicted))
+    table = []
+    for kind, true, found, suspicion in _suspicions(match, np.asarray(confidence, float)):
+        number, other = true_numbers[true], numbers[found]  # -1 takes the last, 0
+        rows, columns = np.nonzero(labels == number if number else predicted == other)
+        centre = rows.mean().round(1), columns.mean().round(1)
+        table.append((image, kind, number, other, *centre, rows.size, round(trust * suspicion, 3)))
+    return ranked([pd.DataFrame(table, columns=COLUMNS)])
 
 
 def ranked(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -87,21 +78,3 @@ def _suspicions(match: metrics.Match, confidence: np.ndarray) -> list[tuple[str,
         else:
             rows.append(("outline", int(k), closest, confidence[closest] * (1 - best[k])))
     return rows
-
-
-def _located(table: pd.DataFrame, labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    """Replace the places of nuclei by their numbers, and add where they lie."""
-    places = []
-    for true, found in zip(table["true"], table["found"], strict=True):
-        array, place = (labels, true) if true >= 0 else (predicted, found)
-        rows, columns = np.nonzero(array == _numbers(array)[place])
-        places.append((rows.mean().round(1), columns.mean().round(1), rows.size))
-    table[["row", "column", "area"]] = pd.DataFrame(places, table.index, ["row", "column", "area"])
-    table["suspicion"] = table["suspicion"].astype(float).round(3)
-    for name, place, array in (("label", "true", labels), ("predicted", "found", predicted)):
-        table[name] = np.append(_numbers(array), 0)[table[place].to_numpy(int)]  # -1 takes the last, 0
-    return table[COLUMNS]
-
-
-def _numbers(array: np.ndarray) -> np.ndarray:
-    return np.unique(array[array > 0])

@@ -21,13 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import coo_array
 
 from nuclei.data.labels import check_labels, smallest_area
 
 # quotients of whole numbers, as IoUs are, so that "above" is strict; np.arange(0.5, 1, 0.05) holds
 # 0.6000000000000001
 THRESHOLDS = np.arange(10, 20) / 20
-
 # pixels; factors of two, from specks to large nuclei at high magnification
 AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
 
@@ -41,67 +41,53 @@ class PixelCounts(NamedTuple):
     tn: int
 
 
-def pixel_counts(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> PixelCounts:
-    """Count true and false, positive and negative pixels.
+def pixel_counts(truth: np.ndarray, predicted: np.ndarray) -> PixelCounts:
+    """Count pixels of two bool or integer arrays of one shape; True, or a label above 0, is foreground.
 
-    `truth` and `predicted` are bool or integer arrays of one shape; True, or a label above 0, is foreground.
     Raises TypeError for floats, ValueError for different shapes.
 
     >>> pixel_counts(np.array([[0, 3, 3]]), np.array([[True, True, False]]))
     PixelCounts(tp=1, fp=1, fn=1, tn=0)
     """
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
     for name, array in (("truth", truth), ("predicted", predicted)):
         if array.dtype.kind not in "biu":
             raise TypeError(f"{name} is {array.dtype}, expected booleans or labels; threshold a map first")
     if truth.shape != predicted.shape:
         raise ValueError(f"truth has shape {truth.shape}, predicted {predicted.shape}; expected equal shapes")
-    truth, predicted = truth > 0, predicted > 0
-    tp = int(np.count_nonzero(truth & predicted))
-    fp = int(np.count_nonzero(predicted)) - tp
-    fn = int(np.count_nonzero(truth)) - tp
-    return PixelCounts(tp, fp, fn, truth.size - tp - fp - fn)
+    tn, fp, fn, tp = np.bincount((2 * (truth > 0) + (predicted > 0)).ravel(), minlength=4).tolist()
+    return PixelCounts(tp, fp, fn, tn)
 
 
 def pixel_scores(counts: PixelCounts) -> dict[str, float]:
-    """Return the accuracy of pixels, and Dice and IoU of the foreground, each 0-1.
+    """Return the ``accuracy`` of pixels, and ``dice`` and ``iou`` of the foreground, each 0-1.
 
-    `counts` are those of one image or the sum over several: then large images weigh more. `accuracy` is
-    (TP + TN) / all, `dice` 2 TP / (2 TP + FP + FN), `iou` TP / (TP + FP + FN); Dice and IoU are 1 if neither
-    truth nor prediction has foreground. Raises ValueError where no pixel was counted.
+    Counts of several images may be added up before: then large images weigh more. Dice and IoU are 1 if
+    neither truth nor prediction has foreground. Raises ValueError where no pixel was counted.
     """
     tp, fp, fn, tn = counts
-    if tp + fp + fn + tn == 0:
+    if not sum(counts):
         raise ValueError("no pixels were counted, expected the counts of at least one image")
     wrong = fp + fn
     return {
-        "accuracy": (tp + tn) / (tp + tn + wrong),
+        "accuracy": (tp + tn) / sum(counts),
         "dice": 2 * tp / (2 * tp + wrong) if tp + wrong else 1.0,
         "iou": tp / (tp + wrong) if tp + wrong else 1.0,
     }
 
 
 class Match(NamedTuple):
-    """The overlaps of two label images; nuclei are numbered from 0 by ascending label.
+    """The overlaps of two label images; nuclei are numbered from 0 by ascending label."""
 
-    true_areas : (N,) int64, pixels
-    predicted_areas : (M,) int64, pixels
-    pairs : (K, 2) int64, the true and the predicted nucleus of each pair that overlaps
-    intersections : (K,) int64, pixels
-    ious : (K,) float64, above 0, up to 1
-    """
-
-    true_areas: np.ndarray
-    predicted_areas: np.ndarray
-    pairs: np.ndarray
-    intersections: np.ndarray
-    ious: np.ndarray
+    true_areas: np.ndarray  # (N,) int64, pixels
+    predicted_areas: np.ndarray  # (M,) int64, pixels
+    pairs: np.ndarray  # (K, 2) int, the true and the predicted nucleus of each pair that overlaps
+    intersections: np.ndarray  # (K,) int64, pixels
+    ious: np.ndarray  # (K,) float64, above 0, up to 1
 
 
 def match(truth: np.ndarray, predicted: np.ndarray) -> Match:
-    """Find the overlapping nuclei of two label images.
+    """Find the overlapping nuclei of two (H, W) label images; errors are those of `check_labels`.
 
-    `truth` and `predicted` are (H, W) integer arrays, 0 = background; errors are those of `check_labels`.
     Memory grows with pixels and overlapping pairs, not with the product of both numbers of nuclei. Only the
     places where a label changes along the rows are sorted.
     """
@@ -112,22 +98,15 @@ def match(truth: np.ndarray, predicted: np.ndarray) -> Match:
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
     lengths = np.diff(starts, append=truth.size)
 
-    true_numbers, true_index = np.unique(truth[starts], return_inverse=True)
-    numbers, index = np.unique(predicted[starts], return_inverse=True)
-    keys, key_index = np.unique(true_index * numbers.size + index, return_inverse=True)
-    true_areas, areas, intersections = (  # sums of whole numbers, exact in float64
-        np.bincount(where, lengths).astype(np.int64) for where in (true_index, index, key_index)
-    )
-    pairs = np.stack(np.divmod(keys, numbers.size), axis=1)
-
-    overlap = (true_numbers[pairs[:, 0]] > 0) & (numbers[pairs[:, 1]] > 0)
-    pairs, intersections = pairs[overlap], intersections[overlap]
-    unions = true_areas[pairs[:, 0]] + areas[pairs[:, 1]] - intersections
-    # 1 where the number 0 is the background, as it nearly always is
-    first = np.array([true_numbers[0] == 0, numbers[0] == 0], dtype=np.int64)
-    return Match(
-        true_areas[first[0] :], areas[first[1] :], pairs - first, intersections, intersections / unions
-    )
+    true_numbers, rows = np.unique(truth[starts], return_inverse=True)
+    numbers, columns = np.unique(predicted[starts], return_inverse=True)
+    table = coo_array((lengths, (rows, columns))).tocsr()
+    top, left = int(true_numbers[0] == 0), int(numbers[0] == 0)  # without the row and column of background
+    true_areas, areas = table.sum(axis=1)[top:], table.sum(axis=0)[left:]
+    overlaps = table[top:, left:].tocoo()
+    true, found = overlaps.coords
+    unions = true_areas[true] + areas[found] - overlaps.data
+    return Match(true_areas, areas, np.stack([true, found], axis=1), overlaps.data, overlaps.data / unions)
 
 
 def drop_small(found: Match, min_area: float) -> Match:
@@ -143,13 +122,11 @@ def drop_small(found: Match, min_area: float) -> Match:
 def counts_at(
     found: Match, thresholds: npt.ArrayLike = THRESHOLDS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Count true positives, false positives and false negatives at each IoU threshold.
+    """Return true positives, false positives and false negatives, (T,) int64 each, at IoU thresholds.
 
     A pair is a match if its IoU is strictly above one of the `thresholds`, (T,) floats from 0.5 to 1, rounded
     to nine decimals: 0.6000000000000001 means 0.6. From 0.5 on a nucleus has one match at most, so no
     assignment has to be solved. Other thresholds raise ValueError.
-
-    Returns tp, fp and fn, (T,) int64 each.
     """
     thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
     if not np.all((thresholds >= 0.5) & (thresholds <= 1)):
@@ -174,13 +151,12 @@ def merges_and_splits(found: Match) -> tuple[int, int]:
 
 def _divide(part: npt.ArrayLike, whole: npt.ArrayLike, empty: npt.ArrayLike) -> np.ndarray:
     """Return part / whole, and `empty` where whole is 0."""
-    part, whole, empty = np.broadcast_arrays(np.asarray(part, float), whole, empty)
-    return np.where(whole > 0, part / np.maximum(whole, 1e-300), empty)
+    return np.where(np.asarray(whole) > 0, part / np.maximum(whole, 1e-300), empty)
 
 
-def average_precision(tp: npt.ArrayLike, fp: npt.ArrayLike, fn: npt.ArrayLike) -> np.ndarray:
+def average_precision(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FP + FN), the Data Science Bowl's average precision; 1 where all three are 0."""
-    return _divide(tp, np.add(tp, fp) + fn, empty=1)
+    return _divide(tp, tp + fp + fn, empty=1)
 
 
 def image_score(found: Match) -> float:
@@ -194,13 +170,7 @@ def image_score(found: Match) -> float:
 
 def competition_score(matches: list[Match]) -> float:
     """Return the mean of `image_score`: every image weighs the same, however many nuclei it has."""
-    _check_any(matches)
     return float(np.mean([image_score(found) for found in matches]))
-
-
-def _check_any(matches: list[Match]) -> None:
-    if not matches:
-        raise ValueError("no images to score, expected the match of at least one")
 
 
 def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) -> pd.DataFrame:
@@ -212,9 +182,11 @@ def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) ->
       segmentation", CVPR 2019), from the nuclei of all images together: every nucleus weighs the same,
     - `tp`, `fp`, `fn`: those nuclei.
 
-    The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0.
+    The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0. Raises
+    ValueError where there are no images.
     """
-    _check_any(matches)
+    if not matches:
+        raise ValueError("no images to score, expected the match of at least one")
     thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
     counts = np.array([counts_at(found, thresholds) for found in matches])  # (images, 3, T)
     tp, fp, fn = counts.sum(axis=0)
@@ -236,50 +208,31 @@ def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) ->
     )
 
 
-def recall_by_area(
-    matches: list[Match], threshold: float = 0.5, edges: Sequence[float] = AREA_EDGES
-) -> pd.DataFrame:
-    """Return the share of the true nuclei of each size that is found, with an IoU above `threshold`.
+def recall_by_area(matches: list[Match], edges: Sequence[float] = AREA_EDGES) -> pd.DataFrame:
+    """Return the share of the true nuclei of each size that is found, with an IoU above 0.5.
 
-    `edges` are increasing areas in pixels; a bin holds its lower edge, not its upper one, and nuclei outside
-    are not counted. One row per bin: `area_from`, `area_below`, `nuclei`, `found`, `recall` (NaN in an empty
-    bin).
+    One row for each bin between `edges`, increasing areas in pixels: `area_from`, `area_below`, `nuclei`,
+    `found`, `recall` (NaN in an empty bin).
     """
     areas = [found.true_areas for found in matches]
-    hits = [found.true_areas[found.pairs[found.ious > threshold, 0]] for found in matches]
+    hits = [found.true_areas[found.pairs[found.ious > 0.5, 0]] for found in matches]
+    nuclei, found = (np.histogram(np.concatenate([[], *each]), edges)[0] for each in (areas, hits))
     bounds = np.asarray(edges, float)
-    counts = (
-        pd.cut(np.concatenate([[], *each]), bounds, right=False).value_counts().to_numpy()
-        for each in (areas, hits)
-    )
-    table = pd.DataFrame(dict(zip(("nuclei", "found"), counts, strict=True)))
-    table.insert(0, "area_from", bounds[:-1])
-    table.insert(1, "area_below", bounds[1:])
-    return table.assign(recall=table["found"] / table["nuclei"].replace(0, np.nan))
+    table = {"area_from": bounds[:-1], "area_below": bounds[1:], "nuclei": nuclei, "found": found}
+    return pd.DataFrame(table).assign(recall=lambda each: each["found"] / each["nuclei"])
 
 
 def bootstrap_interval(
-    values: npt.ArrayLike,
-    seed: int = 0,
-    repeats: int = 1000,
-    level: float = 0.95,
-    groups: npt.ArrayLike | None = None,
+    values: npt.ArrayLike, groups: Sequence, seed: int = 0, repeats: int = 1000
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of `values`, (N,) floats of images: low, high.
+    """Return the 95 % percentile bootstrap interval, low and high, of the mean of (N,) scores of images.
 
     Images with the same entry in `groups`, (N,), are drawn together, such as tiles of one field of view: they
-    resemble each other, and drawing them one by one makes the interval too narrow. Raises ValueError where
-    there are no values, one is not finite, or `groups` differs in length.
+    resemble each other, and drawing them one by one makes the interval too narrow.
     """
-    values = np.asarray(values, float)
-    groups = np.arange(values.size) if groups is None else np.asarray(groups)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(f"values are {values}, expected a list of at least one finite number")
-    if groups.shape != values.shape:
-        raise ValueError(f"groups have shape {groups.shape}, expected one for each of {values.size}")
     _, index = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(index, values), np.bincount(index)
     drawn = np.random.default_rng(seed).integers(sizes.size, size=(repeats, sizes.size))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

@@ -14,21 +14,20 @@ RATES = ("ap", "f1", "precision", "recall", "panoptic_quality")
 
 
 class Result(NamedTuple):
-    """What is counted in one image; `field` is the number of its field of view, `source` its data set."""
+    """What is counted in one image."""
 
     id: str
     type: str
-    field: int
+    field: int  # number of its field of view
     match: metrics.Match
     pixels: metrics.PixelCounts
-    source: str = ""
+    source: str  # name of its data set
 
 
 def compare(sample: Sample, labels: np.ndarray, field: int) -> Result:
     """Compare predicted `labels`, (H, W) int, with those of a sample of the field of view `field`."""
-    match = metrics.match(sample.labels, labels)
-    pixels = metrics.pixel_counts(sample.labels, labels)
-    return Result(sample.id, image_type(sample.image), int(field), match, pixels, sample.source)
+    counts = metrics.match(sample.labels, labels), metrics.pixel_counts(sample.labels, labels)
+    return Result(sample.id, image_type(sample.image), int(field), *counts, sample.source)
 
 
 def measures(results: list[Result]) -> dict:
@@ -56,7 +55,7 @@ def measures_with_interval(results: list[Result]) -> dict:
     With a handful of fields the interval means little.
     """
     scores, fields = [metrics.image_score(r.match) for r in results], [r.field for r in results]
-    interval = metrics.bootstrap_interval(scores, groups=fields)
+    interval = metrics.bootstrap_interval(scores, fields)
     return measures(results) | {"fields": len(set(fields)), "interval": list(interval)}
 
 
@@ -73,20 +72,12 @@ def measures_by_type(results: list[Result]) -> dict[str, dict]:
     return {kind: measures_with_interval(group) for kind, group in groups.items()}
 
 
-def measures_by_source(results: list[Result]) -> dict[str, dict]:
-    """Return `measures_with_interval` of each data set, by its name."""
-    groups = _grouped(results, lambda r: r.source, sorted({r.source for r in results}))
-    return {source: measures_with_interval(group) for source, group in groups.items()}
-
-
 def full_report(results: list[Result]) -> dict:
-    """Return all scores of some images, ready for JSON.
-
-    ``all``, ``by_type`` and, with several data sets, ``by_source`` are as in `measures_with_interval`; the
-    lists in ``by_threshold`` and ``precision_by_type`` (of AP) are over IoU thresholds.
-    """
-    matches, by_source = [r.match for r in results], measures_by_source(results)
+    """Return all scores of some images, ready for JSON; with several data sets also ``by_source``."""
+    matches = [r.match for r in results]
     of_type = _grouped(results, lambda r: r.type, IMAGE_TYPES)
+    of_source = _grouped(results, lambda r: r.source, sorted({r.source for r in results}))
+    by_source = {source: measures_with_interval(group) for source, group in of_source.items()}
     curves = {kind: metrics.score_table([r.match for r in group])["ap"] for kind, group in of_type.items()}
     return {
         "all": measures_with_interval(results),

@@ -21,7 +21,7 @@ GRID = {
     "min_confidence": [0.0, 0.8, 0.9],  # relative to the most confident nuclei
     "min_area": [0, 0.1, 0.2],  # of the median nucleus
 }
-"""Arguments of `labels_from_maps`, each with the values to try: see `tune`."""
+"""Arguments of `labels_from_maps`, each with the values to try."""
 
 MIN_IOUS = (0.3, 0.35, 0.4, 0.45, 0.5)
 """Values of `min_iou` to try. From an IoU of 0.5 on a nucleus counts as found, and in images unlike those of
@@ -36,25 +36,12 @@ def tune(
 ) -> tuple[dict, pd.DataFrame]:
     """Search a grid of parameters for the best mean competition score.
 
-    Parameters
-    ----------
-    inputs : iterable
-        What `segment` takes, one per image: maps, or images for `classical_labels`.
-    labels_list : iterable of (H, W) integer arrays
-        The truth, 0 is background.
-    grid : dict of str to list
-        Parameters of `segment`, each with the values to try.
-    segment : function
-        `segment(input, **parameters)` returns labels. If `min_area` is one of the parameters, nuclei under it
-        are dropped as its last step: images are segmented and matched once for all its values.
+    ``segment(input, **parameters)`` returns the labels of an image, to be compared with (H, W) integers of
+    `labels_list`, 0 = background; `grid` has the values to try of each parameter. If ``min_area`` is among
+    them, nuclei under it are dropped as its last step: images are segmented and matched once for all values.
 
-    Returns
-    -------
-    best : dict
-        The parameters with the highest mean score; the first in the grid's order among equals.
-    scores : pandas.DataFrame
-        One row for each combination (a MultiIndex with the parameters' names), one column per image.
-
+    Returns the parameters with the highest mean score, the first in the grid's order among equals, and the
+    scores: one row for each combination (a MultiIndex with the parameters' names), one column per image.
     Raises ValueError where there are no images, or a parameter has no values.
     """
     min_areas = grid.get("min_area", [0])
@@ -87,50 +74,38 @@ def _parameters(scores: pd.DataFrame, row: int) -> dict:
 
 
 class CrossTuned(NamedTuple):
-    """Scores under parameters that the image's own half did not choose.
+    """Scores under parameters that the image's own half did not choose."""
 
-    scores : (N,) float64, one per image
-    half : (N,) int64, 0 or 1: which half of the fields the image is in
-    best : the two dicts of parameters with which the images of half 0 and of half 1 were scored
-    """
-
-    scores: np.ndarray
-    half: np.ndarray
-    best: tuple
+    scores: np.ndarray  # (N,) float64, one per image
+    half: np.ndarray  # (N,) int64, 0 or 1: which half of the fields the image is in
+    best: tuple[dict, dict]  # the parameters with which the images of half 0 and of half 1 were scored
 
 
 def cross_tune(scores: pd.DataFrame, groups: Iterable, seed: int = 0) -> CrossTuned:
     """Tune on one half of the fields, score the other; swap.
 
     `scores` are those of `tune`, `groups`, (N,), the field of view of each image: images of one field stay in
-    one half, and `seed` decides in which. Raises ValueError where `groups` does not have one entry per image,
-    or names fewer than two fields.
+    one half, and `seed` decides in which. Raises ValueError for fewer than two fields.
     """
     fields, field = np.unique(np.asarray(groups), return_inverse=True)
-    if field.shape != (scores.shape[1],) or fields.size < 2:
+    if fields.size < 2:
         raise ValueError(
-            f"groups name {fields.size} fields for {field.size} images, expected two fields or more for "
-            f"{scores.shape[1]} images; to tune on one half there must be another"
+            "all images are of one field, expected two or more: to tune on a half there must be another"
         )
     half = np.random.default_rng(seed).permutation(fields.size)[field] % 2
     rows = [_best_row(scores.loc[:, half != side]) for side in (0, 1)]
     held_out = scores.to_numpy()[np.take(rows, half), np.arange(half.size)]
-    return CrossTuned(held_out, half, tuple(_parameters(scores, row) for row in rows))
+    return CrossTuned(held_out, half, (_parameters(scores, rows[0]), _parameters(scores, rows[1])))
 
 
 def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable, seed: int = 0) -> dict:
-    """Tune the thresholds of a segmenter on validation samples.
+    """Tune the thresholds of a segmenter on validation samples; for `groups` and `seed` see `cross_tune`.
 
-    With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`. For
-    `groups`, `seed` and errors see `cross_tune`.
-
-    Returns
-    -------
-    dict, for the settings of the segmenter
-        ``thresholds``: those with the best mean competition score; ``cross_tuned``: for each half of the
-        fields, the ids of its ``images`` and the ``thresholds`` tuned on the other half; ``val_score``: the
-        mean score of all samples with the thresholds that were not tuned on them; with an IoU network,
-        ``calibration``: see `nuclei.evaluation.calibration.fit_calibration`.
+    With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`. Returns
+    for the segmenter's settings ``thresholds``, those with the best mean competition score; ``cross_tuned``,
+    for each half of the fields, the ids of its ``images`` and the ``thresholds`` tuned on the other half;
+    ``val_score``, the mean score of all samples with thresholds that were not tuned on them; and with an IoU
+    network the ``calibration`` of `fit_calibration`.
     """
     predicted = (segmenter.predict_maps(s.image) for s in tqdm(samples, desc="tuning", unit="image"))
     truth, calibration = [s.labels for s in samples], {}
