@@ -13,33 +13,23 @@ from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.scale import median_diameter
 from nuclei.training import image_changes as change
 
-Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Random = np.random.Generator
+Pair = tuple[np.ndarray, np.ndarray]
+Augment = Callable[[np.ndarray, np.ndarray, Random], Pair]
 
 
 def crop(
     image: np.ndarray,
     labels: np.ndarray,
     size: int,
-    rng: np.random.Generator,
+    rng: Random,
     scale_range: tuple[float, float] = (1, 1),
     diameters: tuple[float, float, float] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut out a random square and rescale it by a random factor.
+) -> Pair:
+    """Cut out a random square, and rescale it by a random factor to `size` pixels a side.
 
-    Parameters
-    ----------
-    image, labels : (H, W, 3) uint8 and (H, W) int, 0 = background
-        Where smaller than the square, mirrored at the lower and right edge; the numbers stay.
-    size : int, pixels
-    scale_range : two floats above 0
-        Least and largest factor, its logarithm drawn uniformly. 1 keeps native scale.
-    diameters : three floats, pixels, optional
-        Instead of `scale_range`: see `scale_to_diameter`. A square without any nucleus is then drawn once
-        more.
-
-    Returns
-    -------
-    (size, size, 3) uint8 and (size, size) int
+    The factor's logarithm is uniform over `scale_range`; or `diameters` decide, see `scale_to_diameter`, and
+    a square without any nucleus is drawn once more. Smaller images are mirrored at the lower and right edge.
     """
     if diameters:
         scale = scale_to_diameter(labels, diameters, rng)
@@ -59,9 +49,7 @@ def crop(
     return resize_image(image, (size, size)), resize_labels(labels, (size, size))
 
 
-def scale_to_diameter(
-    labels: np.ndarray, diameters: tuple[float, float, float], rng: np.random.Generator
-) -> float:
+def scale_to_diameter(labels: np.ndarray, diameters: tuple[float, float, float], rng: Random) -> float:
     """Draw the factor that brings the median nucleus of (H, W) `labels` to a random diameter.
 
     The diameter's logarithm has a triangular distribution over `diameters`: least, most frequent (which an
@@ -71,16 +59,14 @@ def scale_to_diameter(
     return float(np.clip(wanted / (median_diameter(labels) or diameters[1]), 0.25, 2.5))
 
 
-def flip(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def flip(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     """Rotate and mirror image and labels alike, to one of the eight orientations of a square."""
     turns = int(rng.integers(4))
     image, labels = np.rot90(image, turns), np.rot90(labels, turns)
     return (image[:, ::-1], labels[:, ::-1]) if rng.integers(2) else (image, labels)
 
 
-def colour_jitter(
-    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def colour_jitter(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     """Flip, change brightness, contrast, gamma and colours; at times also blur, noise and uneven light."""
     image, labels = flip(image, labels, rng)
     x = image.astype(np.float32) / 255
@@ -105,14 +91,12 @@ def colour_jitter(
     return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8), labels
 
 
-def colour_jitter_half(
-    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def colour_jitter_half(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     """Apply `colour_jitter` to a random half of the images and `flip` to the others."""
     return (colour_jitter if rng.random() < 0.5 else flip)(image, labels, rng)
 
 
-def strong(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def strong(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     """Flip, and change two images of three as other specimens, optics, cameras and files would.
 
     The image must be square, with stretched grey values (`nuclei.images.intensity.normalize`). Pasted nuclei
@@ -161,8 +145,3 @@ AUGMENTS: dict[str, Augment | None] = {
     "colour_jitter": colour_jitter,
     "strong": strong,
 }
-
-FORMER_NAMES = {"disturb": "colour_jitter", "disturb_half": "colour_jitter_half"}
-"""In older recipes and model folders."""
-
-AUGMENTS |= {former: AUGMENTS[name] for former, name in FORMER_NAMES.items()}

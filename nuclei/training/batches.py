@@ -39,31 +39,14 @@ def draw_batch(
     augment: Augment | None = None,
     target: Callable[[np.ndarray], np.ndarray] = foreground_target,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one batch; the same arguments give the same arrays.
+    """Draw batch number `step` of an epoch; the same arguments give the same arrays.
 
-    Parameters
-    ----------
-    samples : list of Sample
-    step, epoch, seed : int
-        Index of the batch in the epoch, from 0; random draws depend on the three.
-    size : int, pixels
-        Side of the squares.
-    squeeze : bool
-        Whether whole images are resized to the square; otherwise a random square is cut out.
-    steps : int, optional
-        Batches in an epoch, then drawn with replacement; by default an epoch holds every sample once.
-    shuffle : bool
-        Whether the order is random; otherwise it is that of `samples`.
-    weights : (N,) float, optional
-        How often each sample is drawn relative to the others, with replacement.
-    scale_range, diameters : see `nuclei.training.augmentation.crop`
-    augment : function (image, labels, rng) -> (image, labels), or None
-    target : function (size, size) int labels -> (size, size, C) float32 in 0-1
+    With `squeeze` whole images are resized to squares of `size` pixels a side, otherwise random squares are
+    cut out: see `nuclei.training.augmentation.crop`. An epoch holds every sample once; or `steps` batches,
+    drawn with replacement, as often as the `weights`, (N,) floats of the samples, say.
 
-    Returns
-    -------
-    images : (B, size, size, 3) float32, 0-255
-    targets : (B, size, size, C) float32, 0-1
+    Returns images, (B, size, size, 3) float32 0-255, and what `target` makes of their labels, (B, size, size,
+    C) float32 0-1.
     """
     order = np.arange(len(samples))
     if shuffle:
@@ -97,10 +80,10 @@ def batches(
     steps: int | None = None,
     **options,
 ) -> tf.data.Dataset:
-    """Return a tf.data.Dataset of the batches of one epoch, prepared during training: see `draw_batch`.
+    """Return the batches of one epoch, prepared during training; for the `options` see `draw_batch`.
 
-    `epoch`, such as a `nuclei.training.callbacks.EpochCounter`, is called for the current epoch whenever a
-    batch is drawn; the default repeats one epoch, as validation should.
+    `epoch`, such as an `EpochCounter`, is called for the current epoch whenever a batch is drawn; the default
+    repeats one epoch, as validation should.
     """
 
     def load(step):

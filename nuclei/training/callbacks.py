@@ -27,24 +27,16 @@ def training_callbacks(
     average: bool = False,
     parameters: dict | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that `model.fit` needs, in their order; they write below `folder`.
+    """Return the callbacks that `model.fit` needs, in their order; `first` may add to the log.
 
-    ==========================  ======================================================================
-    ``best.weights.h5``         the weights of the best epoch, by `monitor`
-    ``history.csv``             one row per epoch
-    ``parameters.json``         `parameters`
-    ``logs/``                   for TensorBoard: ``tensorboard --logdir <folder>/logs``
-    ``backup/``                 the state after the last full epoch, until the training has ended
-    ==========================  ======================================================================
+    Below `folder` they write ``best.weights.h5``, those of the epoch with the best `monitor` (its "max" or
+    "min"); ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard; and
+    ``backup/``, from which an interrupted training resumes when the same code runs again: it repeats the
+    epoch in which it was stopped. After `patience` epochs without improvement the training stops.
 
-    An interrupted training resumes from the backup when the same code runs again: it repeats the epoch in
-    which it was stopped, and reads from ``history.csv`` which epoch was the best so far.
-
-    `first` are called before the others, so that what they add to the log is written too. `monitor` is the
-    quantity that decides which epoch is best, `mode` whether "max" or "min" of it; after `patience` epochs
-    without improvement the training stops. With `average` the optimizer must average the weights
-    (``use_ema``): the average is what is validated, kept, and seen by `first`. `parameters` are everything
-    that the training depends on: ValueError where `folder` holds an interrupted training with others.
+    With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
+    kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where
+    `folder` holds an interrupted training with others.
     """
     folder = Path(folder)
     _check_parameters(folder, parameters or {})
@@ -125,10 +117,9 @@ class EpochCounter(keras.callbacks.Callback):
 
 
 class InstanceScore(keras.callbacks.Callback):
-    """Add ``val_score`` to the log: the competition score on one crop of each validation sample.
+    """Add ``val_score`` to the log: the competition score on a crop of `size` pixels of each sample.
 
-    It is the best over a few thresholds, as the calibration of a network changes from epoch to epoch. `size`
-    is the side of the crops in pixels, at native scale.
+    It is the best over a few thresholds, as the calibration of a network changes from epoch to epoch.
     """
 
     def __init__(self, samples: list[Sample], size: int):
@@ -145,14 +136,10 @@ class InstanceScore(keras.callbacks.Callback):
 
 
 class PredictionPlot(keras.callbacks.Callback):
-    """Draw image, truth and prediction of a few fixed samples during the training.
+    """Draw image, truth and prediction of fixed samples into `folder`, after some epochs, counted from 1.
 
-    images : (B, H, W, 3) float32, 0-255
-    targets : (B, H, W, C) float32, 0-1; channel 0 is the foreground
-    epochs : list of int, counted from 1, after which to draw; those not reached are printed
-    folder : path of the figures: ``epoch5_predictions.png``
-    titles : list of str, optional, of the samples, such as their image types
-    show : function (figure) -> None, optional, which displays each figure in a notebook
+    Images, (B, H, W, 3) float32 0-255, and targets are those of `draw_batch`. Epochs that were not reached
+    are printed. `show` displays a figure in a notebook.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from nuclei.data.samples import Sample
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.candidates import Candidates, propose
 from nuclei.segmentation.segmenter import Segmenter
-from nuclei.training.augmentation import Augment
+from nuclei.training.augmentation import Augment, Pair, Random
 
 EPOCHS, BATCH = 10, 256
 
@@ -39,20 +39,10 @@ def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
 def training_examples(
     segmenter: Segmenter, samples: list[Sample], augment: Augment | None = None, seed: int = 0
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return candidates of samples with their true IoUs, on which an IoU network is trained.
+    """Return features of candidates, and their true IoUs, on which an IoU network is trained.
 
-    Parameters
-    ----------
-    segmenter : nuclei.segmentation.segmenter.Segmenter, of which `predict_maps` is used
-    samples : list of Sample
-    augment : function (image, labels, rng) -> (image, labels), optional
-    seed : int
-
-    Returns
-    -------
-    features : list of (N, len(FEATURES)) float32
-        Two arrays per sample: of the whole image, and of a random crop, rescaled and augmented.
-    ious : list of (N,) float64, 0-1
+    There are two arrays per sample, (N, len(FEATURES)) float32 and (N,) float64 in 0-1: one of the whole
+    image, and one of a random crop, rescaled and augmented.
     """
     features, ious = [], []
     for k, s in enumerate(tqdm(samples, desc="candidates", unit="image")):
@@ -68,9 +58,7 @@ def training_examples(
     return features, ious
 
 
-def _rescaled_crop(
-    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _rescaled_crop(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     """Rescale a random square of both by 1/3 to 3, to 256 pixels a side, or fewer in a small image."""
     factor = np.exp(rng.uniform(*np.log((1 / 3, 3))))
     side = min(round(256 / factor), *labels.shape)
@@ -79,29 +67,28 @@ def _rescaled_crop(
     return resize_image(image[window], shape), resize_labels(labels[window], shape)
 
 
-def iou_network(features: np.ndarray, width: int = 64) -> keras.Model:
+def iou_network(features: np.ndarray) -> keras.Model:
     """Build the network that predicts IoUs of candidates: (B, F) float32 -> (B, 1) float32 0-1.
 
     It standardises each feature to the mean and variance of `features`, (N, F) float of training candidates,
-    and clips it at 5 standard deviations. `width` is the number of neurons of its three hidden layers.
+    and clips it at 5 standard deviations.
     """
     inputs = keras.Input((features.shape[1],), name="features")
     normalization = layers.Normalization()
     normalization.adapt(features)
     x = ops.clip(normalization(inputs), -5, 5)
     for _ in range(3):
-        x = layers.Dropout(0.1)(layers.Dense(width, activation="gelu")(x))
+        x = layers.Dropout(0.1)(layers.Dense(64, activation="gelu")(x))
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="iou")(x), name="iou_network")
 
 
 def fit_iou_network(
     features: list, ious: list, *, network: keras.Model | None = None, seed: int = 0
 ) -> keras.Model:
-    """Train an IoU network, by default a new one, on the candidates of some images: see `iou_network`.
+    """Train an IoU network, by default a new one, on `training_examples`.
 
-    `features` are (N, F) float arrays, one per image, and `ious`, (N,) in 0-1, the true IoUs. The loss is the
-    binary cross-entropy with the IoU as target; an image of N candidates has the weight of the square root of
-    N, so that crowded images do not dominate. Raises ValueError where there are no candidates.
+    The loss is the binary cross-entropy with the IoU as target; an image of N candidates has the weight of
+    the square root of N, so that crowded images do not dominate. Raises ValueError for no candidates.
     """
     keras.utils.set_random_seed(seed)
     counts = np.array([len(each) for each in ious])

@@ -1,6 +1,7 @@
 """The parameters of a training: checked before any long work, and as settings of the trained model."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -8,64 +9,53 @@ import numpy as np
 
 from nuclei.data.samples import Sample
 from nuclei.segmentation.scale import median_diameter
-from nuclei.training.augmentation import AUGMENTS, FORMER_NAMES
+from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.targets import TARGETS
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value fits, and what is expected."""
 
 
-def _one_of(*names: str, former: Iterable[str] = ()) -> Rule:
-    return lambda value: value in (*names, *former), f"one of {', '.join(names)}"
+def _one_of(*names: str) -> Rule:
+    return lambda value: value in names, f"one of {', '.join(names)}"
 
 
 def _at_least(least: int) -> Rule:
-    return lambda value: least <= value < float("inf"), f"{least} or more"
+    return lambda value: least <= value < math.inf, f"{least} or more"
 
 
 def _rising(count: int, what: str) -> Rule:
     def fits(values):
-        numbers = [v for v in values if isinstance(v, Real) and 0 < v < float("inf")]
-        return len(values) == len(numbers) == count and numbers == sorted(numbers)
+        numbers = all(isinstance(value, Real) and 0 < value < math.inf for value in values)
+        return numbers and len(values) == count and values == sorted(values)
 
     return fits, what
 
 
 FRACTION: Rule = (lambda value: 0 < value < 1, "a number above 0 and below 1")
-
 MEMORY: Rule = (lambda value: 0 <= value < 1, "a number from 0 and below 1")
-
 SIDE: Rule = (lambda side: side > 0 and side % 32 == 0, "a multiple of 32 pixels")
 
 RULES: dict[str, Rule] = {
-    "channel": _at_least(0),
-    "page": _at_least(0),
     "validation_fraction": FRACTION,
     "split_by": (
         lambda value: value in ("field", "image") or value.endswith(".json"),
         "field, image, or the path of a split.json",
     ),
-    "detail_filters": _at_least(0),
-    "momentum": MEMORY,
     "target": _one_of(*TARGETS),
-    "working_diameter": _at_least(0),
+    "augment": _one_of(*AUGMENTS),
+    "monitor": _one_of("val_accuracy", "val_score"),
+    "momentum": MEMORY,
+    "weight_average": MEMORY,
+    "learning_rate": FRACTION,
     "resize": SIDE,
     "crop": SIDE,
     "scale_range": _rising(2, "two factors above 0, the lesser first"),
     "crop_diameters": _rising(3, "three diameters in pixels: least, most frequent, largest"),
-    "augment": _one_of(*(name for name in AUGMENTS if name not in FORMER_NAMES), former=FORMER_NAMES),
-    "crops_per_image": _at_least(1),
-    "steps_per_epoch": _at_least(1),
-    "epochs": _at_least(1),
-    "patience": _at_least(1),
-    "monitor": _one_of("val_accuracy", "val_score"),
-    "edge_weight": _at_least(0),
-    "batch_size": _at_least(1),
-    "learning_rate": FRACTION,
-    "warmup_epochs": _at_least(0),
-    "decay_epochs": _at_least(1),
-    "weight_average": MEMORY,
-    "seed": _at_least(0),
+    **dict.fromkeys(("crops_per_image", "steps_per_epoch", "epochs", "patience"), _at_least(1)),
+    **dict.fromkeys(("batch_size", "decay_epochs"), _at_least(1)),
+    **dict.fromkeys(("detail_filters", "working_diameter", "edge_weight"), _at_least(0)),
+    **dict.fromkeys(("channel", "page", "warmup_epochs", "seed"), _at_least(0)),
     "figure_epochs": (
         lambda epochs: all(type(epoch) is int and epoch > 0 for epoch in epochs),
         "a list of epochs, counted from 1",
@@ -90,10 +80,9 @@ def check_training(parameters: dict) -> None:
 
 
 def check_start(parameters: dict, settings: dict, channels: int) -> None:
-    """Raise ValueError unless a training continues with images and maps of the kind that its model knows.
+    """Raise ValueError unless the training suits the model that it continues from.
 
-    `parameters` are those of 02_train; the model that ``start_from`` names has `settings` and predicts
-    `channels` maps.
+    Its `settings` must name the same preparation of images, and it must predict as many maps (`channels`).
     """
     start = parameters["start_from"]
     for name in ("resize", "normalize"):
@@ -113,9 +102,9 @@ def check_start(parameters: dict, settings: dict, channels: int) -> None:
 def model_settings(parameters: dict, train: list[Sample], start: dict | None = None) -> dict:
     """Return the settings with which a `Segmenter` prepares images as the training did.
 
-    ``resize``, ``normalize`` and ``working_diameter`` are the `parameters` of 02_train, or `start`, the
-    settings of the model that it continues, has the ``working_diameter``. At native scale ``diameters``, in
-    pixels, are those of the small and the large nuclei that the network has been trained on.
+    They are the `parameters` of 02_train, or where ``working_diameter`` is None, that of `start`, the
+    settings of the model that it continues. At native scale ``diameters``, in pixels, are those of the small
+    and the large nuclei that the network has been trained on.
     """
     settings = {name: parameters[name] for name in ("resize", "normalize", "working_diameter")}
     if settings["working_diameter"] is None:

@@ -12,16 +12,14 @@ from nuclei.data.labels import check_labels
 
 def foreground_target(labels: np.ndarray) -> np.ndarray:
     """(H, W) integer labels, 0 = background -> (H, W, 1) float32, 1 in nuclei, 0 in background."""
-    labels = check_labels(labels)
-    return (labels > 0).astype(np.float32)[..., np.newaxis]
+    return (check_labels(labels) > 0).astype(np.float32)[..., np.newaxis]
 
 
 def distance_target(labels: np.ndarray) -> np.ndarray:
     """Foreground, and distance to each nucleus's own edge: (H, W) integer labels -> (H, W, 2) float32, 0-1.
 
-    Channel 0 is 1 in nuclei. Channel 1 is the Euclidean distance from a pixel to the nearest one that is not
-    of its nucleus, divided by the largest in that nucleus; 0 in background. The border of the array is not an
-    edge. Raises TypeError or ValueError, see `nuclei.data.labels.check_labels`.
+    The distance is Euclidean, to the nearest pixel that is not of the nucleus, and divided by the largest in
+    it; 0 in background. The border of the array is not an edge.
 
     >>> distance_target(np.array([[0, 1, 1, 1, 2, 2, 2, 0]]))[0, :, 1].tolist()
     [0.0, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 0.0]
@@ -31,10 +29,7 @@ def distance_target(labels: np.ndarray) -> np.ndarray:
 
 
 def _distance_to_edge(labels):
-    """Return the distance to the nucleus's own edge, in pixels, and its largest value in the nucleus.
-
-    Both are (H, W) float64; in background they are 0 and 1.
-    """
+    """Return, in pixels, the distance to the nucleus's own edge and its largest value in the nucleus."""
     labels = check_labels(labels)
     distance, largest = np.zeros(labels.shape), np.ones(labels.shape)
     for number, box in enumerate(ndi.find_objects(labels), start=1):

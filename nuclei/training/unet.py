@@ -21,38 +21,17 @@ def unet(
     encoder_weights: str | Path | None = "imagenet",
     encoder_trainable: bool = False,
 ) -> keras.Model:
-    """Build a U-Net; nothing in it is shared with another model.
+    """Build a U-Net: (B, H, W, 3) float32 0-255 -> (B, H, W, channels) float32 0-1; sides multiples of 32.
 
-    Parameters
-    ----------
-    channels : int
-        Number of output maps; 1 is the foreground alone, as published.
-    decoder_filters : four ints
-        Filters of the upsampling blocks, from the bottom up.
-    detail_filters : int
-        Filters of a skip connection from the image itself, for sharper edges; 0 for none, as published.
-    momentum : float, 0-1
-        Of the decoder's batch normalisation: its memory is about 1 / (1 - momentum) batches.
-    encoder_weights : "imagenet", path or None
-        A path is a MobileNetV2 ``.weights.h5`` file, or the folder of a model whose encoder is copied; None
-        draws random weights.
-    encoder_trainable : bool
-        Whether the encoder is trained too, see `freeze_encoder`.
+    `channels` are the maps; 1 is the foreground alone, as published. `decoder_filters` are those of the
+    upsampling blocks, from the bottom up, `detail_filters` those of a skip connection from the image itself,
+    for sharper edges; 0 for none, as published. The decoder's batch normalisation remembers about 1 / (1 -
+    `momentum`) batches. `encoder_weights` are "imagenet", a MobileNetV2 ``.weights.h5`` file, the folder of a
+    model whose encoder is copied, or None for random ones.
 
-    Returns
-    -------
-    keras.Model
-        (B, H, W, 3) float32 0-255 -> (B, H, W, channels) float32 0-1; H and W multiples of 32.
+    Raises ValueError for a frozen encoder of random weights, or weights that do not fit; FileNotFoundError
+    where there is no such file, or the download failed.
 
-    Raises
-    ------
-    ValueError
-        A frozen encoder of random weights, or weights that do not fit.
-    FileNotFoundError
-        There is no such file of weights, or the download failed.
-
-    References
-    ----------
     Ronneberger, Fischer, Brox, "U-Net", MICCAI 2015. Sandler et al., "MobileNetV2", CVPR 2018.
     Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix), CVPR 2017.
     """
@@ -83,16 +62,14 @@ def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -
             "encoder_weights is None and encoder_trainable is False: the encoder would stay random; "
             'expected encoder_weights "imagenet" or a path, or encoder_trainable True'
         )
-    if encoder_weights not in (None, "imagenet") and not _weights_file(encoder_weights).is_file():
+    if encoder_weights in (None, "imagenet"):
+        return
+    path = Path(encoder_weights)
+    if not (file := path / "model.keras" if path.is_dir() else path).is_file():
         raise FileNotFoundError(
-            f"encoder_weights: no file {str(_weights_file(encoder_weights))!r}, "
+            f"encoder_weights: no file {str(file)!r}, "
             'expected "imagenet", the path of a MobileNetV2 .weights.h5 file, or a model folder'
         )
-
-
-def _weights_file(encoder_weights: str | Path) -> Path:
-    path = Path(encoder_weights)
-    return path / "model.keras" if path.is_dir() else path
 
 
 def upsample(filters: int, size: int) -> keras.Sequential:
@@ -132,12 +109,9 @@ def set_momentum(model: keras.Model, momentum: float) -> None:
 def _encoder(weights: str | Path | None) -> keras.Model:
     """Return MobileNetV2 without its top: (B, H, W, 3) -> the five feature maps of `LAYERS`."""
     from_model = weights not in (None, "imagenet") and Path(weights).is_dir()
+    own = None if weights is None or from_model else str(weights)
     try:
-        backbone = keras.applications.MobileNetV2(
-            input_shape=(None, None, 3),
-            include_top=False,
-            weights=None if weights is None or from_model else str(weights),
-        )
+        backbone = keras.applications.MobileNetV2(input_shape=(None, None, 3), include_top=False, weights=own)
     except Exception as error:  # Keras raises a bare Exception where the download fails
         if weights == "imagenet":
             raise FileNotFoundError(
@@ -150,8 +124,8 @@ def _encoder(weights: str | Path | None) -> keras.Model:
         ) from error
     outputs = [backbone.get_layer(name).output for name in LAYERS]
     encoder = keras.Model(backbone.input, outputs, name="encoder")
-    if weights is not None and from_model:
-        trained = keras.saving.load_model(_weights_file(weights), compile=False)
+    if weights and from_model:
+        trained = keras.saving.load_model(Path(weights) / "model.keras", compile=False)
         encoder.set_weights(trained.get_layer("encoder").get_weights())
     return encoder
 
@@ -169,8 +143,8 @@ def compile_unet(
 ) -> None:
     """Compile the U-Net with Adam at the rate of `schedule`, its loss, and pixel accuracy as metric.
 
-    A model with one map gets the binary cross-entropy, any other `instance_loss`. `weight_average`, 0-1, is
-    the memory of an exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none.
+    One map has the binary cross-entropy, two have `instance_loss`. `weight_average` is the memory of an
+    exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none.
     """
     average = {"use_ema": True, "ema_momentum": weight_average} if weight_average else {}
     rate = schedule(learning_rate, steps_per_epoch, epochs, warmup_epochs, decay_epochs)
@@ -182,19 +156,11 @@ def compile_unet(
 
 
 def instance_loss(edge_weight: float = 0.0) -> Callable:
-    """Return an edge-weighted loss for two maps, with which instance segmentation is trained.
+    """Return an edge-weighted loss for two maps: function (target, maps), (B, H, W, 2) each -> (B,) float32.
 
-    Parameters
-    ----------
-    edge_weight : float
-        How much more the cross-entropy of a pixel counts that lies at most two pixels from an edge of its
-        map; twice that in the second map where nuclei touch. 0 weighs all pixels alike.
-
-    Returns
-    -------
-    function (target, maps) -> (B,) float32
-        `target` and `maps` are (B, H, W, 2) float32, 0-1. The loss is the sum over both maps of the binary
-        cross-entropy and the soft Dice loss (Milletari et al., "V-Net", 3DV 2016).
+    It is the sum over both maps of the binary cross-entropy and the soft Dice loss (Milletari et al.,
+    "V-Net", 3DV 2016). In the former a pixel at most two pixels from an edge of its map counts 1 +
+    `edge_weight` times, and in the second map where nuclei touch 1 + 2 `edge_weight` times.
     """
 
     def loss(target, maps):
@@ -231,11 +197,10 @@ def schedule(
     warmup_epochs: int = 0,
     decay_epochs: int | None = None,
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return the learning rate of an optimizer.
+    """Return a learning rate that rises from a hundredth for `warmup_epochs`, then falls to 0 along a cosine.
 
-    It rises from a hundredth for `warmup_epochs` and then falls to 0 along a cosine; without warm-up it is
-    constant. With `decay_epochs` it stays at `learning_rate` between the warm-up and the last `decay_epochs`,
-    in which it falls along a cosine to 0.02 of it.
+    Without warm-up it is constant. With `decay_epochs` it stays high between the warm-up and these last
+    epochs, in which it falls along a cosine to a fiftieth.
     """
     if decay_epochs is not None:
         steps = [count * steps_per_epoch for count in (epochs, warmup_epochs, decay_epochs)]

@@ -5,8 +5,6 @@ from hypothesis import strategies as st
 
 from nuclei.training import image_changes as change
 from nuclei.training.augmentation import (
-    AUGMENTS,
-    FORMER_NAMES,
     colour_jitter,
     colour_jitter_half,
     crop,
@@ -77,11 +75,6 @@ def test_crop_rescales(scale, area):
     image, labels = crop(image, labels, size, np.random.default_rng(0), (scale, scale))
     assert image.shape == (size, size, 3) and labels.shape == (size, size)
     assert labels.sum() == area
-
-
-def test_former_names_mean_what_they_meant():
-    assert AUGMENTS["disturb"] is colour_jitter and AUGMENTS["disturb_half"] is colour_jitter_half
-    assert all(name in AUGMENTS for name in FORMER_NAMES.values())
 
 
 def test_the_scale_brings_the_median_nucleus_to_the_diameters(squares):

@@ -59,10 +59,6 @@ def test_a_training_that_cannot_be_is_stopped_at_once(changed, message):
         check_training(GOOD | changed)
 
 
-def test_former_names_of_augmentations_are_accepted():
-    check_training(GOOD | {"augment": "disturb"})
-
-
 def test_a_training_continues_with_images_and_maps_of_the_kind_of_its_model():
     parameters = {
         "start_from": "saved_model/mine", "resize": None, "normalize": True, "target": "interior"
