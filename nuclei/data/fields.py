@@ -44,15 +44,14 @@ def held_out(sample: Sample) -> str:
 
 
 def joins(samples: list[Sample]) -> list[Join]:
-    """Find the pairs of images that are neighbouring tiles of one field of view.
+    """Find the pairs of images, of one size and data set, that are neighbouring tiles of one field of view.
 
-    Only images of one size and data set are compared. The last column (row) of one must continue in the first
-    column (row) of the other: both prefer each other to all other images, by a clear margin; the step across
-    the seam is about as small as steps inside the tiles; and the edges are closer than unrelated ones with as
-    much structure would be, which edges without structure cannot be. Square roots of grey levels are
-    compared: they even out photon noise, and let faint background count beside bright nuclei (Anscombe,
-    Biometrika 35, 1948). The constants were chosen by inspecting the joins near them in the 664 images of the
-    2018 Data Science Bowl.
+    The last column (row) of one must continue in the first column (row) of the other: both prefer each other
+    to all other images, by a clear margin; the step across the seam is about as small as steps inside the
+    tiles; and the edges are closer than unrelated ones with as much structure would be, which edges without
+    structure cannot be. Square roots of grey levels even out photon noise, and let faint background count
+    beside bright nuclei (Anscombe, Biometrika 35, 1948). The constants were chosen by inspecting the joins
+    near them in the 664 images of the 2018 Data Science Bowl.
 
     The concordance 1 - |a - b|^2 / (|a - mean(a)|^2 + |b - mean(b)|^2) is 1 for equal edges and about 0 for
     unrelated ones (after Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics
@@ -128,9 +127,8 @@ def _equal_pairs(keys: Iterable[Hashable | None]) -> list[tuple[int, int]]:
 
 
 def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.ndarray:
-    """Put the tiles of one field back together.
+    """Put the tiles of one field, the samples with these indices, back together by what `joins` returned.
 
-    `members` are the indices of the field's tiles, all of one size, and `joined` what `joins` returned.
     Returns (H, W, 4) uint8, transparent where no tile lies.
     """
     height, width = samples[members[0]].image.shape[:2]

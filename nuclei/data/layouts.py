@@ -35,12 +35,11 @@ class Files(NamedTuple):
 
 
 def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
-    """Return, by id, which files belong together.
+    """Return, by id, which of the files in the folder or zip `source` belong together.
 
-    `names` are all files below the folder or in the zip `source`, with ``/`` in their paths. With a mask per
-    nucleus, the id is the folder that holds ``images/``; otherwise it is the common part of the names of
-    image and label image. Raises FileNotFoundError where an image or its nuclei are missing, ValueError where
-    two files belong to one image or id.
+    With a mask per nucleus, the id is the folder that holds ``images/``; otherwise it is the common part of
+    the names of image and label image. Raises FileNotFoundError where an image or its nuclei are missing,
+    ValueError where two files belong to one image or id.
     """
     paths = map(PurePosixPath, sorted(names))
     pictures = [path for path in paths if is_picture(path) or is_outlines(path)]
@@ -76,7 +75,8 @@ def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str,
         mask_each = place.name in same and len(masks) > 1  # one of its masks happens to have the image's name
         if labels or (same and not mask_each):
             pairs = {
-                kind: [(str(place / _stem(path)), path) for path in paths] for kind, paths in kinds.items()
+                kind: [(str(place / image_stem(path)), path) for path in paths]
+                for kind, paths in kinds.items()
             }
             found += _pair(pairs["images"], pairs["masks"] + pairs["labels"], source)
         else:
@@ -103,7 +103,7 @@ def _image_with_masks(
 
 def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
     """Pair files of one folder whose names differ by an ending."""
-    stems = [str(path.with_name(_stem(path))) for path in pictures]
+    stems = [str(path.with_name(image_stem(path))) for path in pictures]
     known = set(stems)
     images, labels = [], []
     for path, stem in zip(pictures, stems, strict=True):
@@ -116,10 +116,6 @@ def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str,
         elif ending not in BY_PRODUCTS or beginning not in known:
             images.append((stem.removesuffix("_img"), path))  # x_img.png: the Cellpose data set itself
     return _pair(images, labels, source)
-
-
-def _stem(path: PurePosixPath) -> str:
-    return image_stem(path) if is_outlines(path) else path.stem
 
 
 def _pair(

@@ -26,19 +26,18 @@ def is_outlines(path: PurePosixPath) -> bool:
 
 
 def image_stem(path: PurePosixPath) -> str:
-    """Return the name that a file of outlines shares with its image."""
-    return path.name.removesuffix(ROIS).removesuffix(GEOJSON)
+    """Return the name that a file of outlines shares with its image; of other files the stem."""
+    return path.name.removesuffix(ROIS) if path.name.endswith(ROIS) else path.stem
 
 
 def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:
     """Return the nuclei whose outlines a file holds, in its order: (H, W) int32, 0 = background, 1..N.
 
-    `content` is that of a zip of ImageJ's regions of interest, or of a GeoJSON file as QuPath and this
-    project write it, by the file's `name`: polygons in pixels, the top left corner of the image at (0, 0). A
-    pixel belongs to a nucleus if its centre lies inside the outline; smaller nuclei lie over larger ones.
+    `content` is that of a zip of ImageJ's regions of interest, or of a GeoJSON file of QuPath, by the file's
+    `name`: polygons in pixels, the top left corner of the image of `shape` at (0, 0). A pixel belongs to a
+    nucleus if its centre lies inside the outline; smaller nuclei lie over larger ones.
 
-    Raises ValueError where the file is damaged, or an outline is a point or a line, or covers no pixel of the
-    image of `shape` (H, W).
+    Raises ValueError where the file is damaged, or an outline is no area or covers no pixel of the image.
     """
     read = _read_rois if name.endswith(ROIS) else _read_geojson
     nuclei = []

