@@ -48,11 +48,7 @@ def write_json(path: str | Path, content: dict) -> Path:
 
 
 def model_folder(model: str | Path) -> Path:
-    """Return a model's folder; FileNotFoundError where there is none.
-
-    A relative path may also start from the repository's root, or name a model that was installed with the
-    library.
-    """
+    """Return a model's folder, relative to the working folder, the repository's root or the library."""
     model = checked_path("model", model)
     for folder in (model, ROOT / model, PACKAGE / model):
         if folder.is_dir():

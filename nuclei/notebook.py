@@ -3,7 +3,6 @@
 papermill only warns of a misspelt parameter; `check_parameters` stops the notebook.
 """
 
-import ast
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,30 +26,20 @@ def check_parameters(namespace: dict) -> None:
     parameter stands with its type: ``epochs: int = 2  # passes over the training set``. A type may be a
     text that names several, such as ``"str or list"``.
 
-    Parameters
-    ----------
-    namespace : dict
-        The notebook's globals. ``In`` is IPython's list of the cells run so far.
-
-    Raises
-    ------
-    NameError
-        A name was injected that the parameters cell does not know.
-    TypeError
-        A value has another type than the parameter's, such as the text "false" for a bool. None, for
-        "without", always passes (papermill cannot read ``str | None``), and so does an int for a float.
+    Raises NameError where a name was injected that the cell does not know, TypeError where a value has
+    another type, such as the text "false" for a bool. None, for "without", always passes (papermill cannot
+    read ``str | None``), and so does an int for a float.
     """
     types = namespace.get("__annotations__", {})
     for cell in namespace.get("In", []):
         if not cell.startswith("# Parameters"):  # papermill's heading of the cell that it injects
             continue
-        for statement in ast.parse(cell).body:
-            if not (
-                isinstance(statement, ast.Assign) and isinstance(target := statement.targets[0], ast.Name)
-            ):
-                continue
-            if (name := target.id) not in types:
-                raise NameError(f"unknown parameter {name!r}. This notebook has: {', '.join(sorted(types))}.")
+        injected: dict = {}
+        exec(cell, injected)
+        if unknown := sorted(injected.keys() - types.keys() - {"__builtins__"}):
+            raise NameError(
+                f"unknown parameter {unknown[0]!r}. This notebook has: {', '.join(sorted(types))}."
+            )
     for name, kind in types.items():
         value, expected = namespace[name], kind if isinstance(kind, str) else kind.__name__
         found, fits = type(value).__name__, [*expected.split(" or "), "NoneType"]
@@ -67,30 +56,17 @@ def parameter_values(namespace: dict) -> dict:
 
 
 def recipe(*names: str) -> dict:
-    """Return the parameters of 02_train in ``base.yml``, changed by those of the recipes that are named.
-
-    `names` are files in ``notebooks/recipes/`` without their ending. Later ones override earlier ones, as
-    with several ``-f`` of papermill.
-    """
-    folder = ROOT / "notebooks" / "recipes"
+    """Return the parameters of 02_train in ``base.yml``, changed by the recipes named, the last one last."""
     parameters: dict = {}
     for name in ("base", *names):
-        parameters |= yaml.safe_load((folder / f"{name}.yml").read_text())
+        parameters |= yaml.safe_load((ROOT / "notebooks" / "recipes" / f"{name}.yml").read_text())
     return parameters
 
 
 def browse(show: Callable, **choices) -> None:
-    """Show ``show(**values)`` below a widget for each value; do nothing where no one can use a widget.
+    """Show ``show(**values)`` below widgets for the values, see `ipywidgets.interact`.
 
-    That is in notebooks run by papermill, nbconvert or nbval: only a Jupyter server names the session.
-
-    Parameters
-    ----------
-    show : function
-        Returns what is to be shown, such as a figure.
-    choices
-        By argument of `show`: a list of values becomes a menu, ``(least, greatest, step)`` a slider; see
-        `ipywidgets.interact`.
+    Do nothing in notebooks run by papermill, nbconvert or nbval: only a Jupyter server names the session.
     """
     if "JPY_SESSION_NAME" not in os.environ:
         return
@@ -116,24 +92,15 @@ def outlined_image(
     files: Mapping[str, Path],
     name: str,
     least_confidence: float = 0.0,
-    channel: int | None = None,
-    page: int | None = None,
+    **reading: int | None,
 ) -> Image.Image:
-    """Return the picture of an image with the outlines of its nuclei above a confidence.
+    """Return the picture of an image with the outlines of its nuclei above a confidence, 0-1.
 
-    Parameters
-    ----------
-    folder : path
-        Where `nuclei.workflows.segment.segment` saved labels and measurements.
-    files : mapping of str to Path
-        The images by name, see `nuclei.images.finding.find_images`.
-    name : str
-    least_confidence : float, 0-1
-    channel, page : int, optional
-        Those with which the image was segmented.
+    Its labels and measurements are in a `folder` of results; `files` are the images by name, see
+    `find_images`, and `reading` the channel and page with which it was segmented.
     """
     labels = tifffile.imread(f"{folder}/{name}_labels.tif")
     table = pd.read_csv(f"{folder}/measurements.csv").query("image == @name")
     kept = table.loc[table["confidence"] >= least_confidence, "label"]
-    image = as_rgb8(open_image(files[name], channel, page).pixels())
+    image = as_rgb8(open_image(files[name], **reading).pixels())
     return Image.fromarray(overlay(image, np.where(np.isin(labels, kept), labels, 0)))

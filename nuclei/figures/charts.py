@@ -36,19 +36,14 @@ NAMED = 20
 
 @styled
 def data_set(table: pd.DataFrame) -> Figure:
-    """Show the images of each type and size, the nuclei per image and their diameters.
-
-    table : DataFrame, one row per image
-        Columns ``type`` (str), ``height``, ``width`` (pixels), ``nuclei`` (count), ``areas`` (array of the
-        areas of its nuclei in pixels).
-    """
+    """Show the images of each type and size, the nuclei per image and their diameters, of a `survey`."""
     figure = Figure(figsize=(WIDTH, 5.2))
     (types, diameters), (sizes, counts) = figure.subplots(2, 2)
     number = table["type"].value_counts()[::-1]
     _bars(types, number)
     types.set(title="Images of each type", xlabel="images")
 
-    areas = [np.concatenate(list(table.loc[table["type"] == name, "areas"])) for name in number.index]
+    areas = [np.concatenate([*table["areas"][table["type"] == name]]) for name in number.index]
     box: Look = {"boxprops": {"facecolor": PALE, "edgecolor": INK}, "patch_artist": True, "widths": 0.5}
     box |= {"medianprops": {"color": INK, "linewidth": 2}, "whis": (5, 95), "showfliers": False}
     diameters.boxplot([_diameter(each) for each in areas], orientation="horizontal", **box)
@@ -79,16 +74,15 @@ def history(
     table: pd.DataFrame,
     metric: str,
     *,
-    kept: int | None = None,
-    kept_by: str | None = None,
+    kept: int,
+    kept_by: str,
     reference: tuple[str, float] | None = None,
 ) -> Figure:
     """Show how a quantity went from epoch to epoch, in validation and, where it is known, in training.
 
-    table : DataFrame with columns ``epoch`` (from 0), ``val_<metric>``, and perhaps `metric`
-    metric : such as "loss"
-    kept, kept_by : the epoch, from 1, whose weights were kept, and the column by which it was chosen
-    reference : name and published value to compare with
+    The table has ``epoch`` (from 0), ``val_<metric>``, and perhaps `metric`, such as "loss". `kept` is the
+    epoch, from 1, whose weights were kept, `kept_by` the column by which it was chosen; `reference` the name
+    of a published value, and the value.
     """
     figure = Figure(figsize=(WIDTH, 3.4))
     axis = figure.subplots()
@@ -100,15 +94,13 @@ def history(
     if reference:
         name, value = reference
         axis.axhline(value, color=INK, linestyle=":", linewidth=1.8, label=f"{name}: {value:.5g}")
-    if kept:
-        value = validation.iloc[kept - 1]
-        axis.axvline(kept, color=PALE, linewidth=6, zorder=0)
-        diamond: Look = {"markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2}
-        label = f"epoch {kept}, kept: {value:.5g}"
-        axis.plot(kept, value, "D", color=VALIDATION, label=label, **diamond)
-        by = QUANTITIES.get((kept_by or "").removeprefix("val_"), kept_by)
-        why = f": the best in validation by {by}" if kept_by else ""
-        axis.set_title(f"Epoch {kept} was kept{why}.", loc="left", fontsize=9)
+    value = validation.iloc[kept - 1]
+    axis.axvline(kept, color=PALE, linewidth=6, zorder=0)
+    diamond: Look = {"markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2}
+    label = f"epoch {kept}, kept: {value:.5g}"
+    axis.plot(kept, value, "D", color=VALIDATION, label=label, **diamond)
+    why = f"the best in validation by {QUANTITIES[kept_by.removeprefix('val_')]}"
+    axis.set_title(f"Epoch {kept} was kept: {why}.", loc="left", fontsize=9)
     axis.set(xlabel="epoch", ylabel=QUANTITIES.get(metric, metric), xlim=(0.5, max(epochs) + 0.5))
     axis.xaxis.set_major_locator(WHOLE())
     axis.grid(axis="y")
@@ -120,9 +112,8 @@ def history(
 def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
     """Show the average precision of several methods, or for several image types, at every IoU threshold.
 
-    panels : dict of title -> dict of name -> Series of AP, 0-1, with the IoU thresholds as its index
-        The methods in one panel were scored on the same images. A name has one style in all panels. The
-        legends are sorted by the mean over the thresholds, which is the competition score.
+    `panels` has by title and name a Series of AP, 0-1, with the IoU thresholds as its index. A name has one
+    style in all panels. The legends are sorted by the mean over the thresholds, the competition score.
     """
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -142,10 +133,9 @@ def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
 
 @styled
 def scores_by_type(table: pd.DataFrame) -> Figure:
-    """Show a score for each image type, with its interval; rows whose names begin with "all" are paler.
+    """Show the score of each image type (the index), see `evaluation.report.measures_with_interval`.
 
-    table : DataFrame, the image types as its index
-        Columns ``score`` (0-1), ``interval`` (a pair), ``images`` and ``fields`` (counts).
+    Rows whose names begin with "all" are paler.
     """
     table = table[::-1]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(table)))
@@ -172,7 +162,7 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.2))
     axis = figure.subplots()
     pairs = zip(_diameter(table["area_from"]), _diameter(table["area_below"]), strict=True)
-    edges = [f"{a:.0f} to {b:.0f}" if np.isfinite(b) else f"over {a:.0f}" for a, b in pairs]
+    edges = [f"{a:.0f} to {b:.0f}" if b < np.inf else f"over {a:.0f}" for a, b in pairs]
     recall = table["recall"]
     axis.bar(edges, recall, color=PREDICTION, width=0.7, label="found")
     style: Look = {"facecolor": "white", "edgecolor": TRUTH, "hatch": "////", "width": 0.7}
@@ -187,10 +177,10 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
 
 @styled
 def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Show how many nuclei each image has, and how large and how bright they are.
+    """Show how many nuclei each image has, and how large and how bright they are, by the tables of a run.
 
-    measurements, summary : the tables that `workflows.segment.segment` writes; micrometres where they
-    have them. Grey images and images of several channels have a panel of their own.
+    Sizes are in micrometres where the tables have them. Grey images and images of several channels have a
+    panel of their own.
     """
     means = measurements.filter(regex="^intensity_mean").dropna(axis=1, how="all")
     channels = means.filter(like="_ch")
@@ -227,13 +217,11 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 
 @styled
 def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> Figure:
-    """Show whether a confidence means what it says: a reliability diagram.
+    """Show whether the confidence, (N,) floats 0-1, is the share of nuclei that are `matched`, (N,) bool.
 
-    confidence : (N,) float, 0-1, of predicted nuclei; put into so many `bins` of equal width
-    matched : (N,) bool, whether each has an IoU above 0.5 with a true nucleus
-
-    After Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The expected calibration error is
-    the mean distance of a point to the diagonal, weighted by its nuclei. The bars are 95 % Wilson intervals.
+    A reliability diagram after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The
+    expected calibration error is the mean distance of a point to the diagonal, weighted by its nuclei. The
+    bars are 95 % Wilson intervals.
     """
     place = np.minimum((np.asarray(confidence, float) * bins).astype(int), bins - 1)
     groups = pd.DataFrame({"confidence": confidence, "matched": np.asarray(matched, int)}).groupby(place)
@@ -280,8 +268,7 @@ def _edges(values) -> np.ndarray:
 
 
 def _diameter(area) -> np.ndarray:
-    """Return the diameter of a circle of this area."""
-    return np.sqrt(4 / np.pi * np.asarray(area, float))
+    return np.sqrt(4 / np.pi * np.asarray(area, float))  # of a circle
 
 
 def _reach(intervals, values: pd.Series) -> np.ndarray:

@@ -19,12 +19,10 @@ TOP, BOTTOM, LEFT, RIGHT = (0.5, 1), (0.5, 0), (0, 0.5), (1, 0.5)
 
 @styled
 def architecture(model, size: int = 128) -> Figure:
-    """Draw a U-Net: encoder going down on the left, decoder coming up on the right, skip connections across.
+    """Draw a network of `nuclei.training.unet`: encoder on the left, decoder on the right, skips across.
 
-    model : keras.Model made by `nuclei.training.unet.unet`; channels and sides are read from it
-    size : side of the input in pixels, a multiple of 32, for which the sides of the feature maps are given
-
-    A block's height goes with the logarithm of its side, its width with that of its channels.
+    A block's height goes with the logarithm of its side, for images of `size` pixels, its width with that of
+    its channels.
     """
     skips = [output.shape[-1] for output in model.get_layer("encoder").outputs]
     blocks = [layer for layer in model.layers if type(layer).__name__ == "Sequential"]

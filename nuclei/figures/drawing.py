@@ -26,13 +26,11 @@ def brightened(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> np.ndarray:
-    """Draw the outlines of predicted nuclei into a brightened copy of an image.
+    """Draw the outlines of predicted nuclei, (H, W) int, into a brightened copy of an (H, W, 3) uint8 image.
 
-    image : (H, W, 3) uint8; labels : (H, W) int, 0 = background; returns (H * scale, W * scale, 3) uint8
-
-    By default the image is enlarged until the median nucleus is 32 pixels wide and the longer side about 600,
-    but never beyond 1,600 pixels. Outlines lie inside of the nuclei, at most two pixels wide. In bright
-    images a white line around them sets them off from the stain.
+    Returns (H * scale, W * scale, 3) uint8, by default enlarged until the median nucleus is 32 pixels wide
+    and the longer side about 600, but never beyond 1,600 pixels. Outlines lie inside of the nuclei, at most
+    two pixels wide. In bright images a white line around them sets them off from the stain.
     """
     height, width = labels.shape
     if scale is None:
@@ -89,10 +87,7 @@ def _near(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def busiest_square(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
-    """Return the square of at most `largest` pixels with the longest outlines.
-
-    labels : (H, W) int or bool, 0 = background, or several of one size, whose outlines are added up
-    """
+    """Return the square of at most `largest` pixels with the longest outlines, of one or several labels."""
     height, width = np.shape(labels)[-2:]
     side = min(height, width, largest)
     several = np.reshape(np.asarray(labels, np.int32), (-1, height, width))

@@ -41,12 +41,10 @@ CENTRED: Look = {"ha": "center", "va": "center", "fontsize": 8}
 def examples(
     images: Arrays, labels: Arrays, titles: list[str], *, title: str = "", predicted: bool = False
 ) -> Figure:
-    """Show images, and a close-up of each where it has the longest outlines, with the outlines of its nuclei.
+    """Show images, (H, W, 3) uint8, and a close-up of each with the outlines of its nuclei, (H, W) int.
 
-    Where the close-up is not the whole image, a frame in the image shows where it lies.
-
-    images : list of (H, W, 3) uint8; labels : list of (H, W) int, 0 = background; titles : one per image;
-    predicted : whether the labels are predicted ones (blue) instead of true ones (orange)
+    True outlines are orange, `predicted` ones blue. Where the close-up is not the whole image, a frame in the
+    image shows where it lies.
     """
     name, colour = ("predicted", "predicted") if predicted else ("truth", "true")
     figure, axes = _panels(("image", f"close-up with\n{colour} outlines"), titles, title)
@@ -67,10 +65,9 @@ def examples(
 
 @styled
 def mosaics(pictures: Arrays, tiles: list[tuple[int, int]], titles: list[str], *, title: str = "") -> Figure:
-    """Show fields of view that were put back together from tiles, with ticks where the tiles meet.
+    """Show fields of view, (H, W, 4) uint8 with opacity 0 where no tile lies, with ticks where tiles meet.
 
-    pictures : list of (H, W, 4) uint8, with opacity 0 where no tile lies;
-    tiles : list of (height, width) of one tile in pixels
+    `tiles` are the height and width of a tile of each, in pixels.
     """
     shapes = [picture.shape[1] / picture.shape[0] for picture in pictures]  # all are shown equally high
     high = min(PANEL, (WIDTH - 0.25 * len(shapes)) / sum(shapes))
@@ -99,10 +96,8 @@ def predictions(
 ) -> Figure:
     """Show of each sample: image, truth, predicted probability, and where the two differ.
 
-    Samples without any nucleus, true or predicted, are left out while there are others.
-
-    images : list of (H, W, 3) uint8; truths : list of (H, W) bool; probabilities : list of (H, W) float 0-1;
-    titles : one per sample, such as its image type
+    Each is (H, W, 3) uint8, (H, W) bool, and (H, W) float 0-1. Samples without any nucleus, true or
+    predicted, are left out while there are others.
     """
     samples = list(zip(images, truths, probabilities, titles or [""] * len(images), strict=True))
     samples = [s for s in samples if np.any(s[1]) or np.any(s[2] >= 0.5)] or samples
@@ -121,10 +116,7 @@ def predictions(
 
 
 def agreement(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return (H, W, 3) float 0-1: the image darkened, true positives white, missed orange, false blue.
-
-    image : (H, W, 3) uint8; truth, predicted : (H, W) bool
-    """
+    """Return (H, W, 3) float 0-1: the image darkened, true positives white, missed orange, false blue."""
     colours = 0.92 * np.array([to_rgb(colour) for colour in (DARK, TRUTH, PREDICTION, BOTH)])
     dark = image.mean(axis=-1, keepdims=True) / 255 * 0.3
     return np.where((truth | predicted)[..., None], colours[truth + 2 * predicted], dark)
@@ -136,10 +128,8 @@ def gallery(
 ) -> Figure:
     """Show images with true (orange) and predicted (blue) outlines, white where the two agree.
 
+    `groups` has by name the image, (H, W, 3) uint8, truth and prediction, (H, W) labels, and title of each.
     Of a large image it is a close-up where it has the longest outlines.
-
-    groups : dict of name, such as an image type -> list of (image, truth, predicted, title): an (H, W, 3)
-    uint8 image, two (H, W) labels or bool, 0 = background, and what stands above it
     """
     figure, axes = _panels([""] * max(map(len, groups.values())), list(groups), title)
     for column, group in zip(axes.T, groups.values(), strict=True):
@@ -166,9 +156,8 @@ def pipeline(
 ) -> Figure:
     """Show how the nuclei of one image are found, step by step, in the square with the longest outlines.
 
-    image : (H, W, 3) uint8; maps : (H, W, C) float, 0-1; labels, truth : (H, W) int, 0 = background
-    candidates : the proposed outlines and the IoU, (N,) float 0-1, that is expected of each
-    confidence : (M,) float, 0-1, of the nuclei 1..M in `labels`, to be written into them
+    `image`, `maps` and `labels` are those of a `Prediction`, and so is `confidence`, which is written into
+    the nuclei; `candidates` those of `Segmenter.candidates`.
     """
     window = busiest_square([truth, labels], CLOSER)
     bright, maps, labels, truth = brightened(image[window]), maps[window], labels[window], truth[window]

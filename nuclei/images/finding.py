@@ -28,18 +28,15 @@ def is_picture(path: PurePath) -> bool:
 
 
 def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
-    """Find image files, and name them by where they lie.
-
-    places : files, folders (searched with all below them), or patterns such as ``plates/*/dapi_*.tif``
+    """Find image files: named ones, those below folders, those of patterns such as ``plates/*/dapi_*.tif``.
 
     Hidden files, those in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one
     of `RESULTS` are not images. Links to folders are followed. Warns of `UNREAD` formats in a folder.
 
     Returns the folder that all have in common, absolute, and the files by name: a name is the path from that
     folder, with ``/`` and without the suffix, which stays only where two files would have one name. An image
-    that lies in ``<id>/images/<id>.png`` is named as its folder, ``<id>``.
-
-    Raises FileNotFoundError if a place is not there, or there is no image in any.
+    that lies in ``<id>/images/<id>.png`` is named as its folder, ``<id>``. Raises FileNotFoundError if a
+    place is not there, or there is no image in any.
     """
     folders: list[Path] = []
     files: dict[Path, Path] = {}

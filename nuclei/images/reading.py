@@ -1,7 +1,6 @@
 """Opens image files: every part of the project reads them through `open_image`.
 
-A file may hold more than a picture: pages (planes of a stack, time points), channels, and how large a pixel
-is. Pages and channels are counted from 0.
+A file may hold several pages (planes of a stack, time points) and channels; both are counted from 0.
 """
 
 import io
@@ -26,24 +25,19 @@ WHOLE = (slice(None), slice(None))
 
 @dataclass(eq=False)
 class Image:
-    """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C).
+    """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C), in the file's values.
 
-    channels : tuple of str, the names of what can be measured: `RGB`, those in the file, or ``ch0``, ``ch1``,
-        …; never alpha
-    channel : int, which of them a model sees, or None for all
-    pixel_size : (y, x) in micrometres, or None if the file does not say
-    name, note : str, the name of the file in errors; how the picture was read where that is not obvious
-    shape, dtype : (H, W), pixels, and the type of the values, as in the file
-    is_large : bool, whether windows are read from disk when they are asked for: a TIFF of more than
-        `tiff.LARGE` pixels, to be closed, or used in a ``with`` statement. All others are in memory.
+    Attributes are also its ``shape``, (H, W), the ``dtype`` of its values, and ``is_large``: whether windows
+    are read from disk when they are asked for, as of a TIFF of more than `tiff.LARGE` pixels, to be closed,
+    or used in a ``with`` statement. All others are in memory.
     """
 
     source: np.ndarray | TiffPage
-    channels: tuple[str, ...]
-    channel: int | None = None
-    pixel_size: tuple[float, float] | None = None
-    name: str = "image"
-    note: str = ""
+    channels: tuple[str, ...]  # names of what can be measured: `RGB`, those in the file, or ch0, ch1, …
+    channel: int | None = None  # which of them a model sees; None for all
+    pixel_size: tuple[float, float] | None = None  # (y, x) in micrometres; None if the file does not say
+    name: str = "image"  # of the file, in errors
+    note: str = ""  # how the picture was read where that is not obvious
 
     def __post_init__(self) -> None:
         self.shape, self.dtype = self.source.shape[:2], self.source.dtype
@@ -61,7 +55,7 @@ class Image:
         return self.shown(self[window])
 
     def shown(self, part: np.ndarray) -> np.ndarray:
-        """Return the same, of a window that has been read: (h, w, C) -> (h, w) or (h, w, 3)."""
+        """Return what a model sees of a window that has been read: (h, w, C) -> (h, w) or (h, w, 3)."""
         part = part if self.channel is None else part[..., self.channel]
         return part[..., 0] if part.ndim == 3 and part.shape[2] == 1 else part
 
@@ -78,15 +72,14 @@ class Image:
 def open_image(
     file: File, channel: int | None = None, page: int | None = None, name: str | None = None
 ) -> Image:
-    """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in.
+    """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in; errors call it `name`.
 
-    channel : int, which channel or colour a model sees, from 0; needed where there are several and no colours
-    page : int, which plane the image is, from 0; needed where there are several
-    name : str, what errors call the file; by default its path
+    The `page` is needed where there are several, the `channel` or colour that a model sees where there are
+    several and no colours. A fluorescence image of one dye in RGB is seen as the grey picture it is.
 
-    A fluorescence image of one dye in RGB is seen as the grey picture it is. Raises ValueError where the file
-    is broken or no image, has several pages or channels and none was chosen (the error lists them) or not the
-    one that was, or has values that are no numbers; OSError where it cannot be opened.
+    Raises ValueError where the file is broken or no image, has several pages or channels and none was chosen
+    (the error lists them) or not the one that was, or has values that are no numbers; OSError where it cannot
+    be opened.
     """
     name = str(file) if name is None else name
     with open(file, "rb") if isinstance(file, (str, Path)) else nullcontext(file) as opened:
@@ -123,8 +116,7 @@ def open_image(
 def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
     """Return the numbers of a label image or mask as they are stored: (H, W) or (H, W, C) array.
 
-    Nothing is converted: a palette's numbers stay, whatever colours they stand for, and alpha is kept.
-    `name` is the name of the file in errors. Raises ValueError if it cannot be read.
+    A palette's numbers stay, and alpha is kept. Raises ValueError, with the file's `name`, for a broken file.
     """
     content = file.read()
     is_tiff = content[:4] in BEGINNINGS

@@ -27,11 +27,9 @@ class ImageError(ValueError):
 class TiffPage:
     """One page of a TIFF file; ``page[rows, columns]`` reads a window, (h, w, C), in the file's values.
 
-    shape, dtype : (H, W, C), without alpha, and the type of the values
-    is_large : bool, whether it has more than `LARGE` pixels
-    names : tuple of str, one per channel; `RGB` for colours
-    pixel_size : (y, x) in micrometres, or None
-    description : str, the axes and shape of what is in the file
+    It has a ``shape``, (H, W, C) without alpha, ``dtype`` and ``pixel_size``, (y, x) in micrometres or None;
+    ``names`` of channels; ``description``, the axes and shape of what is in the file; and ``is_large`` if it
+    has more than `LARGE` pixels.
 
     Pages are counted from 0 through all series. Windows of an uncompressed file that is given by its path are
     mapped into memory. Raises ImageError where there are several pages and none was chosen, or not that one;

@@ -32,12 +32,10 @@ class Tile(NamedTuple):
 def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[Tile]:
     """Cover an image of `shape` (H, W) with overlapping tiles, row by row.
 
-    tile : int, largest side of a tile in pixels, a multiple of 32
-    halo : int, pixels of a tile beyond its core, a multiple of 32; the image's own border has none
-
-    Each pixel of the image is in exactly one core. Tiles begin at multiples of 32 and lie in the image. Where
-    the last tile of a row would hang over, it begins earlier instead, and the halos between it and its
-    neighbour are wider. Raises ValueError if a size is no multiple of 32, or the halos leave no core.
+    They have at most `tile` pixels a side, `halo` of them beyond the core except at the image's border. Each
+    pixel of the image is in exactly one core. Tiles begin at multiples of 32 and lie in the image. Where the
+    last tile of a row would hang over, it begins earlier instead, and the halos between it and its neighbour
+    are wider. Raises ValueError if a size is no multiple of 32, or the halos leave no core.
 
     >>> for (_, outer), (_, core) in windows((9, 300), tile=128, halo=32):
     ...     print(outer.start, core.start, core.stop, outer.stop)
@@ -65,12 +63,10 @@ def _spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
 def tiled_maps(
     predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int = TILE, halo: int = HALO
 ) -> np.ndarray:
-    """Predict an (H, W, 3) uint8 image tile by tile: (H, W, C) float32. Memory is bounded by the tile's size.
+    """Predict an (H, W, 3) uint8 image tile by tile, in memory bounded by the tile's size: (H, W, C) float32.
 
-    predict : function, (h, w, 3) uint8 -> (h, w, C) float32, for any h and w up to `tile`
-    tile, halo : int, pixels, see `windows`
-
-    The result is that of `predict` for the whole image, but for the influence of pixels beyond the halo.
+    The result is that of `predict`, (h, w, 3) uint8 -> (h, w, C) float32, for the whole image, but for the
+    influence of pixels beyond the halo; see `windows`.
     """
     maps = np.zeros(0)
     for window in windows(image.shape[:2], tile, halo):
@@ -91,10 +87,9 @@ def spread_windows(shape: tuple[int, int], side: int) -> list[Window]:
 
 
 def edge_labels(labels: np.ndarray, outer: Window, shape: tuple[int, int], border: bool) -> np.ndarray:
-    """Return the labels, without 0, along edges of a tile on the image's border, or along those inside it.
+    """Return the labels, without 0, along the edges of a tile that lie on the image's `border`, or inside it.
 
-    labels : (h, w) integers, of the rows and columns `outer` of an image of `shape` (H, W)
-    border : bool, True for edges on the border, False for those inside
+    `labels` are (h, w) integers, of the rows and columns `outer` of an image of `shape` (H, W).
     """
     ends = [end for span, n in zip(outer, shape, strict=True) for end in (span.start == 0, span.stop == n)]
     edges = zip((labels[0], labels[-1], labels[:, 0], labels[:, -1]), ends, strict=True)

@@ -49,7 +49,9 @@ def test_a_history_says_which_epoch_was_kept_and_why():
 
 
 def test_epochs_are_whole_numbers():
-    (axis,) = charts.history(pd.DataFrame({"epoch": [0], "val_loss": [0.5]}), "loss", kept=1).axes
+    (axis,) = charts.history(
+        pd.DataFrame({"epoch": [0], "val_loss": [0.5]}), "loss", kept=1, kept_by="val_score"
+    ).axes
     assert {tick % 1 for tick in axis.get_xticks()} == {0}
 
 
