@@ -6,6 +6,7 @@ papermill only warns of a misspelt parameter; `check_parameters` stops the noteb
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,7 @@ def outlined_image(
     files: Mapping[str, Path],
     name: str,
     least_confidence: float = 0.0,
-    **reading: int | None,
+    **reading: Any,
 ) -> Image.Image:
     """Return the picture of an image with the outlines of its nuclei above a confidence, 0-1.
 

@@ -74,7 +74,7 @@ def read_rle_csv(path: str | Path, shapes: Shapes) -> dict[str, np.ndarray]:
                 raise ValueError(f"{path}, line {row['line']}, ImageId {image_id}: {error}") from error
         height, width = shapes[str(image_id)]
         flat = paint([pixels for pixels in nuclei if pixels.size], height * width)
-        if shared := sum(pixels.size for pixels in nuclei) - np.count_nonzero(flat):
+        if shared := sum(pixels.size for pixels in nuclei) - int(np.count_nonzero(flat)):
             overlap = f"nuclei overlap on {counted(shared, 'pixel')}"
             warnings.warn(f"{path}, ImageId {image_id}: {overlap}", stacklevel=2)
         labels_by_id[str(image_id)] = flat.reshape((height, width), order="F")
