@@ -1,6 +1,9 @@
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# networks of tests are kept here, not in the user's own cache folder
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "user")
 
 import imageio.v3 as iio
 import numpy as np

@@ -11,7 +11,6 @@ curve: it leaves the order of nuclei as it is.
 """
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from nuclei.evaluation.metrics import Match
 
@@ -34,6 +33,8 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20)
     Isotonic regression over groups of equal size: lists of ``confidence``, ascending, and ``probability``,
     never descending, for `nuclei.segmentation.prediction.calibrated`. Raises ValueError for no nuclei.
     """
+    from scipy.optimize import isotonic_regression  # slow to import
+
     if not confidence.size:
         raise ValueError("no nuclei to calibrate with, expected the confidences of at least one")
     order = np.argsort(confidence, kind="stable")

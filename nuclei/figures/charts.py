@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.stats import binomtest
 
-from nuclei.figures.style import INK, PREDICTION, TRAINING, TRUTH, VALIDATION, WIDTH, Look, shortened, styled
+from nuclei.figures.colours import INK, PREDICTION, TRAINING, TRUTH, VALIDATION
+from nuclei.figures.style import WIDTH, Look, shortened, styled
 
 PUBLISHED = ("published baseline", 0.96804)
 """The best validation pixel accuracy of the published work, at 128 x 128 pixels."""

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from nuclei.figures.style import INK, PREDICTION, TRAINING, VALIDATION, WIDTH, Look, styled
+from nuclei.figures.colours import INK, PREDICTION, TRAINING, VALIDATION
+from nuclei.figures.style import WIDTH, Look, styled
 
 MIDDLE = 5.0
 """The drawing's axis of symmetry; its levels are 1 apart."""

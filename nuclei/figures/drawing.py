@@ -1,19 +1,20 @@
 """Outlines of nuclei and close-ups: what all pictures are drawn with."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
-from PIL import Image
+from PIL import Image, ImageColor
 from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
 from scipy.spatial import KDTree
 from skimage.measure import find_contours, regionprops
 from skimage.segmentation import find_boundaries
 
-from nuclei.figures.style import BOTH, DARK, PREDICTION, TRUTH, Look
+from nuclei.figures.colours import BOTH, DARK, PREDICTION, TRUTH
 from nuclei.segmentation.scale import median_diameter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes  # slow to import, and an overlay does without
 
 ACROSS = 9
 """So many median nuclei lie side by side in a close-up, so that the outlines do not hide them."""
@@ -46,21 +47,23 @@ def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> 
         line |= binary_dilation(line) & (enlarged > 0)
     if np.median(bright) > 127:
         canvas[binary_dilation(line) & ~line] = 255
-    canvas[line] = np.round(np.multiply(to_rgb(PREDICTION), 255))
+    canvas[line] = ImageColor.getrgb(PREDICTION)
     return canvas
 
 
-def draw_outlines(axis: Axes, below: str = DARK, **labels: np.ndarray) -> None:
+def draw_outlines(axis: "Axes", below: str = DARK, **labels: np.ndarray) -> None:
     """Draw outlines over an image: of ``truth``, of ``predicted``, and white where they lie within a pixel.
 
     Both are (H, W) labels or bool, 0 = background; one may be missing. A line of colour `below` lies below.
     """
+    from matplotlib.collections import LineCollection
+
     truth, predicted = (_segments(labels.get(name)) for name in ("truth", "predicted"))
     missed, agreed = ~_near(truth, predicted), _near(predicted, truth)
     shown = {TRUTH: truth[missed], PREDICTION: predicted[~agreed], BOTH: predicted[agreed]}
     for common, width in ((below, 2.2), (None, 1.1)):
         for colour, segments in shown.items():
-            style: Look = {"color": common or colour, "linewidth": width, "capstyle": "round"}
+            style: dict[str, Any] = {"color": common or colour, "linewidth": width, "capstyle": "round"}
             axis.add_collection(LineCollection(list(segments), **style))
 
 

@@ -16,8 +16,9 @@ from scipy.ndimage import distance_transform_edt
 from skimage.color import label2rgb
 from skimage.measure import regionprops
 
+from nuclei.figures.colours import BOTH, DARK, INK, PREDICTION, TRUTH
 from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
-from nuclei.figures.style import BOTH, DARK, INK, PREDICTION, TRUTH, WIDTH, Look, styled
+from nuclei.figures.style import WIDTH, Look, styled
 from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
 from nuclei.segmentation.candidates import Candidates
 

@@ -1,8 +1,4 @@
-"""The style that all figures share: colours, sizes, and how a figure is saved.
-
-One colour language throughout, safe for colour-blind readers (Okabe and Ito, "Color universal design", 2008):
-what is true is orange, what the model predicts is blue, and where both agree is white.
-"""
+"""The style that all figures share: sizes, fonts, and how a figure is saved."""
 
 import io
 from pathlib import Path
@@ -15,12 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nuclei.common import replacing
-
-TRUTH, PREDICTION, BOTH = "#E69F00", "#0090E0", "#FFFFFF"
-
-TRAINING, VALIDATION = "#8C8C8C", "#0072B2"
-
-INK, DARK = "#333333", "#101018"
+from nuclei.figures.colours import BOTH, DARK, INK, PREDICTION, TRUTH
 
 Look = dict[str, Any]
 """Keywords of matplotlib."""

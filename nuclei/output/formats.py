@@ -18,6 +18,7 @@ from PIL import Image
 from roifile import roiwrite
 
 from nuclei.data.run_lengths import encode_nuclei
+from nuclei.figures.drawing import overlay
 from nuclei.images.intensity import as_rgb8
 from nuclei.output.measurements import summarise
 from nuclei.output.outlines import Outline, polygons, roi
@@ -86,8 +87,6 @@ def _per_unit(pixel_size: tuple[float, float], micrometres: float) -> tuple[floa
 
 def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
     """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged."""
-    from nuclei.figures.drawing import overlay  # matplotlib is slow to import
-
     Image.fromarray(overlay(as_rgb8(image), labels)).save(path, format="PNG")
 
 

@@ -1,23 +1,123 @@
-"""A network as one compiled function for images of all sizes."""
+"""A network as one compiled function for inputs of all sizes: by OpenVINO, or by TensorFlow."""
 
+import hashlib
+import os
+import shutil
+import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
+from platformdirs import user_cache_path
+
+from nuclei.common import quiet, replacing
+
+if TYPE_CHECKING:
+    import keras  # takes seconds to import
+
+ENGINES = ("openvino", "tensorflow")
+
+CACHED = 20
+"""Networks that are kept in the user's cache folder, the latest ones."""
 
 
-def compiled(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs a network on a batch of images: (B, H, W, 3) uint8 -> (B, H, W, C) float32.
+def engine() -> str:
+    """Return what runs the networks of a model folder, one of ENGINES.
 
-    It is traced once, for all sizes, when it is first called; results differ from the network's own by
-    rounding. A function that is not a Keras model is called without compilation.
+    OpenVINO where it is installed, unless the environment variable NUCLEI_ENGINE names the other; ValueError
+    where it names none, ModuleNotFoundError where it names one that is not installed.
     """
-    if not isinstance(network, keras.Model):
+    chosen = os.environ.get("NUCLEI_ENGINE") or next(name for name in ENGINES if find_spec(name))
+    if chosen not in ENGINES:
+        raise ValueError(f"NUCLEI_ENGINE is {chosen!r}, expected one of {', '.join(ENGINES)}")
+    if not find_spec(chosen):
+        raise ModuleNotFoundError(f"NUCLEI_ENGINE is {chosen}, which is not installed: pip install {chosen}")
+    return chosen
+
+
+def compiled(network: Callable) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that runs a network on a batch, any numbers -> float32.
+
+    A Keras model is traced once, for all sizes, when the function is first called; results differ from the
+    network's own by rounding. Another function, such as a `StoredNetwork`, is called as it is.
+    """
+    if not hasattr(network, "input_shape"):
         return lambda batch: np.asarray(network(batch.astype(np.float32), training=False))
+    run = _traced(network)
+    return lambda batch: run(batch.astype(np.float32)).numpy()
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)], autograph=False)
-    def run(batch):
-        return network(tf.cast(batch, tf.float32), training=False)
 
-    return lambda batch: run(tf.constant(batch)).numpy()
+def _traced(network: "keras.Model") -> Callable:
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(network.input_shape, tf.float32, "input")]
+    return tf.function(lambda batch: network(batch, training=False), signature, autograph=False)
+
+
+class StoredNetwork:
+    """A network in a .keras file, called as a Keras model is: by `engine`, float32 -> float32.
+
+    OpenVINO reads a copy in its own format, which is made once and kept in the user's cache folder, under a
+    name that changes with the file and with the versions of the libraries. Then Keras and TensorFlow, which
+    take seconds to import, are not needed.
+
+    path : Path
+    exact : bool; whether to compute in 32 bits even where the processor has 16-bit floats (bfloat16), which
+        are twice as fast
+    """
+
+    def __init__(self, path: Path, exact: bool = False):
+        self.path = path
+        self._run = self._by_openvino(exact) if engine() == "openvino" else compiled(self.keras)
+
+    def __call__(self, batch: np.ndarray, training: bool = False) -> np.ndarray:
+        return self._run(batch)
+
+    @cached_property
+    def keras(self) -> "keras.Model":
+        """The network as a Keras model, without its optimizer."""
+        with quiet():
+            import keras
+
+        return keras.saving.load_model(self.path, compile=False)
+
+    def _by_openvino(self, exact: bool) -> Callable[[np.ndarray], np.ndarray]:
+        # OpenVINO reports to its makers each time it is imported, unless there is no module of this name
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        import openvino
+
+        core, one_at_a_time = openvino.Core(), Lock()
+        fast = not exact and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        options = {"INFERENCE_PRECISION_HINT": "bf16" if fast else "f32", "PERFORMANCE_HINT": "LATENCY"}
+        request = core.compile_model(self._converted(core), "CPU", options).create_infer_request()
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            with one_at_a_time:
+                return request.infer([batch])[0]
+
+        return run
+
+    def _converted(self, core):
+        """Return the network as OpenVINO has it, from the cache where it is there."""
+        import openvino
+
+        with open(self.path, "rb") as file:
+            hash = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        cache = user_cache_path("nuclei") / "networks"
+        folder = cache / "-".join([hash, *map(version, ("openvino", "tensorflow", "keras"))])
+        with suppress(RuntimeError):  # it is not there, or damaged
+            return core.read_model(folder / "network.xml")
+        converted = openvino.convert_model(_traced(self.keras))
+        with suppress(OSError, RuntimeError):  # without a cache, it is converted each time
+            with replacing(folder) as temporary:
+                temporary.mkdir()
+                openvino.save_model(converted, temporary / "network.xml", compress_to_fp16=False)
+            for old in sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime)[:-CACHED]:
+                shutil.rmtree(old)
+        return converted

@@ -6,14 +6,16 @@ import shutil
 import zipfile
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
-import keras
 import numpy as np
 import pandas as pd
 
 from nuclei.common import model_folder, replacing, write_json
+from nuclei.segmentation.inference import StoredNetwork, engine
+
+if TYPE_CHECKING:
+    import keras  # takes seconds to import
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
@@ -36,7 +38,7 @@ def read_model_folder(folder: str | Path) -> dict:
     """Read a model from its folder alone: the fields of `nuclei.segmentation.segmenter.Segmenter`, by name.
 
     Raises FileNotFoundError where the folder or one of its files is missing, ValueError where a file cannot
-    be read or the settings lack what the model needs.
+    be read or the settings lack what the model needs; see also `nuclei.segmentation.inference.engine`.
     """
     folder = model_folder(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -46,15 +48,16 @@ def read_model_folder(folder: str | Path) -> dict:
             f"expected {', '.join(FILES)}, as notebook 02_train writes them."
         )
     has_iou_network = (folder / IOU_FILE).is_file()
+    engine()  # one that is missing is no fault of the model's
     try:
         parts = {
-            "model": keras.saving.load_model(folder / "model.keras", compile=False),
+            "model": StoredNetwork(folder / "model.keras"),
             "settings": json.loads((folder / "settings.json").read_text()),
             "split": json.loads((folder / "split.json").read_text()),
             "history": pd.read_csv(folder / "history.csv"),
         }
         if has_iou_network:
-            parts["iou_network"] = keras.saving.load_model(folder / IOU_FILE, compile=False)
+            parts["iou_network"] = StoredNetwork(folder / IOU_FILE, exact=True)
     except Exception as error:  # Keras, json and pandas have no common base class for their errors
         raise ValueError(
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
@@ -93,11 +96,11 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
 
 def write_model_folder(
     folder: str | Path,
-    model: keras.Model,
+    model: "keras.Model",
     settings: dict,
     split: dict,
     history: pd.DataFrame,
-    iou_network: keras.Model | None = None,
+    iou_network: "keras.Model | None" = None,
 ) -> Path:
     """Write the folder completely or not at all, without the optimizer's state, and replace an older one.
 
@@ -117,12 +120,14 @@ def write_model_folder(
     return folder
 
 
-def save_network(network: keras.Model, path: Path) -> None:
+def save_network(network: "keras.Model", path: Path) -> None:
     """Save a network as a .keras file with its kernels as 16-bit floats: half the size.
 
     Keras casts them back to 32 bits when it loads the file. Vectors stay 32-bit, as a variance may exceed the
     range of 16 bits; so does a kernel that would become infinite.
     """
+    import keras
+
     keras.Model(network.input, network.output, name=network.name).save(path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -134,6 +139,8 @@ def save_network(network: keras.Model, path: Path) -> None:
 
 def _with_half_kernels(content: bytes) -> bytes:
     """Copy an HDF5 file, its float32 arrays of two or more axes as float16."""
+    import h5py
+
     target = io.BytesIO()
     with h5py.File(io.BytesIO(content)) as old, h5py.File(target, "w") as new:
         new.attrs.update(old.attrs)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import keras
 import numpy as np
 import pandas as pd
 from skimage.transform import resize
@@ -16,11 +15,14 @@ from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.images.resizing import resize_image
 from nuclei.images.tiles import STRIDE, tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
-from nuclei.segmentation.inference import compiled
+from nuclei.segmentation.inference import StoredNetwork, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
 from nuclei.segmentation.prediction import Maps, Prediction, calibrated
 from nuclei.segmentation.scale import SIZING, find_diameter, median_diameter, scales_for
 from nuclei.segmentation.watershed import confidence, labels_from_maps
+
+if TYPE_CHECKING:
+    import keras  # takes seconds to import
 
 
 @dataclass
@@ -44,11 +46,11 @@ class Segmenter:
         Rates candidates for nuclei; without it, nuclei come from thresholds.
     """
 
-    model: keras.Model
+    model: "keras.Model"
     settings: dict
     split: dict = field(default_factory=lambda: {"train": [], "validation": []})
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
-    iou_network: keras.Model | None = None
+    iou_network: "keras.Model | None" = None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Segmenter":
@@ -118,7 +120,7 @@ class Segmenter:
         """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
         image, maps = predicted.image, predicted.maps
         thresholds = self.settings["thresholds"] | thresholds
-        if self.iou_network is None:
+        if vars(self)["iou_network"] is None:
             labels = labels_from_maps(maps, **thresholds)
             expected = confidence(labels, maps[..., 0])
         else:
@@ -129,9 +131,10 @@ class Segmenter:
 
     def candidates(self, predicted: Maps | Prediction) -> tuple[Candidates, np.ndarray]:
         """Return candidates for nuclei, and the IoU expected of each, (N,) float32 0-1."""
-        assert self.iou_network is not None, "a model without an IoU network has no candidates"
+        network = vars(self)["iou_network"]
+        assert network is not None, "a model without an IoU network has no candidates"
         found = propose(predicted.maps, predicted.image)
-        return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
+        return found, np.asarray(network(found.features, training=False))[:, 0]
 
     def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
         """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`."""
@@ -165,11 +168,11 @@ class Segmenter:
         height, width = image.shape[:2]
         padding = [(0, -side % STRIDE) for side in (height, width)]
         batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None]
-        return self._network(batch)[0, :height, :width]
+        return self._maps_of(batch)[0, :height, :width]
 
     @cached_property
-    def _network(self) -> Callable[[np.ndarray], np.ndarray]:
-        return compiled(self.model)
+    def _maps_of(self) -> Callable[[np.ndarray], np.ndarray]:
+        return compiled(vars(self)["model"])
 
     def find_scales(self, images: Sequence[np.ndarray], native: Sequence[np.ndarray] = ()) -> list[float]:
         """Find the scales at which to run the network on an image: see `find_diameter` and `scales_for`.
@@ -217,3 +220,17 @@ class Segmenter:
                 f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
                 stacklevel=2,
             )
+
+
+def _stored(name: str) -> property:
+    """Return a field for a network: a `StoredNetwork` is a Keras model from when it is first asked for."""
+
+    def get(segmenter: Segmenter):
+        network = vars(segmenter)[name]
+        return network.keras if isinstance(network, StoredNetwork) else network
+
+    return property(get, lambda segmenter, network: vars(segmenter).update({name: network}))
+
+
+for _name in ("model", "iou_network"):
+    setattr(Segmenter, _name, _stored(_name))

@@ -4,7 +4,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from nuclei.figures import drawing
-from nuclei.figures.style import BOTH, DARK, PREDICTION, TRUTH
+from nuclei.figures.colours import BOTH, DARK, PREDICTION, TRUTH
 
 BLUE = np.round(np.multiply(to_rgb(PREDICTION), 255)).astype(int).tolist()
 

@@ -5,7 +5,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from nuclei.figures import pictures
-from nuclei.figures.style import BOTH, PREDICTION, TRUTH, WIDTH
+from nuclei.figures.colours import BOTH, PREDICTION, TRUTH
+from nuclei.figures.style import WIDTH
 from nuclei.segmentation.candidates import Candidates
 
 

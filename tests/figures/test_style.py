@@ -4,7 +4,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nuclei.figures.style import BOTH, PREDICTION, TRUTH, save, shortened
+from nuclei.figures.colours import BOTH, PREDICTION, TRUTH
+from nuclei.figures.style import save, shortened
 
 
 @pytest.mark.parametrize(
