@@ -1,9 +1,8 @@
-"""From any images to files with their nuclei: read ahead, predict, write behind; resumed where it stopped."""
+"""From any images to files with their nuclei: some images at a time, resumed where it stopped."""
 
 import hashlib
-import math
 import os
-import time
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -28,8 +27,8 @@ from nuclei.workflows.large_images import LargePrediction, preview, segment_larg
 if TYPE_CHECKING:
     from nuclei.segmentation.segmenter import Segmenter  # slow to import
 
-AHEAD = 2
-"""Images that are read before the model is ready for them, and results that may wait to be written."""
+AT_A_TIME = 3
+"""Images that are worked on at a time: while the network runs on one, others are read, measured, written."""
 
 
 class Report(NamedTuple):
@@ -137,24 +136,31 @@ class _Run:
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def read(self, name: str) -> Image:
-        try:
-            return open_image(self.files[name], **self.reading)
-        except OSError as error:  # of the image; any that comes later is about the results
-            raise ValueError(str(error)) from error
+    def process(self, name: str, image: Image | None = None) -> Image | int | None:
+        """Read an image, find its nuclei, write its files; return their number if they were predicted.
+
+        A large image is only opened, and returned: to process it, it is given.
+        """
+        with _working_on(self.files[name]):
+            if image is None:
+                try:
+                    image = open_image(self.files[name], **self.reading)
+                except OSError as error:  # of the image; any that comes later is about the results
+                    raise ValueError(str(error)) from error
+                if image.is_large:
+                    return image
+            return self.write(name, image, self.predict(name, image))
 
     def predict(self, name: str, image: Image) -> Prediction | LargePrediction | None:
         """Return the nuclei of an image; None where their labels and measurements are on disk."""
-        left_out = [key for key in self.formats[name] if image.is_large and not FORMATS[key].large]
-        with _naming_warnings(self.files[name]):
-            if left_out:
-                warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
-            if self.results.has_labels(name, self.stamps[name]):
-                return None
-            if not image.is_large:
-                return self.segmenter.predict(image.pixels(), **self.predicting)
-            size, labels = self.pixel_size or image.pixel_size, self.results.unfinished(name)
-            return segment_large(image, self.segmenter, labels, pixel_size=size, **self.predicting)
+        if left_out := [key for key in self.formats[name] if image.is_large and not FORMATS[key].large]:
+            warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
+        if self.results.has_labels(name, self.stamps[name]):
+            return None
+        if not image.is_large:
+            return self.segmenter.predict(image.pixels(), **self.predicting)
+        size, labels = self.pixel_size or image.pixel_size, self.results.unfinished(name)
+        return segment_large(image, self.segmenter, labels, pixel_size=size, **self.predicting)
 
     def write(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> int | None:
         """Write the files of an image, and return the number of its nuclei if they were predicted."""
@@ -187,11 +193,6 @@ class _Run:
             warning=warning(table["confidence"]) if calibrated else "",
         )
 
-    def finish(self, name: str, written: Future) -> None:
-        with self.skipping(name):
-            if (nuclei := written.result()) is not None:
-                self.segmented[name] = nuclei
-
     @contextmanager
     def skipping(self, name: str) -> Iterator[None]:
         """Skip the image where it cannot be used. Its earlier results stay, unfinished ones are deleted."""
@@ -208,36 +209,47 @@ class _Run:
 
 
 def _process(run: _Run, names: list[str], earlier: int) -> None:
-    """Read, predict and write images, each step in a thread of its own; with a progress bar."""
-    start, megapixels = time.perf_counter(), 0.0
-    reading: deque[Future] = deque()
-    writing: deque[tuple[str, Future]] = deque()
+    """Process images, some at a time in threads, but a large one here; with a progress bar."""
+    working: deque[Future] = deque()
     total = len(names) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar:
+    with _naming_warnings(), bar, ThreadPoolExecutor(AT_A_TIME) as pool:
         for k, name in enumerate(names):
-            reading += [reader.submit(run.read, each) for each in names[k + len(reading) : k + AHEAD + 1]]
+            working += [pool.submit(run.process, each) for each in names[k + len(working) : k + AT_A_TIME]]
             with run.skipping(name):
-                image = reading.popleft().result()
-                predicted = run.predict(name, image)
-                writing.append((name, writer.submit(run.write, name, image, predicted)))
-                megapixels += math.prod(image.shape) / 1e6
-            while len(writing) > AHEAD or (writing and writing[0][1].done()):
-                run.finish(*writing.popleft())
+                done = working.popleft().result()
+                if isinstance(done, Image):
+                    done = run.process(name, done)
+                if done is not None:
+                    run.segmented[name] = done
             bar.update()
-            bar.set_postfix_str(f"{megapixels / (time.perf_counter() - start):.2f} megapixels/s")
-        for done in writing:
-            run.finish(*done)
+
+
+_current = threading.local()  # its `path` is the file that the thread works on
 
 
 @contextmanager
-def _naming_warnings(path: Path) -> Iterator[None]:
-    """Begin every warning with the file that it is about."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def _working_on(path: Path) -> Iterator[None]:
+    _current.path = path
+    try:
         yield
-    for each in caught:
-        warnings.warn(f"{path}: {each.message}", stacklevel=4)
+    finally:
+        _current.path = None
+
+
+@contextmanager
+def _naming_warnings() -> Iterator[None]:
+    """Begin every warning with the file that the thread works on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        show = warnings.showwarning
+
+        def show_named(message, category, *where):
+            path = getattr(_current, "path", None)
+            show(category(f"{path}: {message}") if path else message, category, *where)
+
+        warnings.showwarning = show_named
+        yield
 
 
 def _fingerprint(folder: Path) -> str:
