@@ -1,7 +1,8 @@
 """Which images belong together: neighbouring tiles of one field of view, or parts of one image or patient."""
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections import defaultdict
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,19 +23,16 @@ HELD_OUT = frozenset(
 )
 
 STEP = 2.7  # largest step across a seam, relative to steps inside the tiles (squared differences)
-
 MARGIN = 2  # least distance of the second best edge and of unrelated ones, relative to the best (squared)
-
 WINDOW = 5  # pixels; edges are smoothed along their length against noise
 
 
 class Join(NamedTuple):
-    """Sample `second` continues sample `first` to the "right" or "below"; `concordance` is at most 1."""
+    """Sample `second` continues sample `first` to the "right" or "below"."""
 
     first: int
     second: int
     side: str
-    concordance: float
 
 
 def held_out(sample: Sample) -> str:
@@ -52,16 +50,12 @@ def joins(samples: list[Sample]) -> list[Join]:
     structure cannot be. Square roots of grey levels even out photon noise, and let faint background count
     beside bright nuclei (Anscombe, Biometrika 35, 1948). The constants were chosen by inspecting the joins
     near them in the 664 images of the 2018 Data Science Bowl.
-
-    The concordance 1 - |a - b|^2 / (|a - mean(a)|^2 + |b - mean(b)|^2) is 1 for equal edges and about 0 for
-    unrelated ones (after Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics
-    45, 1989).
     """
-    alike: dict[tuple, list[int]] = {}
+    alike = defaultdict(list)
     for index, sample in enumerate(samples):
-        alike.setdefault((sample.source, sample.image.shape), []).append(index)
-    groups = (members for (_, shape), members in alike.items() if min(shape[:2]) >= 2)  # see `inside` below
-    return [join for members in groups for join in _joins_of_equal_size(samples, members)]
+        if min(sample.labels.shape) >= 2:  # see `inside` below
+            alike[sample.source, sample.image.shape].append(index)
+    return [join for members in alike.values() for join in _joins_of_equal_size(samples, members)]
 
 
 def _joins_of_equal_size(samples: list[Sample], members: list[int]) -> list[Join]:
@@ -83,8 +77,7 @@ def _joins_of_equal_size(samples: list[Sample], members: list[int]) -> list[Join
             rivals = np.concatenate([np.delete(seam[i], j), np.delete(seam[:, j], i), itself[[i, j]]])
             nearest_rival = min(unrelated[i, j], rivals.min())
             if seam[i, j] < STEP * inside[i, j] and MARGIN * seam[i, j] < nearest_rival:
-                concordance = float(1 - seam[i, j] / unrelated[i, j])
-                joined.append(Join(members[i], members[j], side, concordance))
+                joined.append(Join(members[i], members[j], side))
     return joined
 
 
@@ -109,21 +102,14 @@ def field_numbers(samples: list[Sample]) -> np.ndarray:
     `HELD_OUT`.
     """
     pairs = [(join.first, join.second) for join in joins(samples)]
-    for keys in (
-        [(s.source, s.group) if s.group else None for s in samples],
-        [held_out(s) or None for s in samples],
-        [(s.image.shape, hashlib.sha256(np.ascontiguousarray(s.image)).digest()) for s in samples],
-    ):
-        pairs += _equal_pairs(keys)
+    first: dict[Hashable, int] = {}
+    for k, s in enumerate(samples):
+        pixels = hashlib.sha256(np.ascontiguousarray(s.image)).digest()
+        keys = ((s.source, s.group) if s.group else None, held_out(s), (s.image.shape, pixels))
+        pairs += [(k, first.setdefault(key, k)) for key in keys if key]
     rows, columns = np.array(pairs, int).reshape(-1, 2).T
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(samples),) * 2)
     return connected_components(graph, directed=False)[1]
-
-
-def _equal_pairs(keys: Iterable[Hashable | None]) -> list[tuple[int, int]]:
-    """Return the places of each key and of the first one that equals it; None equals nothing."""
-    first: dict[Hashable, int] = {}
-    return [(index, first.setdefault(key, index)) for index, key in enumerate(keys) if key is not None]
 
 
 def mosaic(samples: list[Sample], members: list[int], joined: list[Join]) -> np.ndarray:

@@ -13,11 +13,8 @@ IMAGE_TYPES = (
 )
 
 STAINED = 5  # mean difference of the strongest and the weakest channel, in grey values; 0 in grey images
-
 PINK = 0.005  # share of pixels with more red than blue; 0 in tissue with the purple stain alone
-
 LARGE = 31  # pixels; the fluorescent images of the data set have nuclei of about 14, 28 or 46 pixels
-
 HAZE = 87  # pixels, side of a square: anything smoother, such as the glow of an embryo, is no nucleus
 
 

@@ -26,9 +26,7 @@ from nuclei.data.labels import SPECK
 from nuclei.segmentation.watershed import keep_labels
 
 FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-
 MARKER_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
-
 SMOOTHING = 1.0  # pixels, of a Gaussian over the second map: a ripple in it would cut a nucleus in two
 
 PLANES = ("foreground", "inner", "grey")
@@ -56,39 +54,21 @@ where it is not cut. None reaches further than one pixel outside, so that an ima
 
 
 class Candidates(NamedTuple):
-    """N candidates of nuclei, which may overlap.
+    """N candidates of nuclei, which may overlap."""
 
-    shape : (H, W) of the image
-    pixels : (P,) int32, positions in the flattened image
-    starts, stops : (N,) int64, between which a candidate's pixels are in `pixels`
-    features : (N, len(FEATURES)) float32
-    """
-
-    shape: tuple[int, int]
-    pixels: np.ndarray
-    starts: np.ndarray
-    stops: np.ndarray
-    features: np.ndarray
+    shape: tuple[int, int]  # (H, W) of the image
+    pixels: np.ndarray  # (P,) int32, positions in the flattened image
+    starts: np.ndarray  # (N,) int64; a candidate's pixels are pixels[start:stop]
+    stops: np.ndarray  # (N,) int64
+    features: np.ndarray  # (N, len(FEATURES)) float32
 
 
 def propose(maps: np.ndarray, image: np.ndarray) -> Candidates:
     """Propose candidates: the component tree of the foreground, cut by watersheds at every marker level.
 
-    Parameters
-    ----------
-    maps : (H, W, 2) array, in 0..1
-        The foreground, and the second map of `nuclei.training.targets.interior_target`.
-    image : (H, W, 3) uint8
-        With the grey values that the network saw.
-
-    Returns
-    -------
-    Candidates, of at least 10 pixels each; the same outline may come from several levels
-
-    Raises
-    ------
-    ValueError
-        `maps` has another shape, or `image` another size.
+    `maps`, (H, W, 2) in 0-1, are the foreground and the second map of `interior_target`, `image`, (H, W, 3)
+    uint8, has the grey values that the network saw. Candidates have at least 10 pixels each; the same outline
+    may come from several levels. Raises ValueError for other shapes.
     """
     maps = np.asarray(maps, dtype=np.float32)
     if maps.ndim != 3 or maps.shape[-1] != 2 or image.shape != (*maps.shape[:2], 3):
@@ -171,18 +151,12 @@ def _unlike(regions, before):
 
 
 class _Parts(NamedTuple):
-    """The component tree of the foreground in an image's regions: its nodes are parts 1..N.
+    """The component tree of the foreground in an image's regions: its nodes are parts 1..N."""
 
-    inside : (P,) positions in the flattened image where there are regions
-    smallest : (h * w,) the smallest part that holds a pixel, 0 for none
-    paths : (N + 1, levels), of each part its ancestors and itself by level, then 0; row 0 is 0
-    areas : (N,) in pixels
-    """
-
-    inside: np.ndarray
-    smallest: np.ndarray
-    paths: np.ndarray
-    areas: np.ndarray
+    inside: np.ndarray  # (P,) positions in the flattened image where there are regions
+    smallest: np.ndarray  # (h * w,) the smallest part that holds a pixel, 0 for none
+    paths: np.ndarray  # (N + 1, levels), of each part its ancestors and itself by level, then 0; row 0 is 0
+    areas: np.ndarray  # (N,) in pixels
 
 
 def _parts(regions, heights):
@@ -259,22 +233,11 @@ def _describe(parts, regions, heights, planes, margin):
 
 
 def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the candidates with the highest expected IoUs that share no pixel.
+    """Keep the candidates with the highest expected IoUs, above `min_iou`, that share no pixel.
 
     Greedy non-maximum suppression (Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006).
-
-    Parameters
-    ----------
-    found : Candidates
-    ious : (N,) floats, 0-1
-        The IoU expected of each candidate.
-    min_iou : float, 0-1
-        Only candidates with a higher expected IoU are kept.
-
-    Returns
-    -------
-    labels : (H, W) int32, 0 = background; from 1, row by row of the uppermost pixels of nuclei
-    ious : (M,) floats, those expected of the nuclei
+    Returns (H, W) int32 labels, 0 = background, from 1 row by row of the uppermost pixels of nuclei, and the
+    IoUs, (M,) floats, that are expected of them.
     """
     free, kept, first = np.ones(found.shape[0] * found.shape[1], bool), [], []
     order = np.argsort(-ious, kind="stable")

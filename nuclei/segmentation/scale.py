@@ -17,10 +17,7 @@ SIZING: dict = {
 
 
 def median_diameter(labels: np.ndarray) -> float:
-    """(H, W) integer labels, 0 = background -> diameter in pixels of the circle of the median nucleus's area.
-
-    Nuclei of fewer than 10 pixels are ignored. 0 without nuclei.
-    """
+    """(H, W) integer labels, 0 = background -> `circle_diameter` of the nuclei."""
     return circle_diameter(np.bincount(labels.ravel())[1:])
 
 
@@ -36,25 +33,13 @@ def find_diameter(
     shortest: int,
     diameters: Sequence[float] = (0, np.inf),
 ) -> float:
-    """Find the diameter of the median nucleus in an image, however large the nuclei are.
+    """Find the diameter of the median nucleus in an image, however large, in its pixels; 0 without nuclei.
 
-    At native scale the network finds nothing in very large nuclei, or only fragments. So the image is halved
-    up to three times, as long as nuclei of a size known from training then cover clearly more of the image,
-    each weighted by its mean foreground.
-
-    Parameters
-    ----------
-    nuclei_at : function
-        Scale -> areas of the nuclei found at that scale, (N,) in pixels of the rescaled image, and the mean
-        foreground of each, (N,) 0-1.
-    pixels, shortest : int
-        Number of pixels in the image, and its shortest side.
-    diameters : (smallest, largest)
-        Of the nuclei that the network was trained on, in pixels.
-
-    Returns
-    -------
-    float, in pixels of the image; 0 without nuclei
+    At native scale the network finds nothing in very large nuclei, or only fragments. So the image, of so
+    many `pixels` and a `shortest` side, is halved up to three times, as long as nuclei of a size known from
+    training (`diameters`: smallest, largest) then cover clearly more of it, each weighted by its mean
+    foreground. `nuclei_at` returns, for a scale, the areas of the nuclei found, (N,) in pixels of the
+    rescaled image, and the mean foreground of each.
     """
 
     def size_and_cover(scale: float) -> tuple[float, float]:
@@ -78,17 +63,9 @@ def find_diameter(
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     """Return the scales at which to run the network on an image; its maps are averaged over them.
 
-    Parameters
-    ----------
-    diameter : float, pixels, of the median nucleus; 0 for none
-    working_diameter : float or None, pixels
-        What nuclei are brought near; 0 or None for a model that always runs at native scale.
-
-    Returns
-    -------
-    list of float
-        2 below half the working diameter, 1 and 2 up to the working diameter, 1 up to twice it, 1/2 and 1 up
-        to four times; then with each doubling half of these, down to 1/16. 1 without nuclei.
+    They bring nuclei near the `working_diameter`, 0 or None for native scale: 2 where the median nucleus has
+    less than half of it, 1 and 2 up to the working diameter, 1 up to twice it, 1/2 and 1 up to four times;
+    then with each doubling half of these, down to 1/16. 1 without nuclei.
     """
     if not (working_diameter and diameter):
         return [1]

@@ -22,37 +22,26 @@ def labels_from_maps(
     min_confidence: float = 0.0,
     top_confidence: float | None = None,
     smoothing: float = 0.0,
-    keep_unmarked: bool = True,
 ) -> np.ndarray:
-    """Separate nuclei by a marker-controlled watershed, with one marker for each nucleus.
+    """Separate nuclei by a watershed with one marker for each: (H, W) int32, 0 = background, 1..N.
 
     Parameters
     ----------
-    maps : (H, W, 2) or (H, W, 1) array, in 0..1
+    maps : (H, W, 2) or (H, W, 1) array, 0-1
         The foreground, and the second map of `nuclei.training.targets`; where there is none, the Euclidean
         distance to the background, divided by the largest in each connected component.
     foreground_threshold, marker_threshold : float
         Foreground and second map are strictly above it in nuclei and in markers.
     min_area : int or float
-        Pixels, or below 1 a fraction of the median area, see `nuclei.data.labels.smallest_area`. Smaller
-        nuclei are dropped as the last step.
-    min_confidence : float
-        Before that, nuclei whose `confidence` is below this fraction of `top_confidence` are dropped.
-    top_confidence : float, optional
-        By default `most_confident` of these nuclei; to be given where the maps are a part of an image.
+        Smaller nuclei are dropped as the last step, see `nuclei.data.labels.smallest_area`.
+    min_confidence, top_confidence : float
+        Before that, nuclei whose `confidence` is below the fraction `min_confidence` of `top_confidence` are
+        dropped; it is by default `most_confident`, to be given where the maps are a part of an image.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none.
-    keep_unmarked : bool
-        Whether a connected component of the foreground without any marker is one nucleus or none.
 
-    Returns
-    -------
-    (H, W) int32, 0 = background; nuclei have consecutive numbers from 1
-
-    Raises
-    ------
-    ValueError
-        `maps` has another shape.
+    A connected component of the foreground without any marker is one nucleus. Raises ValueError where `maps`
+    has another shape.
     """
     maps = np.asarray(maps, dtype=np.float32)
     if maps.ndim != 3 or maps.shape[-1] not in (1, 2):
@@ -64,11 +53,10 @@ def labels_from_maps(
         inner = ndi.gaussian_filter(inner, smoothing)
 
     markers, marked_count = ndi.label(foreground & (inner > marker_threshold))
-    if keep_unmarked:
-        unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
-        unmarked[0] = False
-        rest = unmarked[components]
-        markers[rest] = (marked_count + np.cumsum(unmarked))[components[rest]]
+    unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
+    unmarked[0] = False
+    rest = unmarked[components]
+    markers[rest] = (marked_count + np.cumsum(unmarked))[components[rest]]
     labels = watershed(-inner, markers, mask=foreground)
     if min_confidence:
         confidences = confidence(labels, maps[..., 0])
@@ -111,20 +99,10 @@ def most_confident(confidences: np.ndarray) -> float:
 def classical_labels(
     image: np.ndarray, sigma: float, marker_threshold: float, min_area: float = 0
 ) -> np.ndarray:
-    """Label nuclei without learning: Otsu's threshold and a watershed on the distance transform.
+    """Label nuclei of an (H, W, 3) uint8 image without learning: (H, W) int32, 0 = background.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-        The side of the threshold that holds more of its outermost pixels is the background.
-    sigma : float
-        Standard deviation, in pixels, of a Gaussian blur before the threshold.
-    marker_threshold, min_area
-        See `labels_from_maps`, which is applied to Otsu's foreground as a one-channel map.
-
-    Returns
-    -------
-    (H, W) int32, 0 = background
+    Otsu's threshold, after a Gaussian blur of `sigma` pixels, makes a one-channel map for `labels_from_maps`.
+    The side of the threshold that holds more of the image's outermost pixels is the background.
     """
     grey = gaussian(rgb2gray(image), sigma)
     bright = grey > threshold_otsu(grey)

@@ -22,17 +22,16 @@ def training_callbacks(
     folder: str | Path,
     *first: keras.callbacks.Callback,
     monitor: str = "val_accuracy",
-    mode: str = "max",
     patience: int = 5,
     average: bool = False,
     parameters: dict | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that `model.fit` needs, in their order; `first` may add to the log.
 
-    Below `folder` they write ``best.weights.h5``, those of the epoch with the best `monitor` (its "max" or
-    "min"); ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard; and
-    ``backup/``, from which an interrupted training resumes when the same code runs again: it repeats the
-    epoch in which it was stopped. After `patience` epochs without improvement the training stops.
+    Below `folder` they write ``best.weights.h5``, those of the epoch with the highest `monitor`;
+    ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard; and ``backup/``, from
+    which an interrupted training resumes when the same code runs again: it repeats the epoch in which it was
+    stopped. After `patience` epochs without improvement the training stops.
 
     With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
     kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where
@@ -42,8 +41,7 @@ def training_callbacks(
     _check_parameters(folder, parameters or {})
     past = _past_epochs(folder)
     values = past[monitor].tolist() if monitor in past else []
-    best = {"max": max, "min": min}[mode](values, default=None)
-    kept = {"monitor": monitor, "mode": mode, "save_best_only": True}
+    kept: dict = {"monitor": monitor, "mode": "max"}
     averaged = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     swap_back = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: averaged.on_epoch_begin(epoch)
@@ -53,9 +51,13 @@ def training_callbacks(
         *first,
         keras.callbacks.CSVLogger(folder / "history.csv", append=bool(len(past))),
         keras.callbacks.ModelCheckpoint(
-            folder / "best.weights.h5", save_weights_only=True, initial_value_threshold=best, **kept
+            folder / "best.weights.h5",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=max(values, default=None),
+            **kept,
         ),
-        EarlyStopping(past=values, monitor=monitor, mode=mode, patience=patience),
+        EarlyStopping(values, patience=patience, **kept),
         keras.callbacks.TensorBoard(folder / "logs", profile_batch=0),
         *([swap_back] if average else []),  # the backup is that of the training, not of the average
         # last, so that whatever belongs to an epoch is on disk before the epoch counts as done

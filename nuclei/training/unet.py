@@ -17,7 +17,6 @@ def unet(
     channels: int = 1,
     decoder_filters: tuple[int, int, int, int] = (512, 256, 128, 64),
     detail_filters: int = 0,
-    momentum: float = 0.99,
     encoder_weights: str | Path | None = "imagenet",
     encoder_trainable: bool = False,
 ) -> keras.Model:
@@ -25,9 +24,8 @@ def unet(
 
     `channels` are the maps; 1 is the foreground alone, as published. `decoder_filters` are those of the
     upsampling blocks, from the bottom up, `detail_filters` those of a skip connection from the image itself,
-    for sharper edges; 0 for none, as published. The decoder's batch normalisation remembers about 1 / (1 -
-    `momentum`) batches. `encoder_weights` are "imagenet", a MobileNetV2 ``.weights.h5`` file, the folder of a
-    model whose encoder is copied, or None for random ones.
+    for sharper edges; 0 for none, as published. `encoder_weights` are "imagenet", a MobileNetV2
+    ``.weights.h5`` file, the folder of a model whose encoder is copied, or None for random ones.
 
     Raises ValueError for a frozen encoder of random weights, or weights that do not fit; FileNotFoundError
     where there is no such file, or the download failed.
@@ -50,7 +48,6 @@ def unet(
     else:
         maps = layers.Conv2DTranspose(channels, 3, strides=2, **last)(x)
     model = keras.Model(image, maps, name="unet")
-    set_momentum(model, momentum)
     freeze_encoder(model, not encoder_trainable)
     return model
 
@@ -100,7 +97,7 @@ def freeze_encoder(model: keras.Model, frozen: bool = True) -> None:
 
 
 def set_momentum(model: keras.Model, momentum: float) -> None:
-    """Set the momentum (0-1) of every batch normalisation in `model`; it matters where these are trained."""
+    """Let every batch normalisation that is trained remember about 1 / (1 - `momentum`) batches."""
     for layer in model._flatten_layers():
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = momentum

@@ -50,7 +50,10 @@ def test_the_average_of_the_weights_is_validated_kept_and_not_trained_on(tmp_pat
     seen = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: averaged.append(model.get_weights()[1].item())
     )
-    fit(model, tmp_path, 4, in_training, seen, average=True, monitor="val_loss", mode="min")
+    score = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(val_score=-logs["val_loss"])
+    )
+    fit(model, tmp_path, 4, in_training, seen, score, average=True, monitor="val_score")
     expected, mean = [], trained[0]
     for bias in trained:
         mean = (mean + bias) / 2

@@ -41,10 +41,10 @@ network.fit(
         epoch,
         keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: print("begins epoch", epoch),
+            on_epoch_end=lambda epoch, logs: logs.update(val_score=-logs["val_loss"]),
             on_train_batch_end=lambda batch, logs: time.sleep(0.1),  # time enough to be killed in
         ),
-        monitor="val_loss",
-        mode="min",
+        monitor="val_score",
         average=True,
     ),
 )
