@@ -12,12 +12,10 @@ Outline: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
 
 def polygons(labels: np.ndarray) -> dict[int, Outline]:
-    """Return the outline of every nucleus, along the edges of its pixels, by ascending label.
+    """Return the outline of every nucleus in (H, W) labels along the edges of its pixels, by ascending label.
 
-    labels : (H, W) integer array, 0 = background
-
-    In pixels. Holes are left out of the area; pixels that meet at a corner only are parts of a MultiPolygon.
-    Outer rings run one way round and holes the other.
+    Holes are left out of the area; pixels that meet at a corner only are parts of a MultiPolygon. Outer rings
+    run one way round and holes the other.
     """
     height = labels.shape[0] + 1  # one row of background below, so that no run continues in the next column
     numbers, starts, lengths = find_runs(np.pad(labels, ((0, 1), (0, 0))))

@@ -9,37 +9,27 @@ from nuclei.segmentation.watershed import confidence
 
 
 class Maps(NamedTuple):
-    """What the network predicts for an image.
+    """What the network predicts for an image."""
 
-    image : (H, W, 3) uint8, with the grey values that the network saw
-    maps : (H, W, C) float32, 0-1: the foreground, and where there is one the second map of
-        `nuclei.training.targets`
-    scales : list of float, at which the network ran; `maps` are the mean over them
-    diameter : float, pixels of the image, of the median nucleus at a first estimate; 0 without nuclei
-    """
-
-    image: np.ndarray
-    maps: np.ndarray
-    scales: Sequence[float] = (1,)
-    diameter: float = 0.0
+    image: np.ndarray  # (H, W, 3) uint8, with the grey values that the network saw
+    maps: np.ndarray  # (H, W, C) float32, 0-1: the foreground, and perhaps a second map of `training.targets`
+    scales: Sequence[float] = (1,)  # at which the network ran; the maps are the mean over them
+    diameter: float = 0.0  # pixels of the image, of the median nucleus at a first estimate; 0 without nuclei
 
 
 class Prediction(NamedTuple):
     """The nuclei of an image, and the `Maps` that they were found in.
 
-    labels : (H, W) int32, 0 = background, 1..N = one nucleus each
-    confidence : (N,) floats, 0-1: the IoU that the IoU network expects, or without one the mean foreground;
-        where the settings of the model have a ``calibration``, the probability that the nucleus is right
-    image, maps, scales : see `Maps`
-    diameter : float, pixels of the image, of the median nucleus; 0 without nuclei
+    The confidence is the IoU that the IoU network expects, or without one the mean foreground; where the
+    settings of the model have a ``calibration``, the probability that the nucleus is right.
     """
 
-    labels: np.ndarray
-    confidence: np.ndarray
+    labels: np.ndarray  # (H, W) int32, 0 = background, 1..N = one nucleus each
+    confidence: np.ndarray  # (N,) floats, 0-1
     image: np.ndarray
     maps: np.ndarray
     scales: Sequence[float] = (1,)
-    diameter: float = 0.0
+    diameter: float = 0.0  # pixels of the image, of the median nucleus; 0 without nuclei
 
     @property
     def mean_foreground(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -126,8 +126,9 @@ class InstanceScore(keras.callbacks.Callback):
 
     def __init__(self, samples: list[Sample], size: int):
         super().__init__()
-        keep: dict = {"augment": None, "shuffle": False, "target": lambda labels: labels}
-        self.images, self.labels = draw_batch(samples, 0, size=size, batch_size=len(samples), **keep)
+        self.images, self.labels = draw_batch(
+            samples, 0, size=size, batch_size=len(samples), shuffle=False, target=lambda labels: labels
+        )
 
     def on_epoch_end(self, epoch, logs=None):
         maps = self.model.predict(self.images, batch_size=16, verbose=0)
@@ -137,26 +138,22 @@ class InstanceScore(keras.callbacks.Callback):
         logs["val_score"] = float(scores.mean(axis=1).max())
 
 
+@dataclass(eq=False)
 class PredictionPlot(keras.callbacks.Callback):
     """Draw image, truth and prediction of fixed samples into `folder`, after some epochs, counted from 1.
 
-    Images, (B, H, W, 3) float32 0-255, and targets are those of `draw_batch`. Epochs that were not reached
-    are printed. `show` displays a figure in a notebook.
+    Epochs that were not reached are printed. `show` displays a figure in a notebook.
     """
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        targets: np.ndarray,
-        epochs: list[int],
-        folder: str | Path,
-        *,
-        titles: list[str] | None = None,
-        show: Callable | None = None,
-    ):
+    images: np.ndarray  # (B, H, W, 3) float32, 0-255
+    targets: np.ndarray  # (B, H, W, C) float32, 0-1; channel 0 is the foreground
+    epochs: list[int]
+    folder: str | Path
+    titles: list[str] | None = None
+    show: Callable | None = None
+
+    def __post_init__(self):
         super().__init__()
-        self.images, self.targets, self.titles = images, targets, titles
-        self.epochs, self.folder, self.show = epochs, Path(folder), show
         self.last = 0
 
     def on_epoch_end(self, epoch, logs=None):
@@ -178,7 +175,7 @@ class PredictionPlot(keras.callbacks.Callback):
             self.titles,
             title=f"Predictions {when}",
         )
-        pictures.save(figure, self.folder / name)
+        pictures.save(figure, f"{self.folder}/{name}")
         if self.show:
             self.show(figure)
 

@@ -27,21 +27,11 @@ TOLERANCE = 1e-3
 
 
 def export(model: str | Path, out: str | Path, format: str) -> float:
-    """Write a trained model in another format, after a check that its maps are the same.
+    """Write a trained model to the file (ONNX) or folder (SavedModel) `out`, if its maps are the same.
 
-    Parameters
-    ----------
-    model : str or Path; see `nuclei.common.model_folder`
-    out : str or Path
-        The file (ONNX) or folder (SavedModel) to write. An earlier export there is replaced, nothing else; a
-        hidden file beside it, ``.written``, has its checksums.
-    format : "onnx" or "savedmodel"
-
-    Returns
-    -------
-    float
-        The largest difference between the maps of the exported and of the original model, on a real image
-        whose sides are no multiples of 32.
+    An earlier export there is replaced, nothing else; a hidden file beside it, ``.written``, has its
+    checksums. Returns the largest difference between the maps of the exported and of the original model, on a
+    real image whose sides are no multiples of 32.
 
     Raises FileNotFoundError, ModuleNotFoundError or OSError where the model or a package is missing or `out`
     cannot be written; ValueError for an unknown format, a broken model, something else at `out`, or maps that
