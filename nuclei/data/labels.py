@@ -74,9 +74,9 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     """Raise ValueError unless the labels can be those of nuclei.
 
     They cannot if one covers most of the image and most of its border: it is the background; if labels change
-    by steps along edges: they were interpolated, or have soft edges; or if there are twice as many separate
-    pieces as labels, small ones beside a large one aside: they are a mask of all nuclei, a map of classes, or
-    shades that stand for several nuclei.
+    by steps along edges: they were interpolated, or have soft edges; if most enclose holes larger than what
+    they cover: they are outlines; or if there are twice as many separate pieces as labels, small ones beside
+    a large one aside: they are a mask of all nuclei, a map of classes, or shades that each stand for several.
 
     `labels` are (H, W) int32, 0 = background, 1..N; `numbers`, (N + 1,), those that the labels have in the
     file called `name`. Without them, every label is a mask file of its own.
@@ -101,6 +101,12 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
             f"{name}: numbers change by steps along the edges of nuclei, expected one number per nucleus. "
             "Threshold and label soft edges; resize labels without interpolation."
         )
+    holes = _hole_areas(labels)
+    if 2 * len(holes) >= np.count_nonzero(areas[1:]) and holes.sum() > areas[1:].sum():
+        raise ValueError(
+            f"{name}: most numbers enclose holes larger than what they cover, as outlines do, expected "
+            "filled nuclei. Fill each, for example with scipy.ndimage.binary_fill_holes(labels == number)."
+        )
     if (count := _count_pieces(labels)) >= 2 * (nuclei := int(np.count_nonzero(areas[1:]))):
         have = counted(nuclei, "mask file" if numbers is None else "number")
         values = "" if numbers is None else f" ({some(shown[1:])})"
@@ -118,6 +124,21 @@ def _count_pieces(labels: np.ndarray) -> int:
     largest = np.zeros(labels.max() + 1)
     np.maximum.at(largest, owner, sizes)
     return int(np.count_nonzero(10 * sizes[1:] >= largest[owner[1:]]))
+
+
+def _hole_areas(labels: np.ndarray) -> np.ndarray:
+    """Return the areas of background that labels enclose, in pixels."""
+    pieces = label(labels == 0, connectivity=1)
+    border = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
+    areas = np.bincount(pieces.ravel())
+    areas[[0, *np.unique(border)]] = 0
+    return areas[areas > 0]
+
+
+def is_soft(mask: np.ndarray) -> bool:
+    """Return whether the values of an (H, W) mask change by steps along its edges."""
+    two_valued = not ((mask > 0) & (mask < mask.max())).any()  # nearly all are, and this is fast
+    return not two_valued and _in_between(mask) > IN_BETWEEN
 
 
 def _in_between(labels: np.ndarray) -> float:

@@ -57,28 +57,30 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     return samples
 
 
-def without_ending(stem: str) -> str:
-    """Return the stem of a label image without its ending, where it has one of `ENDINGS`."""
-    return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
+def plain_stem(path: PurePosixPath, ending: str = "") -> str:
+    """Return the name that an image and its labels have in common: without suffix, `ending` and ``.ome``."""
+    return image_stem(path).removesuffix(".ome").removesuffix(ending).removesuffix(".ome")
 
 
-def _by_folder(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
+def ending_of(path: PurePosixPath) -> str:
+    """Return which of `ENDINGS` and `BY_PRODUCTS` the stem of a file has, "" if none."""
+    return next((end for end in (*ENDINGS, *BY_PRODUCTS) if plain_stem(path).endswith(end)), "")
+
+
+def _by_folder(files: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
     """Pair the files of neighbouring folders called images, masks and labels."""
     places: dict = defaultdict(lambda: {"images": [], "masks": [], "labels": []})
-    for path in pictures:
+    for path in files:
         if path.parent.name in ("images", "masks", "labels"):
             places[path.parent.parent][path.parent.name].append(path)
     found = []
     for place, kinds in places.items():
         images, masks, labels = kinds.values()
-        same = {path.stem for path in images} & {path.stem for path in masks}
+        same = {plain_stem(path) for path in images} & {plain_stem(path) for path in masks}
         mask_each = place.name in same and len(masks) > 1  # one of its masks happens to have the image's name
         if labels or (same and not mask_each):
-            pairs = {
-                kind: [(str(place / image_stem(path)), path) for path in paths]
-                for kind, paths in kinds.items()
-            }
-            found += _pair(pairs["images"], pairs["masks"] + pairs["labels"], source)
+            named = [[(str(place / plain_stem(p)), p) for p in paths] for paths in (images, masks + labels)]
+            found += _pair(named[0], named[1], source)
         else:
             found.append(_image_with_masks(place, images, masks, source))
     return found
@@ -103,18 +105,15 @@ def _image_with_masks(
 
 def _by_ending(pictures: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
     """Pair files of one folder whose names differ by an ending."""
-    stems = [str(path.with_name(image_stem(path))) for path in pictures]
-    known = set(stems)
+    known = {path.with_name(plain_stem(path)) for path in pictures}
     images, labels = [], []
-    for path, stem in zip(pictures, stems, strict=True):
-        ending = next((e for e in (*ENDINGS, *BY_PRODUCTS) if stem.endswith(e)), "")
-        beginning = stem.removesuffix(ending)
-        if is_outlines(path):
-            labels.append((stem, path))
-        elif ending in ENDINGS:
-            labels.append((beginning, path))
-        elif ending not in BY_PRODUCTS or beginning not in known:
-            images.append((stem.removesuffix("_img"), path))  # x_img.png: the Cellpose data set itself
+    for path in pictures:
+        ending = "" if is_outlines(path) else ending_of(path)
+        name = path.with_name(plain_stem(path, ending))
+        if is_outlines(path) or ending in ENDINGS:
+            labels.append((str(name), path))
+        elif ending not in BY_PRODUCTS or name not in known:  # x_img.png: the Cellpose data set itself
+            images.append((str(path.with_name(plain_stem(path))).removesuffix("_img"), path))
     return _pair(images, labels, source)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -10,6 +11,7 @@ import numpy as np
 from roifile import ROI_TYPE, ImagejRoi
 from skimage.draw import polygon
 
+from nuclei.common import some
 from nuclei.data.labels import paint
 
 ROIS, GEOJSON = "_rois.zip", ".geojson"
@@ -37,17 +39,27 @@ def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> n
     `name`: polygons in pixels, the top left corner of the image of `shape` at (0, 0). A pixel belongs to a
     nucleus if its centre lies inside the outline; smaller nuclei lie over larger ones.
 
-    Raises ValueError where the file is damaged, or an outline is no area or covers no pixel of the image.
+    Points, lines and what else has no area are ignored with a warning. Raises ValueError where the file is
+    damaged, holds nothing else, or an outline covers no pixel of the image.
     """
     read = _read_rois if name.endswith(ROIS) else _read_geojson
-    nuclei = []
+    nuclei: list[np.ndarray] = []
+    ignored = []
     for nucleus, rings in read(content, name):
+        if not rings:
+            ignored.append(nucleus)
+            continue
         nuclei.append(_pixels(rings, shape))
         if not nuclei[-1].size:
             raise ValueError(
                 f"{name}: {nucleus} covers no pixel of the image of {shape[0]} x {shape[1]} pixels. "
                 "Remove it, or check that the outlines are those of this image, in pixels."
             )
+    if ignored:
+        listed = f"{some(ignored)} without an area"
+        if not nuclei:
+            raise ValueError(f"{name}: only {listed}, expected outlines that enclose nuclei")
+        warnings.warn(f"{name}: ignored {listed}", stacklevel=2)
     return paint(nuclei, shape[0] * shape[1]).reshape(shape)
 
 
@@ -61,10 +73,9 @@ def _read_rois(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
             "Manager saves it. Save it again there."
         ) from error
     for number, roi in enumerate(rois, start=1):
-        nucleus = f"region {number} ({roi.name})"
-        if roi.roitype not in AREAS:
-            raise ValueError(f"{name}: {nucleus} is a {roi.roitype.name.lower()}, expected an area")
-        yield nucleus, [np.asarray(ring, float) for ring in roi.coordinates(multi=True)]
+        is_area = roi.roitype in AREAS
+        rings = [np.asarray(ring, float) for ring in roi.coordinates(multi=True)] if is_area else []
+        yield f"{roi.roitype.name.lower()} {number} ({roi.name})", rings
 
 
 def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
@@ -73,16 +84,15 @@ def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
         features = document.get("features", [document]) if isinstance(document, dict) else document
         # a cell of QuPath has the outline of its nucleus besides its own
         shapes = [each.get("nucleusGeometry") or each["geometry"] for each in features]
-        found = [(shape["type"], shape["coordinates"]) for shape in shapes]
+        found = [(shape["type"], shape.get("coordinates")) if shape else ("nothing", ()) for shape in shapes]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{name}: no GeoJSON of outlines ({error!r}), expected a FeatureCollection, as QuPath exports it"
         ) from error
     for number, (kind, coordinates) in enumerate(found, start=1):
-        if kind not in ("Polygon", "MultiPolygon"):
-            raise ValueError(f"{name}: outline {number} is a {kind}, expected a Polygon or MultiPolygon")
-        parts = [coordinates] if kind == "Polygon" else coordinates
-        yield f"outline {number}", [np.asarray(ring, float)[:, :2] for part in parts for ring in part]
+        parts = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
+        rings = [np.asarray(ring, float)[:, :2] for part in parts for ring in part]
+        yield f"{kind} {number}", rings
 
 
 def _pixels(rings: Rings, shape: tuple[int, int]) -> np.ndarray:

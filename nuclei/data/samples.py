@@ -20,11 +20,11 @@ from tqdm.auto import tqdm
 
 from nuclei.common import ROOT, replacing
 from nuclei.data.image_types import image_type
-from nuclei.data.labels import as_labels, check_nuclei, merge_masks, without_alpha
+from nuclei.data.labels import as_labels, check_nuclei, is_soft, merge_masks, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
-from nuclei.images.finding import files_below, warn_of_unread
+from nuclei.images.finding import UNREAD, UNREAD_LABELS, files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 
@@ -97,7 +97,9 @@ def load_samples(
     group_name("", group)  # an error in it is reported before minutes of reading
     samples = []
     for name, path in paths.items():
-        read = _read_cached(path, channel, page)
+        files, content = open_files(path)
+        warn_of_unread(files, path, (*UNREAD, *UNREAD_LABELS))
+        read = _read_cached(path, files, content, channel, page)
         expected = DOWNLOADS[name].fingerprint if name in DOWNLOADS else None
         if expected and (found := fingerprint(read)) != expected:
             other = f"not the corrected edition of 664 images (fingerprint {found}, not {expected})"
@@ -148,9 +150,9 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
 
 
-def _read_samples(path: Path, channel: int | None, page: int | None) -> list[Sample]:
-    names, read = open_files(path)
-    warn_of_unread(names, path)
+def _read_samples(
+    path: Path, names: list[str], read: Callable[[str], bytes], channel: int | None, page: int | None
+) -> list[Sample]:
     found = find_samples(names, path)
     with ThreadPoolExecutor() as pool:
         loading = [pool.submit(_read_sample, read, id, found[id], channel, page) for id in sorted(found)]
@@ -191,7 +193,9 @@ def _read_sample(
     for name in files.masks:
         mask = read_numbers(io.BytesIO(read(name)), name)
         if mask.ndim == 3:
-            mask = np.any(without_alpha(mask), axis=-1)
+            mask = without_alpha(mask).max(axis=-1)
+        if is_soft(mask):
+            mask = mask > mask.max() / 2
         masks.append(same_shape(mask, name))
     labels = merge_masks(masks)
     check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent))
@@ -223,7 +227,9 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     return archive.namelist(), read
 
 
-def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Sample]:
+def _read_cached(
+    path: Path, names: list[str], read: Callable[[str], bytes], channel: int | None, page: int | None
+) -> list[Sample]:
     """Return the samples of a folder or zip from the cache; read and cache them where it has none."""
     where = f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     chosen = "".join(f"-{k}{n}" for k, n in (("ch", channel), ("p", page)) if n is not None)
@@ -235,7 +241,7 @@ def _read_cached(path: Path, channel: int | None, page: int | None) -> list[Samp
                 return [Sample(str(id), arrays[f"image {k}"], arrays[f"labels {k}"]) for k, id in named]
         except Exception as error:  # of any type; the data themselves are intact
             warnings.warn(f"{cache}: cannot be read ({error}); the data are read again", stacklevel=3)
-    samples = _read_samples(path, channel, page)
+    samples = _read_samples(path, names, read, channel, page)
     for old in cache.parent.glob(f"{where}{chosen}-{'?' * 8}.npz"):
         old.unlink()
     arrays = {f"image {k}": s.image for k, s in enumerate(samples)}

@@ -14,7 +14,8 @@ UNREAD = tuple(
     ".webp .jp2 .gif .avif .heic .zarr .h5 .czi .nd2 .lif .vsi .oib .oif .oir .ims .dv .lsm .stk .zvi .mrxs "
     ".svs .ndpi .scn".split()
 )
-CONVERT = "convert it to TIFF or OME-TIFF, with Fiji (File > Save As) or bioformats2raw and raw2ometiff"
+UNREAD_LABELS = (".npy", ".npz", ".mat", ".roi")
+CONVERT = "convert it to TIFF, with Fiji (File > Save As), bioformats2raw and raw2ometiff, or tifffile"
 
 ENDINGS = ("_cp_masks", "_masks", "_labels")  # of label images; the longest first, as one ends like another
 BY_PRODUCTS = ("_overlay", "_flows", "_cp_outlines")  # of pictures that programs write beside their labels
@@ -78,17 +79,18 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def warn_of_unread(names: Iterable[str], place: str | Path) -> None:
-    """Warn once of images in a folder or zip whose formats are not read; `names` are paths in it, with /."""
+def warn_of_unread(names: Iterable[str], place: str | Path, formats: Iterable[str] = UNREAD) -> None:
+    """Warn once of files in a folder or zip whose formats are not read; `names` are paths in it, with /."""
+    formats = set(formats)
     found = {
         str(part)  # an OME-Zarr is a folder: its many files count as one
         for path in map(PurePosixPath, names)
         for part in (path, *path.parents)
-        if part.suffix.lower() in UNREAD and not any(name.startswith(".") for name in part.parts)
+        if part.suffix.lower() in formats and not any(name.startswith(".") for name in part.parts)
     }
     if found:
         listed = some(sorted(found))
-        unread = f"{listed} left out, in a format that is not read from folders"
+        unread = f"{listed} left out, in a format that is not read"
         warnings.warn(f"{place}: {unread}; {CONVERT}", stacklevel=3)
 
 

@@ -21,14 +21,14 @@ from nuclei.common import (
 )
 from nuclei.data.fields import field_numbers
 from nuclei.data.labels import as_labels, check_labels
-from nuclei.data.layouts import without_ending
+from nuclei.data.layouts import ending_of, plain_stem
 from nuclei.data.run_lengths import read_rle_csv, read_table
 from nuclei.data.samples import Sample, load_samples, open_files
 from nuclei.data.splits import is_seen
 from nuclei.evaluation.audit import audit as audit_labels
 from nuclei.evaluation.audit import ranked
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
-from nuclei.images.finding import ENDINGS, RESULTS, SUFFIXES, is_picture, warn_of_unread
+from nuclei.images.finding import ENDINGS, SUFFIXES, UNREAD, UNREAD_LABELS, is_picture, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
@@ -193,15 +193,15 @@ def _pictures(
 ) -> dict[str, Callable[[], np.ndarray]]:
     """Return, by id, what reads an image, or label image, of a folder or zip; `score` has the layouts."""
     names, content = open_files(source)
-    warn_of_unread(names, source)
+    warn_of_unread(names, source, (*UNREAD, *UNREAD_LABELS) if labels else UNREAD)
     pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
     flat = [path for path in pictures if len(path.parts) == 1]
     if labels:
-        with_ending = [path for path in flat if path.stem.endswith(ENDINGS)]  # maybe beside their images
-        found = [(without_ending(path.stem), path) for path in with_ending or flat]
+        with_ending = [path for path in flat if ending_of(path) in ENDINGS]  # maybe beside their images
+        found = [(plain_stem(path, ending_of(path)), path) for path in with_ending or flat]
     else:
         found = [(p.parts[-3], p) for p in pictures if len(p.parts) > 2 and p.parent.name == "images"]
-        found = found or [(path.stem, path) for path in flat if not path.stem.endswith(RESULTS)]
+        found = found or [(plain_stem(path), path) for path in flat if not ending_of(path)]
     files: dict[str, str] = {}
     for id, path in found:
         if id in files:

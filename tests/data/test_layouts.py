@@ -44,6 +44,10 @@ LAYOUTS = [
     ("*_img.png", "*_masks.png", np.uint8),
     ("week 1/*.png", "week 1/*_labels.tif", np.int32),
     ("*.png", "*_labels.tif", np.float64),
+    ("images/*.png", "labels/*.ome.tif", np.uint16),
+    ("*.ome.tif", "*_masks.tif", np.uint16),
+    ("*.ome.tif", "*.ome_labels.tif", np.uint16),
+    ("*.png", "*_labels.ome.tif", np.uint16),
 ]
 
 
@@ -206,7 +210,18 @@ def interpolated_smaller(discs):
     return np.round(ndi.zoom(discs.astype(float), 0.6, order=1)).astype(int)
 
 
+def outlines(discs):
+    return np.where(ndi.minimum_filter(discs, 3) == discs, 0, discs)
+
+
+def thick_outlines(discs):
+    large = np.kron(discs, np.ones((5, 5), int))
+    return np.where(ndi.minimum_filter(large, 7) == large, 0, large)
+
+
 NO_LABELS = [
+    (outlines, "enclose holes"),
+    (thick_outlines, "enclose holes"),
     (ilastik, "the number 1 covers most"),
     (inverted, "the number 255 covers most"),
     (background_255, "the number 255 covers most"),
@@ -232,6 +247,42 @@ def test_nuclei_may_touch_be_cut_and_have_specks(discs):
     cut[12] = 0  # four of them are in two pieces
     cut[::24, ::24] = np.arange(1, 17).reshape(4, 4)
     assert as_labels(cut, "x.tif").max() == 16
+
+
+def test_a_nucleus_with_a_hole_and_nuclei_around_a_lumen_are_no_outlines(discs):
+    ring = discs.copy()
+    ring[discs == 1] = outlines(discs)[discs == 1]
+    assert as_labels(ring, "x.tif").max() == 16
+    gland = np.kron(np.arange(1, 26).reshape(5, 5), np.ones((9, 9), int))
+    gland[9:36, 9:36] = 0
+    assert as_labels(gland, "x.tif").max() == 16
+
+
+def test_masks_with_soft_edges_are_cut_at_half_of_their_maximum(tmp_path, squares):
+    write(tmp_path / "own" / "a" / "images" / "a.png", squares[0].image)
+    for k in (1, 2, 3):
+        soft = ndi.gaussian_filter(200.0 * (squares[0].labels == k), 1.5)
+        write(tmp_path / "own" / "a" / "masks" / f"{k}.png", np.round(soft).astype(np.uint8))
+    (sample,) = load_samples(tmp_path / "own")
+    wrong = np.count_nonzero((sample.labels > 0) != (squares[0].labels > 0))
+    assert sample.labels.max() == 3 and wrong <= 3 * 4 * 3, "three pixels at a corner"
+
+
+def test_two_nuclei_in_one_mask_are_not_soft_edges(tmp_path, squares):
+    write(tmp_path / "own" / "a" / "images" / "a.png", squares[0].image)
+    write(tmp_path / "own" / "a" / "masks" / "all.png", squares[0].labels.astype(np.uint8))
+    with pytest.raises(ValueError, match="3 separate pieces have 1 mask file"):
+        load_samples(tmp_path / "own")
+
+
+def test_files_that_are_not_read_are_named_every_time(tmp_path, squares):
+    folder = own_data(tmp_path / "own", squares, "images/*.png", "labels/*.png", np.uint8)
+    np.save(folder / "labels" / "b.npy", squares[0].labels)
+    (folder / "images" / "b.czi").touch()
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(UserWarning, match="images/b.czi, labels/b.npy left out") as caught:
+            assert len(load_samples(folder)) == 4
+        assert len(caught) == 1
 
 
 def test_one_mask_of_all_nuclei(tmp_path, squares):

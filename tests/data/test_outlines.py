@@ -62,6 +62,26 @@ def test_the_nucleus_of_a_cell_counts_and_one_feature_needs_no_collection():
         assert labels[1:4, 2:5].all() and labels.sum() == 9
 
 
+def test_points_and_lines_among_outlines_are_ignored():
+    square = {"type": "Polygon", "coordinates": [SQUARE]}
+    shapes = [{"type": "Point", "coordinates": [1, 2]}, square, None]
+    shapes += [{"type": "LineString", "coordinates": [[1, 2], [3, 4]]}]
+    shapes += [{"type": "GeometryCollection", "geometries": []}]
+    content = json.dumps({"features": [{"geometry": shape} for shape in shapes]}).encode()
+    with pytest.warns(UserWarning, match="ignored Point 1, nothing 3, LineString 4 and 1 more"):
+        labels = labels_from_outlines(content, "x.geojson", (10, 10))
+    assert labels[1:4, 2:5].all() and labels.sum() == 9
+
+
+def test_lines_among_regions_are_ignored(tmp_path):
+    line = ImagejRoi(roitype=ROI_TYPE.LINE, x1=1, y1=1, x2=5, y2=5, name="scale")
+    square = ImagejRoi(roitype=ROI_TYPE.RECT, top=1, left=2, bottom=4, right=5)
+    roiwrite(tmp_path / "x_rois.zip", [line, square])
+    with pytest.warns(UserWarning, match=r"ignored line 1 \(scale\)"):
+        labels = labels_from_outlines((tmp_path / "x_rois.zip").read_bytes(), "x_rois.zip", (10, 10))
+    assert labels[1:4, 2:5].all() and labels.sum() == 9
+
+
 def test_regions_that_were_drawn_by_hand(tmp_path):
     polygon = ImagejRoi.frompoints(np.array([[1.5, 1.5], [8.5, 1.5], [8.5, 8.5], [1.5, 8.5]]))
     oval = ImagejRoi(roitype=ROI_TYPE.OVAL, top=20, left=20, bottom=30, right=40)
@@ -79,11 +99,11 @@ def test_regions_that_were_drawn_by_hand(tmp_path):
     [
         ("x.geojson", b"{", "no GeoJSON"),
         ("x.geojson", b'{"features": [3]}', "no GeoJSON"),
-        ("x.geojson", geojson({"type": "Point", "coordinates": [1, 2]}), "outline 1 is a Point"),
+        ("x.geojson", geojson({"type": "Point", "coordinates": [1, 2]}), "only Point 1 without an area"),
         (
             "x.geojson",
             geojson({"type": "Polygon", "coordinates": [[[90, 90], [99, 90], [99, 99]]]}),
-            "outline 1 covers no pixel of the image of 10 x 10",
+            "Polygon 1 covers no pixel of the image of 10 x 10",
         ),
         ("x_rois.zip", b"no zip", "cannot be read.*ROI Manager"),
     ],
@@ -95,7 +115,7 @@ def test_a_file_without_outlines(name, content, message):
 
 def test_a_line_is_no_nucleus(tmp_path):
     roiwrite(tmp_path / "x_rois.zip", [ImagejRoi(roitype=ROI_TYPE.LINE, x1=1, y1=1, x2=5, y2=5, name="a")])
-    with pytest.raises(ValueError, match=r"x_rois.zip: region 1 \(a\) is a line, expected an area"):
+    with pytest.raises(ValueError, match=r"x_rois.zip: only line 1 \(a\) without an area"):
         labels_from_outlines((tmp_path / "x_rois.zip").read_bytes(), "x_rois.zip", (10, 10))
 
 

@@ -101,6 +101,7 @@ def test_empty_masks_leave_no_gap_in_the_numbers():
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 2), (5, 4, 3), (5, 4, 4)])
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.float32])
+@pytest.mark.filterwarnings("ignore:only two grey values")
 def test_any_image_becomes_rgb8(shape, dtype):
     image = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
     rgb = as_rgb8(image)
