@@ -14,7 +14,7 @@ from nuclei.images.tiles import Window, windows
 
 EIGHT_BITS, NORMAL = (0.1, 99.9), (1, 99.8)  # percentiles that become 0 and 255
 FAR = 3  # times the range of all other values: what lies beyond is no part of the picture
-BURNED_IN = 0.05  # of the pixels at most: a scale bar or text in white, an edge in black
+BURNED_IN, EDGE = 0.05, 0.5  # of the pixels at most: a scale bar or text in white; an edge in black
 SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken from so many
 
 
@@ -46,8 +46,9 @@ def normalize(image: np.ndarray) -> np.ndarray:
     keep their tone, have become 0 and 255; what lies beyond is clipped. A constant image becomes 0.
 
     Warns where outliers would leave the picture less than a third of the range, and leaves them out of the
-    percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar,
-    text or dark edge that has an end value of the type, in floats of the image, on up to 5 % of the pixels.
+    percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or
+    text (up to 5 % of the pixels) or a dark edge (up to half, as around a mosaic) that has an end value of
+    the type, in floats of the image. Warns of a larger dark edge, and of an image of two grey values, too.
     """
     return _stretch(image, *_limits(lambda: [image], image.dtype, NORMAL))
 
@@ -131,17 +132,24 @@ def _limits(
     """
     values, counts = _distribution(read(), dtype, step)
     low, high = _percentiles(values, counts, percents)
-    for end, side in ((-1, "above the rest: a scale bar or text is"), (0, "below the rest: a dark edge is")):
+    if np.count_nonzero(counts) == 2:
+        warnings.warn("only two grey values were found: is it a mask, not a photograph?", stacklevel=3)
+    for end, limit, what in (
+        (-1, BURNED_IN, "above the rest: a bar or text"),
+        (0, EDGE, "below the rest: an edge"),
+    ):
         outlier = np.flatnonzero(counts)[end]
         share = counts[outlier] / counts.sum()
         others = np.where(np.arange(counts.size) == outlier, 0, counts)
-        if share > BURNED_IN or not others.any() or values[outlier] not in _ends(dtype, values):
+        if end and share > limit or not others.any() or values[outlier] not in _ends(dtype, values):
             continue
-        least, most = _percentiles(values, others, percents)
+        least, most = _percentiles(values, others, NORMAL)  # an edge of a rotated image is not sharp
         if most > least and high - low > FAR * (most - least):
-            many = f"{share:.1%} of the values are {values[outlier]:g}, far {side}"
-            warnings.warn(f"{many} left out of the contrast; check the result", stacklevel=3)
-            low, high, counts = least, most, others
+            kept = " not" if share > limit else ""
+            many = f"{share:.1%} of the values are {values[outlier]:g}, far {what}"
+            warnings.warn(f"{many} was{kept} left out of the contrast; check the result", stacklevel=3)
+            if not kept:
+                low, high, counts = least, most, others
     if high - low > FAR * np.subtract(*_percentiles(values, counts, (97, 3))):
         smooth = (ndi.median_filter(part, (3, 3, 1)) for part in read())
         least, most = _percentiles(*_distribution(smooth, dtype, step), percents)

@@ -59,6 +59,9 @@ class Image:
         part = part if self.channel is None else part[..., self.channel]
         return part[..., 0] if part.ndim == 3 and part.shape[2] == 1 else part
 
+    def add_note(self, text: str) -> None:
+        self.note = "; ".join(filter(None, (self.note, text)))
+
     def __enter__(self) -> "Image":
         return self
 
@@ -90,26 +93,27 @@ def open_image(
         source: np.ndarray | TiffPage
         if is_tiff:
             source = tiff = TiffPage(file, page)
-            channels, pixel_size, found = tiff.names, tiff.pixel_size, tiff.description
+            channels, found, size, note = tiff.names, tiff.description, tiff.pixel_size, tiff.note
             if not tiff.is_large:
                 with closing(tiff):
                     source = _checked(tiff[WHOLE])
         else:
             pixels = np.atleast_3d(_decode(content, page))
             source = _checked(pixels[..., : 1 if pixels.shape[2] < 3 else 3])  # without alpha
-            channels, pixel_size, found = RGB if source.shape[2] == 3 else ("ch0",), None, ""
+            channels, found, size, note = RGB if source.shape[2] == 3 else ("ch0",), "", None, ""
         count = len(channels)
         if channel is None and count > 1 and channels != RGB:
             listed = f"{count} channels were found ({found}; {', '.join(channels)})"
             raise ImageError(f"{listed}; choose the channel that shows the nuclei, 0 to {count - 1}")
         if not 0 <= (channel or 0) < count:
             raise ImageError(f"channel {channel} was asked for, there are {count} from 0")
-    image = Image(source, channels, channel, pixel_size, name)
+    image = Image(source, channels, channel, size, name)
+    image.add_note(note)
     if channel is None and channels == RGB:
         parts = spread_windows(image.shape, 256) if image.is_large else [WHOLE]
         if (colour := one_dye(np.concatenate([image[part] for part in parts]))) is not None:
             image.channel = colour
-            image.note = f"a fluorescence image of one dye in RGB: colour {RGB[colour]} is read as grey"
+            image.add_note(f"a fluorescence image of one dye in RGB: colour {RGB[colour]} is read as grey")
     return image
 
 

@@ -27,9 +27,9 @@ class ImageError(ValueError):
 class TiffPage:
     """One page of a TIFF file; ``page[rows, columns]`` reads a window, (h, w, C), in the file's values.
 
-    It has a ``shape``, (H, W, C) without alpha, ``dtype`` and ``pixel_size``, (y, x) in micrometres or None;
-    ``names`` of channels; ``description``, the axes and shape of what is in the file; and ``is_large`` if it
-    has more than `LARGE` pixels.
+    It has a ``shape``, (H, W, C) without alpha, ``dtype`` and ``pixel_size``, (y, x) in micrometres or None,
+    with a ``note`` where its unit is unknown; ``names`` of channels; ``description``, the axes and shape of
+    what is in the file; and ``is_large`` if it has more than `LARGE` pixels.
 
     Pages are counted from 0 through all series. Windows of an uncompressed file that is given by its path are
     mapped into memory. Raises ImageError where there are several pages and none was chosen, or not that one;
@@ -54,7 +54,7 @@ class TiffPage:
             self.is_large = height * width > LARGE
             rgb = pixel.shape[2:] == (1, 3) and keyframe.photometric not in GREY
             self.names = RGB if rgb else channel_names(tiff, stack.series, pixel.size)
-            self.pixel_size = pixel_size(tiff)
+            self.pixel_size, self.note = pixel_size(tiff)
         except BaseException:
             self.close()
             raise

@@ -36,7 +36,7 @@ class Result:
     pixel_size : (float, float) or None; height and width of a pixel in micrometres
     scales, diameter : the scales at which the model was applied; the median nucleus in pixels
     shape : (H, W) or None; the image's, where `image` and `labels` are reduced
-    note : str; how the image was read where that is not obvious
+    note : str; how the image was read where that is not obvious, and what was warned of
     warning : str; why the nuclei should be checked; see `nuclei.evaluation.calibration.warning`
     """
 

@@ -141,7 +141,7 @@ class _Run:
 
         A large image is only opened, and returned: to process it, it is given.
         """
-        with _working_on(self.files[name]):
+        with _working_on(self.files[name]) as warned:
             if image is None:
                 try:
                     image = open_image(self.files[name], **self.reading)
@@ -149,7 +149,10 @@ class _Run:
                     raise ValueError(str(error)) from error
                 if image.is_large:
                     return image
-            return self.write(name, image, self.predict(name, image))
+            predicted = self.predict(name, image)
+            for message in warned:
+                image.add_note(message)
+            return self.write(name, image, predicted)
 
     def predict(self, name: str, image: Image) -> Prediction | LargePrediction | None:
         """Return the nuclei of an image; None where their labels and measurements are on disk."""
@@ -229,10 +232,11 @@ _current = threading.local()  # its `path` is the file that the thread works on
 
 
 @contextmanager
-def _working_on(path: Path) -> Iterator[None]:
-    _current.path = path
+def _working_on(path: Path) -> Iterator[list[str]]:
+    """Yield what was warned of since, about the file that the thread works on."""
+    _current.path, _current.warned = path, []
     try:
-        yield
+        yield _current.warned
     finally:
         _current.path = None
 
@@ -245,8 +249,11 @@ def _naming_warnings() -> Iterator[None]:
         show = warnings.showwarning
 
         def show_named(message, category, *where):
-            path = getattr(_current, "path", None)
-            show(category(f"{path}: {message}") if path else message, category, *where)
+            if not (path := getattr(_current, "path", None)):
+                show(message, category, *where)
+            elif (text := str(message)) not in _current.warned:
+                _current.warned.append(text)
+                show(category(f"{path}: {text}"), category, *where)
 
         warnings.showwarning = show_named
         yield

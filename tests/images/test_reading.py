@@ -167,6 +167,12 @@ def test_pages_have_to_be_chosen(tmp_path):
         ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}, 0.25),
         ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "\\u00B5m"}}, 0.25),
         ({"imagej": True, "resolution": (0.002, 0.002), "metadata": {"unit": "nm"}}, 0.5),
+        ({"imagej": True, "resolution": (50_800, 50_800), "metadata": {"unit": "inch"}}, 0.5),
+        ({"imagej": True, "resolution": (20_000, 20_000), "metadata": {"unit": "cm"}}, 0.5),
+        ({"imagej": True, "resolution": (2000, 2000), "metadata": {"unit": "mm"}}, 0.5),
+        ({"imagej": True, "resolution": (2, 2), "metadata": {"unit": "pixel"}}, None),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 3000, "PhysicalSizeXUnit": "Å"}
+          | {"PhysicalSizeY": 3000, "PhysicalSizeYUnit": "Å"}}, 0.3),
         ({"imagej": True, "resolution": (72, 72)}, None),
         ({"ome": True, "metadata": {"PhysicalSizeX": 0.3, "PhysicalSizeY": 0.3}}, 0.3),
         ({"ome": True, "metadata": {"PhysicalSizeX": 300, "PhysicalSizeXUnit": "nm"}
@@ -183,6 +189,17 @@ def test_pixel_sizes(tmp_path, options, size):
     expected = size if isinstance(size, tuple) else (size, size)
     tifffile.imwrite(tmp_path / "a.tif", GREY, **options)
     assert open_image(tmp_path / "a.tif").pixel_size == (size and pytest.approx(expected))
+
+
+def test_an_unknown_unit_is_noted(tmp_path):
+    size = {"PhysicalSizeX": 3, "PhysicalSizeY": 3, "PhysicalSizeYUnit": "thou"}
+    tifffile.imwrite(tmp_path / "ome.tif", GREY, ome=True, metadata=size)
+    options = {"imagej": True, "resolution": (2, 2)}
+    tifffile.imwrite(tmp_path / "imagej.tif", GREY, **options, metadata={"unit": "thou"})
+    tifffile.imwrite(tmp_path / "none.tif", GREY, **options, metadata={"unit": "pixel"})
+    for name, noted in (("ome", True), ("imagej", True), ("none", False)):
+        image = open_image(tmp_path / f"{name}.tif")
+        assert image.pixel_size is None and ("'thou'" in image.note) == noted
 
 
 @pytest.mark.parametrize("wrong", ['PhysicalSizeX=""', 'PhysicalSizeX="0,3"', "Name=a&b"])

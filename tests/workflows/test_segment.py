@@ -158,6 +158,18 @@ def test_an_image_of_one_dye_is_segmented_as_grey_with_a_note(run, out, images):
     assert "one dye" in summary.loc["blue", "note"] and summary.loc["a", "note"] == ""
 
 
+def test_warnings_of_an_image_are_noted(run, out, images):
+    """Also of a unit that is not known."""
+    mosaic = picture(3, np.uint16) + np.random.default_rng(0).integers(20_000, 20_100, (40, 50), np.uint16)
+    mosaic[:, :6] = 0  # 12 % of the pixels
+    tifffile.imwrite(images / "mosaic.tif", mosaic, imagej=True, metadata={"unit": "furlong"})
+    code, _, err = run(places=[images / "mosaic.tif", images / "a.png"])
+    assert code == 0 and "mosaic.tif: 12.0% of the values are 0" in err
+    summary = pd.read_csv(out / "summary.csv", keep_default_na=False).set_index("image")
+    assert summary.loc["mosaic", "nuclei"] == 3 and summary.loc["a", "note"] == ""
+    assert "furlong" in summary.loc["mosaic", "note"] and "12.0%" in summary.loc["mosaic", "note"]
+
+
 def test_a_calibrated_model_warns_of_images_with_doubtful_nuclei(run, out, segmenter):
     segmenter.settings = segmenter.settings | {"calibration": {"confidence": [0, 1], "probability": [0, 1]}}
     predict = segmenter.predict
