@@ -74,9 +74,10 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     """Raise ValueError unless the labels can be those of nuclei.
 
     They cannot if one covers most of the image and most of its border: it is the background; if labels change
-    by steps along edges: they were interpolated, or have soft edges; if most enclose holes larger than what
-    they cover: they are outlines; or if there are twice as many separate pieces as labels, small ones beside
-    a large one aside: they are a mask of all nuclei, a map of classes, or shades that each stand for several.
+    by steps along edges: they were interpolated, or have soft edges; if most enclose large holes: they are
+    outlines; or if there are twice as many separate pieces as labels, or one label has very many, small ones
+    beside a large one aside: they are a mask of all nuclei, a map of classes, shades that each stand for
+    several, or have borders with a number of their own.
 
     `labels` are (H, W) int32, 0 = background, 1..N; `numbers`, (N + 1,), those that the labels have in the
     file called `name`. Without them, every label is a mask file of its own.
@@ -102,28 +103,30 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
             "Threshold and label soft edges; resize labels without interpolation."
         )
     holes = _hole_areas(labels)
-    if 2 * len(holes) >= np.count_nonzero(areas[1:]) and holes.sum() > areas[1:].sum():
+    nuclei, pieces = int(np.count_nonzero(areas[1:])), _count_pieces(labels)
+    if 2 * len(holes) >= nuclei and 4 * holes.sum() > areas[1:].sum():
         raise ValueError(
-            f"{name}: most numbers enclose holes larger than what they cover, as outlines do, expected "
-            "filled nuclei. Fill each, for example with scipy.ndimage.binary_fill_holes(labels == number)."
+            f"{name}: most numbers enclose large holes, as outlines do, expected filled nuclei. Fill each, "
+            "for example with scipy.ndimage.binary_fill_holes(labels == number)."
         )
-    if (count := _count_pieces(labels)) >= 2 * (nuclei := int(np.count_nonzero(areas[1:]))):
+    if pieces.sum() >= 2 * nuclei or pieces.max() >= max(5, nuclei / 2):
         have = counted(nuclei, "mask file" if numbers is None else "number")
         values = "" if numbers is None else f" ({some(shown[1:])})"
         raise ValueError(
-            f"{name}: {counted(count, 'separate piece')} have {have}{values}, expected one for each nucleus, "
-            "no binary mask or map of classes. skimage.measure.label(mask) numbers nuclei that do not touch."
+            f"{name}: {counted(pieces.sum(), 'separate piece')} have {have}{values}, up to {pieces.max()} "
+            "each, expected one for each nucleus, no binary mask or map of classes, no number for borders. "
+            "skimage.measure.label(mask) numbers nuclei that do not touch."
         )
 
 
-def _count_pieces(labels: np.ndarray) -> int:
-    """Count separate pieces, without those smaller than a tenth of the largest one with the same label."""
+def _count_pieces(labels: np.ndarray) -> np.ndarray:
+    """Count the pieces of each label, without those smaller than a tenth of its largest: (N + 1,) int."""
     pieces = label(labels)
     sizes, owner = np.bincount(pieces.ravel()), np.zeros(pieces.max() + 1, int)
     owner[pieces.ravel()] = labels.ravel()
     largest = np.zeros(labels.max() + 1)
     np.maximum.at(largest, owner, sizes)
-    return int(np.count_nonzero(10 * sizes[1:] >= largest[owner[1:]]))
+    return np.bincount(owner[1:][10 * sizes[1:] >= largest[owner[1:]]])
 
 
 def _hole_areas(labels: np.ndarray) -> np.ndarray:

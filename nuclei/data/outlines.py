@@ -24,12 +24,12 @@ Rings = list[np.ndarray]  # each (P, 2) float, x and y of its corners; the secon
 
 def is_outlines(path: PurePosixPath) -> bool:
     """Return whether a file holds outlines, by its name."""
-    return path.name.endswith((ROIS, GEOJSON)) and not path.name.startswith(".")
+    return path.name.lower().endswith((ROIS, GEOJSON)) and not path.name.startswith(".")
 
 
 def image_stem(path: PurePosixPath) -> str:
     """Return the name that a file of outlines shares with its image; of other files the stem."""
-    return path.name.removesuffix(ROIS) if path.name.endswith(ROIS) else path.stem
+    return path.name[: -len(ROIS)] if path.name.lower().endswith(ROIS) else path.stem
 
 
 def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:
@@ -40,9 +40,9 @@ def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> n
     nucleus if its centre lies inside the outline; smaller nuclei lie over larger ones.
 
     Points, lines and what else has no area are ignored with a warning. Raises ValueError where the file is
-    damaged, holds nothing else, or an outline covers no pixel of the image.
+    damaged, holds nothing else, or an outline covers no pixel of the image, or several other outlines.
     """
-    read = _read_rois if name.endswith(ROIS) else _read_geojson
+    read = _read_rois if name.lower().endswith(ROIS) else _read_geojson
     nuclei: list[np.ndarray] = []
     ignored = []
     for nucleus, rings in read(content, name):
@@ -60,14 +60,27 @@ def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> n
         if not nuclei:
             raise ValueError(f"{name}: only {listed}, expected outlines that enclose nuclei")
         warnings.warn(f"{name}: ignored {listed}", stacklevel=2)
-    return paint(nuclei, shape[0] * shape[1]).reshape(shape)
+    labels = paint(nuclei, shape[0] * shape[1])
+    areas = np.bincount(labels)
+    for number, places in enumerate(nuclei, start=1):
+        inside, counts = np.unique(labels[places], return_counts=True)
+        if np.count_nonzero(inside[counts == areas[inside]]) > 3:  # itself and three others
+            raise ValueError(
+                f"{name}: the outline {number} encloses several others, as that of a region does, expected "
+                "those of nuclei alone. Remove it."
+            )
+    return labels.reshape(shape)
 
 
 def _read_rois(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            rois = [ImagejRoi.frombytes(archive.read(each)) for each in archive.namelist()]
-    except (zipfile.BadZipFile, ValueError, IndexError) as error:
+            names = [each for each in map(PurePosixPath, archive.namelist()) if each.suffix.lower() == ".roi"]
+            names = [each for each in names if not each.name.startswith("._")]  # of macOS
+            if archive.namelist() and not names:
+                raise ValueError("no .roi in it")
+            rois = [ImagejRoi.frombytes(archive.read(str(each))) for each in names]
+    except Exception as error:  # a damaged or encrypted file raises nearly anything
         raise ValueError(
             f"{name}: cannot be read ({error}), expected a zip of regions of interest, as ImageJ's ROI "
             "Manager saves it. Save it again there."
@@ -85,13 +98,14 @@ def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
         # a cell of QuPath has the outline of its nucleus besides its own
         shapes = [each.get("nucleusGeometry") or each["geometry"] for each in features]
         found = [(shape["type"], shape.get("coordinates")) if shape else ("nothing", ()) for shape in shapes]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{name}: no GeoJSON of outlines ({error!r}), expected a FeatureCollection, as QuPath exports it"
+            f"{name}: no GeoJSON of outlines ({type(error).__name__}: {error}), expected a "
+            "FeatureCollection, as QuPath exports it"
         ) from error
     for number, (kind, coordinates) in enumerate(found, start=1):
         parts = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
-        rings = [np.asarray(ring, float)[:, :2] for part in parts for ring in part]
+        rings = [np.asarray(ring, float)[:, :2] for part in parts for ring in part if len(ring)]
         yield f"{kind} {number}", rings
 
 

@@ -48,7 +48,7 @@ def normalize(image: np.ndarray) -> np.ndarray:
     Warns where outliers would leave the picture less than a third of the range, and leaves them out of the
     percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or
     text (up to 5 % of the pixels) or a dark edge (up to half, as around a mosaic) that has an end value of
-    the type, in floats of the image. Warns of a larger dark edge, and of an image of two grey values, too.
+    the type, in floats of the image. Warns of larger ones, and of an image of two grey values, too.
     """
     return _stretch(image, *_limits(lambda: [image], image.dtype, NORMAL))
 
@@ -141,7 +141,7 @@ def _limits(
         outlier = np.flatnonzero(counts)[end]
         share = counts[outlier] / counts.sum()
         others = np.where(np.arange(counts.size) == outlier, 0, counts)
-        if end and share > limit or not others.any() or values[outlier] not in _ends(dtype, values):
+        if not others.any() or values[outlier] not in _ends(dtype, values):
             continue
         least, most = _percentiles(values, others, NORMAL)  # an edge of a rotated image is not sharp
         if most > least and high - low > FAR * (most - least):

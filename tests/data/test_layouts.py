@@ -219,9 +219,16 @@ def thick_outlines(discs):
     return np.where(ndi.minimum_filter(large, 7) == large, 0, large)
 
 
+def with_void(discs):
+    """As in Pascal VOC: borders have the number 255."""
+    border = ndi.maximum_filter(discs, 3) != ndi.minimum_filter(discs, 3)
+    return np.where(border, 255, discs)
+
+
 NO_LABELS = [
-    (outlines, "enclose holes"),
-    (thick_outlines, "enclose holes"),
+    (with_void, "up to 16 each"),
+    (outlines, "large holes"),
+    (thick_outlines, "large holes"),
     (ilastik, "the number 1 covers most"),
     (inverted, "the number 255 covers most"),
     (background_255, "the number 255 covers most"),

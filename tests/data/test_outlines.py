@@ -1,6 +1,8 @@
 """Outlines from Fiji and QuPath become the labels that they were drawn around."""
 
+import io
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -73,6 +75,38 @@ def test_points_and_lines_among_outlines_are_ignored():
     assert labels[1:4, 2:5].all() and labels.sum() == 9
 
 
+def squares(*boxes):
+    rings = [[[a, b], [c, b], [c, d], [a, d], [a, b]] for a, b, c, d in boxes]
+    shapes = [{"geometry": {"type": "Polygon", "coordinates": [ring]}} for ring in rings]
+    return json.dumps({"features": shapes}).encode()
+
+
+def test_the_outline_of_a_region_around_nuclei_is_refused():
+    small = [(2, 2, 5, 5), (8, 2, 11, 5), (2, 8, 5, 11)]
+    assert labels_from_outlines(squares((1, 1, 7, 13), *small[:2]), "x.geojson", (20, 20)).max() == 3
+    with pytest.raises(ValueError, match="x.geojson: the outline 1 encloses several others"):
+        labels_from_outlines(squares((1, 1, 13, 13), *small), "x.geojson", (20, 20))
+
+
+def test_what_other_programs_add_to_a_zip_of_regions(tmp_path):
+    path = tmp_path / "x_rois.zip"
+    roiwrite(path, [ImagejRoi(roitype=ROI_TYPE.RECT, top=1, left=2, bottom=4, right=5)])
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("__MACOSX/._1.roi", "._2.roi", "README.txt", "folder/"):
+            archive.writestr(name, b"nothing")
+    assert labels_from_outlines(path.read_bytes(), "X_RoIs.zip", (10, 10)).sum() == 9
+
+
+def zipped(name, content, flag=0):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    written = bytearray(file.getvalue())
+    written[6] = flag
+    written[written.index(b"PK\1\2") + 8] = flag
+    return bytes(written)
+
+
 def test_lines_among_regions_are_ignored(tmp_path):
     line = ImagejRoi(roitype=ROI_TYPE.LINE, x1=1, y1=1, x2=5, y2=5, name="scale")
     square = ImagejRoi(roitype=ROI_TYPE.RECT, top=1, left=2, bottom=4, right=5)
@@ -105,7 +139,12 @@ def test_regions_that_were_drawn_by_hand(tmp_path):
             geojson({"type": "Polygon", "coordinates": [[[90, 90], [99, 90], [99, 99]]]}),
             "Polygon 1 covers no pixel of the image of 10 x 10",
         ),
+        ("x.geojson", b"\x1f\x8b" + bytes(5000), "no GeoJSON .{,200}$"),
+        ("x.geojson", b"[" * 100_000, "no GeoJSON"),
+        ("x.geojson", geojson({"type": "Polygon", "coordinates": [[]]}), "only Polygon 1 without an area"),
         ("x_rois.zip", b"no zip", "cannot be read.*ROI Manager"),
+        ("x_rois.zip", zipped("1.roi", b"Iout", flag=1), "cannot be read.*encrypted"),
+        ("x_rois.zip", zipped("RoiSet.zip", b"Iout"), "cannot be read.*no .roi"),
     ],
 )
 def test_a_file_without_outlines(name, content, message):
