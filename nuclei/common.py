@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
@@ -61,9 +62,9 @@ def model_folder(model: str | Path) -> Path:
 def output_folder(out: str | Path) -> Path:
     """Return `out`, which need not exist yet; ValueError where it or a folder above it is a file."""
     out = checked_path("out", out)
-    for path in (out, *out.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"`out` {out}: {path} is a file, expected a folder or a new name")
+    with naming_output(out):  # where the name is too long
+        if file := next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None):
+            raise ValueError(f"`out` {out}: {file} is a file, expected a folder or a new name")
     return out
 
 
@@ -80,23 +81,28 @@ def naming_output(out: Path) -> Iterator[None]:
 
 
 def checked_path(name: str, path: str | Path) -> Path:
-    """Return a parameter that must be a path, and not an empty one; TypeError or ValueError otherwise."""
+    """Return a parameter as a path, with ~ expanded; TypeError or ValueError where it is none, or empty."""
     if not isinstance(path, (str, Path)):
         raise TypeError(f"`{name}` is {path!r}, expected a path")
     if not str(path).strip() or "\0" in str(path):
         raise ValueError(f"`{name}` is {str(path)!r}, expected the name of a file or folder")
-    return Path(path)
+    return Path(path).expanduser()
 
 
-def check_number(name: str, value: object, low: float, high: float = math.inf, whole: bool = False) -> None:
-    """Raise TypeError or ValueError where a parameter is neither None nor a number from `low` to `high`."""
-    expected = f"a {'whole ' * whole}number from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+def checked_number(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False):
+    """Return a parameter that is None, or else a number from `low` to `high`, as Python's own type.
+
+    Raises TypeError or ValueError otherwise.
+    """
     if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        return None
+    expected = f"a {'whole ' * whole}number from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+    kind: Any = Integral if whole else Real
+    if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"`{name}` is {value!r}, expected {expected}")
     if not low <= float(value) <= high:
         raise ValueError(f"`{name}` is {value}, expected {expected}")
+    return int(value) if whole else float(value)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def read_rle_csv(path: str | Path, shapes: Shapes) -> dict[str, np.ndarray]:
     table = read_table(path)
     needed = ["ImageId", "EncodedPixels"]
     if missing := [name for name in needed if name not in table]:
-        found = f"column {', '.join(missing)} not found in the first line, {','.join(table)!r}"
+        found = f"column {', '.join(missing)} not found in the first line, {','.join(table)[:60]!r}"
         raise ValueError(f"{path}: {found}; add it. Commas separate columns.")
     table["line"] = np.arange(len(table)) + 2
     if "Usage" in table:
@@ -112,7 +112,7 @@ def _pixels(row: dict, shapes: Shapes) -> np.ndarray:
     except (ValueError, OverflowError) as error:
         raise ValueError(f"EncodedPixels holds {text[:60]!r}, expected whole numbers") from error
     if numbers.size % 2:
-        held = f"{numbers.size} numbers ({text[:60]!r})"
+        held = f"{counted(numbers.size, 'number')} ({text[:60]!r})"
         raise ValueError(f"EncodedPixels holds {held}, expected start-length pairs")
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
     wrong = (starts < 0) | (lengths < 1) | (lengths > height * width - starts)

@@ -48,7 +48,7 @@ def locate(source: str | Path, root: Path) -> Path:
             if path.exists():
                 return _checked(path, download)
         return _download(download, file)
-    path = root / source  # an absolute path stays as it is
+    path = root / Path(source).expanduser()  # an absolute path stays as it is
     if not path.exists():
         known = ", ".join(f'"{name}"' for name in ("sample", *DOWNLOADS))
         raise FileNotFoundError(f"data source {str(source)!r}: no such folder or zip. Known names: {known}.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from glob import glob
 from pathlib import Path, PurePath, PurePosixPath
 
-from nuclei.common import some
+from nuclei.common import checked_path, some
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 UNREAD = tuple(
@@ -28,7 +28,7 @@ def is_picture(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
+def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
     """Find image files: named ones, those below folders, those of patterns such as ``plates/*/dapi_*.tif``.
 
     Hidden files, those in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one
@@ -37,11 +37,14 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
     Returns the folder that all have in common, absolute, and the files by name: a name is the path from that
     folder, with ``/`` and without the suffix, which stays only where two files would have one name. An image
     that lies in ``<id>/images/<id>.png`` is named as its folder, ``<id>``. Raises FileNotFoundError if a
-    place is not there, or there is no image in any.
+    place is not there, or there is no image in any; TypeError or ValueError if one is no path.
     """
+    if isinstance(places, (str, Path)) or not isinstance(places, Iterable):
+        places = [places]
+    given = [str(checked_path("images", place)) for place in places]
     folders: list[Path] = []
     files: dict[Path, Path] = {}
-    for place in map(str, places):
+    for place in given:
         named = os.path.exists(place)
         matches = [place] if named else sorted(glob(place, recursive=True))
         if not matches:
@@ -52,6 +55,8 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
                 folder, inside = match, files_below(match)
                 warn_of_unread((path.relative_to(match).as_posix() for path in inside), match)
                 inside = [path for path in inside if is_picture(path.relative_to(match))]
+            elif not match.is_file():  # to open a pipe would wait for ever
+                raise ValueError(f"`images` {match}: neither a file nor a folder")
             elif not named:  # a file that is named is an image whatever its suffix
                 inside = [match] if is_picture(PurePath(match.name)) else []
             folders.append(Path(os.path.abspath(folder)))
@@ -59,7 +64,7 @@ def find_images(places: Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
     if not files:
         expected = f"no images found, expected files that end in {', '.join(SUFFIXES)}"
         results = f"Those in masks/ or labels/, and names that end in {', '.join(RESULTS)}, are results."
-        raise FileNotFoundError(f"{', '.join(map(str, places))}: {expected}. {results}")
+        raise FileNotFoundError(f"`images` {', '.join(given)}: {expected}. {results}")
     root = Path(os.path.commonpath(folders))
     names = {path: _name(path, root) for path in files}
     full = {path: path.relative_to(root).as_posix() for path in files}

@@ -183,7 +183,8 @@ def chosen(save: str | Iterable[str]) -> list[str]:
 
     Raises ValueError where a name is unknown, or there is none.
     """
-    names = {name.strip() for name in (save.split(",") if isinstance(save, str) else save)}
+    given = save.split(",") if isinstance(save, str) else save if isinstance(save, Iterable) else [save]
+    names = {str(name).strip() for name in given}
     if (unknown := names - {*FORMATS, "all"}) or not names:
         found = ", ".join(sorted(name or "an empty name" for name in unknown)) or "no name"
         known = ", ".join(FORMATS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm.auto import tqdm
 
-from nuclei.common import check_number, model_folder, naming_output, output_folder, quiet, versions
+from nuclei.common import checked_number, model_folder, naming_output, output_folder, quiet, versions
 from nuclei.evaluation.calibration import warning
 from nuclei.images.finding import find_images
 from nuclei.images.reading import WHOLE, Image, open_image
@@ -48,7 +48,7 @@ def segment(
     channel: int | None = None,
     page: int | None = None,
     pixel_size: float | None = None,
-    scale: float | str = "auto",
+    scale: float | str | None = "auto",
     augment: bool = False,
     overwrite: bool = False,
 ) -> Report:
@@ -65,7 +65,7 @@ def segment(
     channel, page : int, optional
         The channel and page of each file that show the nuclei, from 0. All channels are measured.
     pixel_size : float, optional; micrometres, instead of the file's own value
-    scale : float or "auto"
+    scale : float, or "auto" or None
     augment : bool; see `nuclei.segmentation.segmenter.Segmenter.predict`
     overwrite : bool
         Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped,
@@ -82,13 +82,16 @@ def segment(
     grow with it: see `nuclei.workflows.large_images.segment_large`. Its overlay is reduced.
     """
     formats = chosen(save)
-    check_number("pixel_size", pixel_size, 0.001, 1000)
-    check_number("channel", channel, 0, whole=True)
-    check_number("page", page, 0, whole=True)
-    if scale != "auto":
-        check_number("scale", scale, 1 / 64, 64)
+    pixel_size = checked_number("pixel_size", pixel_size, 0.001, 1000)
+    channel = checked_number("channel", channel, 0, whole=True)
+    page = checked_number("page", page, 0, whole=True)
+    if (scale := "auto" if scale is None else scale) != "auto":
+        scale = checked_number("scale", scale, 1 / 64, 64)
+    for name, switch in (("augment", augment), ("overwrite", overwrite)):
+        if not isinstance(switch, bool):
+            raise TypeError(f"`{name}` is {switch!r}, expected True or False")
     folder, out = model_folder(model), output_folder(out)
-    root, found = find_images([images] if isinstance(images, (str, Path)) else list(images))
+    root, found = find_images(images)
     with quiet():
         from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
 

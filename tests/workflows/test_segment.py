@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -513,6 +514,46 @@ def test_from_python(images, model, segmenter, tmp_path):
     assert report == ({"b b": 2}, [], {})
     report = segment([images / "b b.tif", str(images / "a.png")], tmp_path / "out", model, save=["labels"])
     assert report == ({"a": 1}, ["b b"], {})
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"images": None}, "`images` is None"),
+        ({"images": [3]}, "`images` is 3"),
+        ({"images": []}, "no images found"),
+        ({"images": ""}, "`images` is ''"),
+        ({"save": None}, "`save` has None"),
+        ({"save": [5]}, "`save` has 5"),
+        ({"channel": True}, "`channel` is True"),
+        ({"overwrite": "no"}, "`overwrite` is 'no'"),
+        ({"augment": 1}, "`augment` is 1"),
+    ],
+)
+def test_parameters_of_a_wrong_type(images, model, segmenter, out, wrong, told):
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=re.escape(told)):
+        segment(**{"images": images, "out": out, "model": model} | wrong)
+    assert not segmenter.seen and not out.exists()
+
+
+def test_numbers_of_numpy_resume_as_others_do(images, model, segmenter, out):
+    for channel, size in ((np.int64(0), np.float32(0.25)), (0, 0.25)):
+        report = segment(images, out, model, channel=channel, pixel_size=size, scale=None)
+    assert len(report.earlier) == 3 and json.loads((out / "run.json").read_text())["pixel_size"] == 0.25
+
+
+def test_a_pipe_is_no_image_and_a_name_may_be_too_long(run, images, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "IMAGES" in (err := run(places=[tmp_path / "pipe.png"])[2]) and "neither a file nor" in err
+    code, _, err = run(out=tmp_path / ("x" * 300))
+    assert code == 2 and "--out" in err and "too long" in err
+
+
+def test_a_home_folder_that_the_shell_did_not_expand(run, images, tmp_path, monkeypatch):
+    """As in --out=~/results."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(places=["~/images"], out="~/out")[0] == 0
+    assert (tmp_path / "out" / "summary.csv").exists() and not Path("~").exists()
 
 
 def test_help_fits_a_small_screen(capsys):
