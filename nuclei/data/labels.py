@@ -6,6 +6,8 @@ from skimage.measure import label
 
 from nuclei.common import counted, some
 
+JPEG = (".jpg", ".jpeg")
+
 
 def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
     """Merge one (H, W) mask per nucleus, nonzero inside, into (H, W) int32 labels as `paint` does."""
@@ -35,11 +37,11 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     whose numbers are not those that were saved, for colours, stacks, negative numbers and fractions, and as
     `check_nuclei` does.
     """
-    if name.lower().endswith((".jpg", ".jpeg")):
+    if name.lower().endswith(JPEG):
         raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it again as PNG or TIFF.")
     labels = picture
     if labels.ndim == 3 and labels.shape[2] <= 4:
-        colours = without_alpha(labels)
+        colours = without_alpha(labels, name)
         if (colours != colours[..., :1]).any():
             raise ValueError(
                 f"{name}: a picture in colours, expected a label image with a number per nucleus"
@@ -60,9 +62,16 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     return labels
 
 
-def without_alpha(picture: np.ndarray) -> np.ndarray:
-    """Return an (H, W, C) picture without alpha, its second or fourth channel."""
-    return picture[..., : 1 if picture.shape[2] == 2 else 3]
+def without_alpha(picture: np.ndarray, name: str) -> np.ndarray:
+    """Return an (H, W, C) picture without alpha, its second or fourth channel; ValueError if all is in it."""
+    alpha = picture.shape[2] in (2, 4)
+    visible = picture[..., : picture.shape[2] - alpha]
+    if alpha and not visible.any() and np.ptp(picture[..., -1]):
+        raise ValueError(
+            f"{name}: all of it is black, and only its transparency varies, expected numbers or white on "
+            "black. Save it without transparency."
+        )
+    return visible
 
 
 IN_BETWEEN = 0.1
@@ -138,7 +147,12 @@ def _hole_areas(labels: np.ndarray) -> np.ndarray:
     return areas[areas > 0]
 
 
-def is_soft(mask: np.ndarray) -> bool:
+def hard_mask(mask: np.ndarray, name: str) -> np.ndarray:
+    """Return an (H, W) mask, cut at half of its maximum where its edges are soft, or it is a JPEG."""
+    return mask > mask.max() / 2 if _is_soft(mask) or name.lower().endswith(JPEG) else mask
+
+
+def _is_soft(mask: np.ndarray) -> bool:
     """Return whether the values of an (H, W) mask change by steps along its edges."""
     two_valued = not ((mask > 0) & (mask < mask.max())).any()  # nearly all are, and this is fast
     return not two_valued and _in_between(mask) > IN_BETWEEN

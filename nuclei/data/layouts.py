@@ -9,6 +9,8 @@
 What are neither masks nor outlines are label images: 0 is background, any other number is one nucleus.
 """
 
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -57,9 +59,13 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     return samples
 
 
+_OME = re.compile(r"\.ome$", re.IGNORECASE)
+
+
 def plain_stem(path: PurePosixPath, ending: str = "") -> str:
     """Return the name that an image and its labels have in common: without suffix, `ending` and ``.ome``."""
-    return image_stem(path).removesuffix(".ome").removesuffix(ending).removesuffix(".ome")
+    stem = _OME.sub("", _OME.sub("", image_stem(path)).removesuffix(ending))
+    return unicodedata.normalize("NFC", stem)  # macOS writes ä as two characters
 
 
 def ending_of(path: PurePosixPath) -> str:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from nuclei.common import ROOT, replacing
 from nuclei.data.image_types import image_type
-from nuclei.data.labels import as_labels, check_nuclei, is_soft, merge_masks, without_alpha
+from nuclei.data.labels import as_labels, check_nuclei, hard_mask, merge_masks, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
@@ -193,10 +193,8 @@ def _read_sample(
     for name in files.masks:
         mask = read_numbers(io.BytesIO(read(name)), name)
         if mask.ndim == 3:
-            mask = without_alpha(mask).max(axis=-1)
-        if is_soft(mask):
-            mask = mask > mask.max() / 2
-        masks.append(same_shape(mask, name))
+            mask = without_alpha(mask, name).max(axis=-1)
+        masks.append(same_shape(hard_mask(mask, name), name))
     labels = merge_masks(masks)
     check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent))
     return Sample(id, image, labels)

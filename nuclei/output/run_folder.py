@@ -92,9 +92,11 @@ class RunFolder:
         return missing if self.has_labels(name, stamp) else missing and formats
 
     def has_labels(self, name: str, stamp: dict) -> bool:
-        """Return whether the label image of a complete image is there, and its stamp is the same."""
-        record, labels = self._record(name), self.files(name, ["labels"])["labels"]
-        return record.get("stamp") == stamp and "labels" in record["formats"] and labels.exists()
+        """Return whether a complete image with the same stamp has its label image and measurements."""
+        record = self._record(name)
+        needed = self.files(name, ["labels"])["labels"], self._rows(name, "measurements.csv")
+        complete = record.get("stamp") == stamp and "labels" in record["formats"]
+        return complete and all(path.exists() for path in needed)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return what was measured in an image that is complete, rounded; see `measurements.measure`."""

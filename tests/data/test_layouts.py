@@ -48,6 +48,8 @@ LAYOUTS = [
     ("*.ome.tif", "*_masks.tif", np.uint16),
     ("*.ome.tif", "*.ome_labels.tif", np.uint16),
     ("*.png", "*_labels.ome.tif", np.uint16),
+    ("images/*.png", "labels/*.OME.tif", np.uint16),
+    ("images/ä*.png", "labels/a\N{COMBINING DIAERESIS}*.tif", np.uint16),
 ]
 
 
@@ -59,7 +61,7 @@ def test_every_layout_gives_the_same_samples(tmp_path, squares, image, labels, d
         source = shutil.make_archive(str(source), "zip", source)
     for _ in range(2):  # the second time from the cache
         found = load_samples(source)
-        assert [s.id for s in found] == [s.id for s in squares]
+        assert [s.id.removeprefix("ä") for s in found] == [s.id for s in squares]
         for a, b in zip(found, squares, strict=True):
             assert np.array_equal(a.image, b.image) and np.array_equal(a.labels, b.labels)
             assert a.labels.dtype == np.int32
@@ -273,6 +275,24 @@ def test_masks_with_soft_edges_are_cut_at_half_of_their_maximum(tmp_path, square
     (sample,) = load_samples(tmp_path / "own")
     wrong = np.count_nonzero((sample.labels > 0) != (squares[0].labels > 0))
     assert sample.labels.max() == 3 and wrong <= 3 * 4 * 3, "three pixels at a corner"
+
+
+def test_masks_as_jpeg_are_cut_at_half_of_their_maximum(tmp_path, squares):
+    write(tmp_path / "own" / "a" / "images" / "a.png", squares[0].image)
+    for k in (1, 2, 3):
+        mask = np.uint8(255) * (squares[0].labels == k)
+        write(tmp_path / "own" / "a" / "masks" / f"{k}.jpg", mask)
+    (sample,) = load_samples(tmp_path / "own")
+    assert np.array_equal(sample.labels > 0, squares[0].labels > 0)
+
+
+def test_masks_that_are_in_the_transparency_alone(tmp_path, squares):
+    write(tmp_path / "own" / "a" / "images" / "a.png", squares[0].image)
+    rgba = np.zeros((64, 64, 4), np.uint8)
+    rgba[..., 3] = 255 * (squares[0].labels == 1)
+    write(tmp_path / "own" / "a" / "masks" / "1.png", rgba)
+    with pytest.raises(ValueError, match="a/masks/1.png: .*only its transparency varies"):
+        load_samples(tmp_path / "own")
 
 
 def test_two_nuclei_in_one_mask_are_not_soft_edges(tmp_path, squares):

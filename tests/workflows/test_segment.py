@@ -720,6 +720,9 @@ def test_formats_are_added_without_the_network(run, out, images, segmenter):
     assert run("--save", "all")[1].startswith("0 images (3 more") and len(segmenter.seen) == seen
     os.utime(images / "b b.tif")
     assert run("--save", "all")[1].startswith("1 image (2 more") and len(segmenter.seen) == seen + 1
+    (out / ".done" / "b b.measurements.csv").unlink()
+    (out / "b b_overlay.png").unlink()
+    assert run("--save", "all")[1].startswith("1 image (2 more") and len(segmenter.seen) == seen + 2
 
 
 def test_a_record_that_was_cut_short_is_made_again(run, out):
