@@ -18,7 +18,7 @@ from skimage.measure import regionprops
 
 from nuclei.figures.colours import BOTH, DARK, INK, PREDICTION, TRUTH
 from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
-from nuclei.figures.style import WIDTH, Look, styled
+from nuclei.figures.style import WIDTH, Look, shortened, styled
 from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
 from nuclei.segmentation.candidates import Candidates
 
@@ -142,6 +142,23 @@ def gallery(
         for axis in column[len(group) :]:
             axis.remove()
     _name_outlines(figure)
+    return figure
+
+
+@styled
+def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, float]], *, title: str = "") -> Figure:
+    """Show nuclei in their surroundings, six in a row, each with its outline, its name and its confidence.
+
+    crops : list of (image, nucleus, name, confidence): (H, W, 3) uint8, (H, W) bool, text, 0-1
+    """
+    columns = 6
+    figure, axes = _panels([""] * max(1, math.ceil(len(crops) / columns)), [""] * columns, title)
+    for axis, (image, nucleus, name, confidence) in zip(axes.flat, crops, strict=False):
+        _show(axis, brightened(image))
+        draw_outlines(axis, predicted=nucleus)
+        axis.set_title(f"{shortened(name)}\n{confidence:.2f}", fontsize=7)
+    for axis in axes.flat[len(crops) :]:
+        axis.remove()
     return figure
 
 

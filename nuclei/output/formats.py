@@ -22,6 +22,7 @@ from nuclei.figures.drawing import overlay
 from nuclei.images.intensity import as_rgb8
 from nuclei.output.measurements import summarise
 from nuclei.output.outlines import Outline, polygons, roi
+from nuclei.output.review import Images, write_sheet, write_table
 from nuclei.output.tables import rounded
 
 
@@ -135,6 +136,8 @@ class Format:
     ending : str; what follows an image's name in its file, or "" for tables
     write : function of a path and a `Result`; None for tables
     tables : dict of file name -> function of a `Result`, which returns the image's rows in that table
+    of_run : dict of file name -> function that writes it when all images are done, of its path, the folder of
+        results, and what opens each image by its name
     large : bool; whether it can be written for images that are too large for memory
     """
 
@@ -142,12 +145,13 @@ class Format:
     ending: str = ""
     write: Callable[[Path, Result], None] | None = None
     tables: dict[str, Callable[[Result], pd.DataFrame]] = field(default_factory=dict)
+    of_run: dict[str, Callable[[Path, Path, Images], None]] = field(default_factory=dict)
     large: bool = False
 
     @property
     def files(self) -> list[str]:
         """The names of its files, with NAME for an image's."""
-        return [f"NAME{self.ending}"] if self.ending else list(self.tables)
+        return [f"NAME{self.ending}"] if self.ending else [*self.tables, *self.of_run]
 
 
 FORMATS = {
@@ -166,6 +170,11 @@ FORMATS = {
         "the image with outlines, to check by eye",
         "_overlay.png",
         lambda path, result: write_overlay(path, result.image, result.labels),
+        large=True,
+    ),
+    "review": Format(
+        "what to check first: the nuclei of the least confidence",
+        of_run={"review.csv": write_table, "review.png": write_sheet},
         large=True,
     ),
     "geojson": Format("outlines and measurements for QuPath", ".geojson", write_geojson),
@@ -189,4 +198,6 @@ def chosen(save: str | Iterable[str]) -> list[str]:
         found = ", ".join(sorted(name or "an empty name" for name in unknown)) or "no name"
         known = ", ".join(FORMATS)
         raise ValueError(f"`save` has {found}, expected any of {known} separated by commas, or all")
+    if "review" in names:  # is made from them
+        names |= {"labels", "measurements"}
     return [name for name in FORMATS if name in names or "all" in names]

@@ -20,7 +20,8 @@ import psutil
 
 from nuclei.common import replacing, some, write_json
 from nuclei.output.formats import FORMATS, Result
-from nuclei.output.tables import join_csv, write_csv
+from nuclei.output.review import Images
+from nuclei.output.tables import join_csv, read_csv, write_csv
 from nuclei.output.written import Written
 
 MEASURED = "measurements"
@@ -50,7 +51,7 @@ class RunFolder:
         of results; `overwrite` does not replace these.
         """
         started = (self.path / "run.json").exists()
-        files = [self.path / table for table in _tables(about["save"])]
+        files = [self.path / file for file in _tables(about["save"]) + _of_run(about["save"])]
         files += [file for name in stamps for file in self.files(name, about["save"]).values()]
         for file in self._written.changed(files):
             if not started or file not in self._written:
@@ -100,8 +101,7 @@ class RunFolder:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return what was measured in an image that is complete, rounded; see `measurements.measure`."""
-        rows = self._rows(name, "measurements.csv")
-        return pd.read_csv(rows, encoding_errors="surrogateescape").drop(columns="image")
+        return read_csv(self._rows(name, "measurements.csv")).drop(columns="image")
 
     def files(self, name: str, formats: Iterable[str]) -> dict[str, Path]:
         """Return the file of each format for the image `name`; formats that are tables are left out."""
@@ -165,6 +165,17 @@ class RunFolder:
                     join_csv(parts, temporary)
             else:
                 path.unlink(missing_ok=True)
+
+    def write_of_run(self, formats: Iterable[str], images: Images) -> None:
+        """Write the files of all `images` together, after `write_tables`.
+
+        A file that a person changed is kept.
+        """
+        for key in formats:
+            for file, write in FORMATS[key].of_run.items():
+                if not self._written.changed([self.path / file]):
+                    with self._written.replacing(self.path / file) as temporary:
+                        write(temporary, self.path, images)
 
     def drop(self, name: str) -> None:
         """Delete an image's files that were written, and its record."""
@@ -230,6 +241,10 @@ class RunFolder:
 
 def _tables(formats: Iterable[str]) -> list[str]:
     return [table for key in formats for table in FORMATS[key].tables]
+
+
+def _of_run(formats: Iterable[str]) -> list[str]:
+    return [file for key in formats for file in FORMATS[key].of_run]
 
 
 def _read(path: Path) -> dict:

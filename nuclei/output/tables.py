@@ -45,6 +45,12 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(file, index=False, lineterminator="\n")
 
 
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table that `write_csv` or `join_csv` wrote, with the names of images as they were."""
+    table = pd.read_csv(path, encoding_errors="surrogateescape")
+    return table.assign(image=table["image"].astype(str).str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True))
+
+
 def join_csv(paths: Sequence[Path], out: Path) -> None:
     """Write the rows of several tables into one, row by row, with the columns of all."""
     columns: dict[str, None] = {}

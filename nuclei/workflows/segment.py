@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,6 +115,9 @@ def segment(
         run = _Run(files, stamps, results, todo, segmenter, reading, predicting, size)
         _process(run, list(todo), len(files) - len(todo))
         results.write_tables(formats)
+        readable = {name: path for name, path in files.items() if name not in run.skipped}
+        opened = {name: partial(open_image, path, channel, page) for name, path in readable.items()}
+        results.write_of_run(formats, opened)
     earlier = [name for name in files if name not in {*run.segmented, *run.skipped}]
     return Report(run.segmented, earlier, run.skipped)
 

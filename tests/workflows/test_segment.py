@@ -111,7 +111,9 @@ def test_every_kind_of_file_has_the_same_nuclei(run, out, images):
     assert printed == f"3 images, 6 nuclei found.\nResults are in {out}/.\n"
     endings = ("_labels.tif", "_overlay.png", ".geojson", "_rois.zip")
     per_image = [f"{name}{ending}" for name in ("a", "b b", "below/a") for ending in endings]
-    assert visible(out) == sorted([*per_image, "measurements.csv", "summary.csv", "rle.csv", "run.json"])
+    assert visible(out) == sorted(
+        [*per_image, "measurements.csv", "summary.csv", "review.csv", "review.png", "rle.csv", "run.json"]
+    )
 
     table = pd.read_csv(out / "measurements.csv")
     summary = pd.read_csv(out / "summary.csv").set_index("image")
@@ -773,3 +775,13 @@ def test_too_little_memory_for_one_image_skips_it(run, out, segmenter):
     code, _, err = run()
     assert code == 1 and "b b.tif: not enough memory" in err
     assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]
+
+
+def test_what_to_check_first_is_written_at_the_end(images, segmenter, tmp_path):
+    (images / "a.png").rename(images / "=a.png")  # a name that spreadsheets would run
+    assert main(["segment", str(images), "--out", str(tmp_path / "out"), "--save", "review"]) == 0
+    rows = pd.read_csv(tmp_path / "out" / "review.csv")
+    assert sorted(rows["image"]) == ["'=a"] + ["b b"] * 2 + ["below/a"] * 3
+    assert rows["confidence"].is_monotonic_increasing
+    assert iio.imread(tmp_path / "out" / "review.png").shape[2] >= 3
+    assert (tmp_path / "out" / "measurements.csv").exists()

@@ -1,0 +1,69 @@
+"""What to check first: the nuclei of which the model is least certain, as a table and on a contact sheet."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from nuclei.images.intensity import as_rgb8
+from nuclei.images.reading import Image, open_image
+from nuclei.output.tables import read_csv, write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # slow to import
+
+SHOWN, OF_ONE_IMAGE = 30, 3
+"""Nuclei on the sheet, and at most so many of one image, so that one bad image does not fill it."""
+
+
+def least_certain(nuclei: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of ``measurements.csv``, the least `confidence` first, at most `OF_ONE_IMAGE` of an image.
+
+    Columns are added: ``image_confidence``, the mean of the image's nuclei, and ``image_rank``, 1 for the
+    image in which it is lowest.
+    """
+    means = nuclei.groupby("image")["confidence"].mean()
+    few = nuclei.sort_values("confidence", kind="stable").groupby("image", sort=False).head(OF_ONE_IMAGE)
+    added = {"image_confidence": means, "image_rank": means.rank(method="first").astype(int)}
+    return few.assign(**{name: few["image"].map(values) for name, values in added.items()})
+
+
+Images = Mapping[str, Callable[[], Image]]
+"""What opens an image, by its name."""
+
+
+def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
+    """Draw the first `SHOWN` of the rows of `least_certain`, each nucleus in its surroundings.
+
+    `folder` is where label images were saved.
+    """
+    from nuclei.figures.pictures import contact_sheet
+
+    crops = []
+    for row in rows.head(SHOWN).itertuples():
+        reach = max(16, round(1.5 * row.equivalent_diameter_px))
+        y, x = round(row.centroid_y_px), round(row.centroid_x_px)
+        window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+        with images[row.image]() as image, open_image(folder / f"{row.image}_labels.tif") as labels:
+            nucleus = labels.pixels(window) == row.label
+            crops.append(
+                (as_rgb8(image.pixels(window)), nucleus, f"{row.image}, {row.label}", row.confidence)
+            )
+    return contact_sheet(crops, title="Nuclei of the least confidence")
+
+
+def write_table(path: Path, folder: Path, images: Images) -> None:
+    """Write `least_certain` of the nuclei of some images that were measured in a folder."""
+    write_csv(path, _rows(folder, images))
+
+
+def write_sheet(path: Path, folder: Path, images: Images) -> None:
+    """Write their `sheet` as PNG."""
+    sheet(folder, images, _rows(folder, images)).savefig(path, format="png", dpi=120)
+
+
+def _rows(folder: Path, images: Images) -> pd.DataFrame:
+    nuclei = read_csv(folder / "measurements.csv")
+    return least_certain(nuclei[nuclei["image"].isin(list(images))])
