@@ -86,14 +86,11 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     by steps along edges: they were interpolated, or have soft edges; if most enclose large holes: they are
     outlines; or if there are twice as many separate pieces as labels, or one label has very many, small ones
     beside a large one aside: they are a mask of all nuclei, a map of classes, shades that each stand for
-    several, or have borders with a number of their own.
+    several, or have borders with a number of their own. Of the 1,629 images of five data sets, none has a
+    nucleus over more than 9 % of it or its border, and one has more than 1.2 pieces a label: 1.8.
 
     `labels` are (H, W) int32, 0 = background, 1..N; `numbers`, (N + 1,), those that the labels have in the
     file called `name`. Without them, every label is a mask file of its own.
-
-    In the 1,629 images of the 2018 Data Science Bowl, NuInsSeg, TNBC, S-BSST265 and Aitslab-bioimaging1, no
-    nucleus covers more than 9 % of an image or its border, and one image alone has more than 1.2 pieces a
-    label: 1.8, as numbers were used twice.
     """
     areas = np.bincount(labels.ravel())
     if len(areas) < 2:

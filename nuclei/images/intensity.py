@@ -19,9 +19,7 @@ SAMPLE = 2**22  # values; where not all can be counted, percentiles are taken fr
 
 
 def as_rgb8(image: np.ndarray) -> np.ndarray:
-    """Bring any image to the one form that the model takes: (H, W, 3) uint8.
-
-    image : (H, W) or (H, W, 1 to 4) array of bool, integers or floats: grey or RGB, with or without alpha
+    """Bring any image, (H, W) or (H, W, 1 to 4), to the one form that the model takes: (H, W, 3) uint8.
 
     Alpha is dropped. 8-bit values are unchanged; any other type is stretched so that the 0.1 and 99.9
     percentiles of the whole image become 0 and 255. A constant image becomes 0. Warns as `normalize` does.
@@ -56,12 +54,9 @@ def normalize(image: np.ndarray) -> np.ndarray:
 def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that converts windows of an image as `as_rgb8`, and then `normalize`, do the whole.
 
-    image : nuclei.images.reading.Image, of which all windows are read
-    normalize : bool, whether to stretch as `nuclei.images.intensity.normalize` does, afterwards
-
-    The function: a window of ``image.pixels``, (h, w) or (h, w, 3) -> (h, w, 3) uint8. The percentiles are
-    exact for integers of 8 and 16 bits, whose values are counted. For other types they come from some four
-    million values, on a regular grid.
+    It takes a window of ``image.pixels`` and returns (h, w, 3) uint8. All windows of the `Image` are read
+    first. The percentiles are exact for integers of 8 and 16 bits, whose values are counted. For other types
+    they come from some four million values, on a regular grid.
     """
     tiles = [tile.core for tile in windows(image.shape, halo=0)]
     step = int(np.ceil(np.sqrt(3 * image.shape[0] * image.shape[1] / SAMPLE)))

@@ -45,7 +45,7 @@ def score(
     page: int | None = None,
     audit: bool = False,
 ) -> dict:
-    """Score a model on every image, and write ``scores.json`` and ``labels/<id>.tif`` to a folder.
+    """Score a model on every image, and write ``scores.json`` and ``labels/<id>.tif`` to the folder `out`.
 
     Parameters
     ----------
@@ -57,23 +57,15 @@ def score(
         CSV, see `data.run_lengths.read_rle_csv`; or another folder or zip in the official layout; or a folder
         of label images (see `data.labels.as_labels`) that are named as the images are, perhaps with one of
         `nuclei.images.finding.ENDINGS`.
-    model : str or Path; see `nuclei.common.model_folder`
-    out : str or Path
-        Not inside `images` or `truth`. Files of an earlier run with the same names are replaced, unless a
-        person changed them.
     channel, page : int, optional; see `nuclei.images.open_image`
     audit : bool
         Whether to write ``audit.csv`` too: where the truth is probably wrong, see `evaluation.audit`.
 
-    Returns
-    -------
-    dict
-        What ``scores.json`` holds. ``all`` and each type in ``by_type`` have `measures` and, as ``interval``,
-        the bootstrap interval of the score; it draws whole fields of view. ``per_image`` has `measures` of
-        each image. ``ignored`` are images that the CSV marks so; they are left out.
+    Returns what ``scores.json`` holds: ``all``, each type in ``by_type``, and ``per_image`` have `measures`;
+    ``ignored`` are images that the CSV marks so; they are left out.
 
-    Raises FileNotFoundError or ValueError where anything is missing, broken or does not fit together: all
-    input is read before the first image is segmented, and nothing is written to `out` before. Warns where the
+    Raises FileNotFoundError or ValueError where anything is missing, broken or does not fit together, before
+    anything is written. Files of an earlier run are replaced, unless a person changed them. Warns where the
     model was trained on images with the same ids.
     """
     folder, out = model_folder(model), output_folder(out)
