@@ -6,8 +6,8 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -141,4 +141,7 @@ def counted(number: int, noun: str) -> str:
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("tensorflow", "keras", "numpy", "scikit-image")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    found = {"python": platform.python_version()} | {name: version(name) for name in names}
+    with suppress(PackageNotFoundError):
+        found["openvino"] = version("openvino")
+    return found

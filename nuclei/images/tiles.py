@@ -12,6 +12,7 @@ import numpy as np
 
 STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
 TILE, HALO = 1024, 128  # pixels; predictions for a whole image and for its tiles differ by less than 0.001
+LARGEST_PASS = 1536  # pixels, the side of the largest image that the network is given whole: about a GB
 
 Window = tuple[slice, slice]  # rows and columns
 
@@ -53,15 +54,19 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
 
 def _spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
     """Cover a line: (outer, core) of each tile. Cores meet in the middle of the overlap."""
-    last = max(0, -(-(length - tile) // STRIDE) * STRIDE)
-    starts = [*range(0, last, tile - 2 * halo), last]
-    outers = [slice(start, min(start + tile, length)) for start in starts]
+    rest = max(1, length - 2 * halo)
+    count = -(-rest // (tile - 2 * halo))
+    step = -(-rest // count // STRIDE) * STRIDE
+    outers = [slice(start, min(start + step + 2 * halo, length)) for start in range(0, rest, step)]
     seams = [0, *((a.stop + b.start) // 2 for a, b in pairwise(outers)), length]
     return list(zip(outers, (slice(*ends) for ends in pairwise(seams)), strict=True))
 
 
 def tiled_maps(
-    predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int = TILE, halo: int = HALO
+    predict: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: int = LARGEST_PASS,
+    halo: int = HALO,
 ) -> np.ndarray:
     """Predict an (H, W, 3) uint8 image tile by tile, in memory bounded by the tile's size: (H, W, C) float32.
 

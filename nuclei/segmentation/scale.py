@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import ndimage as ndi
+from skimage.measure import block_reduce
 
 from nuclei.data.labels import SPECK
+from nuclei.images.tiles import HALO, STRIDE, Window
 
 SIZING: dict = {
     "foreground_threshold": 0.5,
@@ -14,6 +17,10 @@ SIZING: dict = {
     "smoothing": 1.0,
 }
 """Arguments of `labels_from_maps` that measure the size of nuclei, independent of tuned thresholds."""
+
+
+FAINT = 0.1
+"""A foreground, 0-1, at which no nucleus is found, unless another scale shows it clearly."""
 
 
 def median_diameter(labels: np.ndarray) -> float:
@@ -72,3 +79,30 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     limits = (1 / 2, 1, 2, 4, 8, 16)
     scales: list[list[float]] = [[2], [1, 2], [1], *([1 / 2**k, 2 / 2**k] for k in (1, 2, 3, 4))]
     return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
+
+
+def boxes_near(shown: np.ndarray, scale: float) -> list[tuple[Window, np.ndarray]]:
+    """Return the parts of an image that need another pass: those near what an earlier pass has shown.
+
+    Parameters
+    ----------
+    shown : (H, W) bool
+        Where there may be nuclei.
+    scale : float
+        Of the pass to come, in whose pixels parts begin at multiples of the network's stride, and reach a
+        halo further than `shown`.
+
+    Returns
+    -------
+    list of (rows and columns, (h, w) bool: the pixels that the part is for)
+        The parts are for different pixels. Where they hold more pixels than the image, it is the only part.
+    """
+    side = max(1, round(STRIDE / scale))
+    blocks = ndi.maximum_filter(block_reduce(shown, side, np.max), 2 * HALO // STRIDE + 1)
+    numbers, _ = ndi.label(blocks)
+    pixels = numbers.repeat(side, axis=0).repeat(side, axis=1)[: shown.shape[0], : shown.shape[1]]
+    boxes = ndi.find_objects(pixels)
+    parts = [(box, pixels[box] == k) for k, box in enumerate(boxes, start=1)]
+    if sum(near.size for _, near in parts) >= shown.size:
+        return [(np.s_[: shown.shape[0], : shown.shape[1]], np.ones(shown.shape, bool))]
+    return parts

@@ -18,7 +18,7 @@ from nuclei.segmentation.candidates import Candidates, propose, suppress_overlap
 from nuclei.segmentation.inference import StoredNetwork, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
 from nuclei.segmentation.prediction import Maps, Prediction, calibrated
-from nuclei.segmentation.scale import SIZING, find_diameter, median_diameter, scales_for
+from nuclei.segmentation.scale import FAINT, SIZING, boxes_near, find_diameter, median_diameter, scales_for
 from nuclei.segmentation.watershed import confidence, labels_from_maps
 
 if TYPE_CHECKING:
@@ -108,11 +108,9 @@ class Segmenter:
             return Maps(image, maps, [1], median_diameter(labels_from_maps(maps, **SIZING)))
         scales = [1 if scale == "auto" else scale]
         maps = self.multiscale_maps(image, scales, augment)
-        diameter = median_diameter(labels_from_maps(maps, **SIZING))
         if scale == "auto" and (chosen := self.find_scales([image], [maps])) != scales:
-            each = [maps if s == 1 else self.multiscale_maps(image, [s], augment) for s in chosen]
-            scales, maps = chosen, np.mean(each, axis=0)
-            diameter = median_diameter(labels_from_maps(maps, **SIZING))
+            scales, maps = chosen, self.multiscale_maps(image, chosen, augment, native=maps)
+        diameter = median_diameter(labels_from_maps(maps, **SIZING))
         self.check_size(diameter, scales)
         return Maps(image, maps, scales, diameter)
 
@@ -142,18 +140,34 @@ class Segmenter:
         return self.label(predicted, **next(halves, {"thresholds": {}})["thresholds"]).labels
 
     def multiscale_maps(
-        self, image: np.ndarray, scales: Sequence[float] = (1,), augment: bool = False
+        self,
+        image: np.ndarray,
+        scales: Sequence[float] = (1,),
+        augment: bool = False,
+        native: np.ndarray | None = None,
     ) -> np.ndarray:
         """Run the network on an image at some scales and return the mean of its maps.
 
         (H, W, 3) uint8 with the grey values of the training images -> (H, W, C) float32, 0-1; see `Maps`.
+        The larger scales are run only near what the smallest one shows; elsewhere their maps are 0. `native`
+        are the maps at scale 1, if there already.
         """
-        shape = image.shape[:2]
-        each = (self._scaled_maps(image, scale, augment) for scale in scales)
-        at_size = [
-            m if m.shape[:2] == shape else resize(m, shape, order=1, anti_aliasing=False) for m in each
-        ]
-        return np.mean(at_size, axis=0)
+
+        def maps_at(scale: float, part: np.ndarray) -> np.ndarray:
+            maps, shape = self._scaled_maps(part, scale, augment), part.shape[:2]
+            return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
+
+        each: list[np.ndarray] = []
+        for scale in sorted(scales):
+            if scale == 1 and native is not None:
+                each.append(native)
+            elif not each:
+                each.append(maps_at(scale, image))
+            else:
+                each.append(np.zeros_like(each[0]))
+                for box, near in boxes_near(each[0][..., 0] > FAINT, scale):
+                    each[-1][box][near] = maps_at(scale, image[box])[near]
+        return np.mean(each, axis=0)
 
     def _scaled_maps(self, image: np.ndarray, scale: float, augment: bool = False) -> np.ndarray:
         """Run the network on the rescaled image, and leave its maps at that size."""

@@ -45,7 +45,8 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     """
     out = checked_path("out", out)
     _check(out, format)
-    segmenter = Segmenter.load(model_folder(model))
+    loaded = Segmenter.load(model_folder(model))
+    segmenter = Segmenter(loaded.model, loaded.settings)  # with Keras' own maps, in 32 bits
     if diameter := segmenter.settings.get("working_diameter"):
         warnings.warn(
             f"the model rescales images whose median nucleus is far from {diameter} pixels wide; the export "

@@ -33,6 +33,7 @@ from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
 from nuclei.output.written import Written
+from nuclei.segmentation.inference import engine
 
 
 def score(
@@ -92,7 +93,7 @@ def score(
         report: dict = {
             "images": str(images),
             "truth": str(truth),
-            "versions": versions(),
+            "versions": versions() | {"engine": engine()},
             "ignored": ignored,
         }
         report |= {"model": {"folder": str(model), "settings": segmenter.settings}}

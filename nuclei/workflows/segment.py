@@ -22,6 +22,7 @@ from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
 from nuclei.output.run_folder import MEASURED, RunFolder
+from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
 from nuclei.workflows.large_images import LargePrediction, preview, segment_large
 
@@ -102,7 +103,7 @@ def segment(
     predicting = {"scale": scale, "augment": augment}
     about: dict = {"images": str(root), "model": str(model), "fingerprint": _fingerprint(folder)}
     about |= {"thresholds": segmenter.settings["thresholds"], "save": formats, **reading}
-    about |= {"pixel_size": pixel_size, **predicting, "versions": versions()}
+    about |= {"pixel_size": pixel_size, **predicting, "versions": versions() | {"engine": engine()}}
     files = {_short(name): path for name, path in found.items()}
     stamps = {name: _stamp(path, root) for name, path in files.items()}
     size = (pixel_size, pixel_size) if pixel_size else None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nuclei.segmentation.scale import find_diameter, scales_for
+from nuclei.segmentation.scale import boxes_near, find_diameter, scales_for
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,18 @@ def test_small_images_are_not_made_smaller_than_the_network_can_use():
         nuclei_at, scales = found({})
         find_diameter(nuclei_at, shortest**2, shortest)
         assert scales == expected
+
+
+def test_another_pass_is_for_the_surroundings_of_what_is_shown():
+    shown = np.zeros((1000, 900), bool)
+    assert boxes_near(shown, 2) == []
+    shown[400:420, 500:510] = True
+    ((box, near),) = boxes_near(shown, 2)
+    assert box == np.s_[336:496, 432:576], "64 pixels more, from 16 to 16"
+    assert near.all()
+    shown[0, 0] = True
+    assert [box for box, _ in boxes_near(shown, 2)] == [np.s_[0:80, 0:80], box]
+    assert [box for box, _ in boxes_near(shown, 1)] == [np.s_[0:160, 0:160], np.s_[256:576, 352:640]]
+    shown[::40, ::40] = True
+    ((box, near),) = boxes_near(shown, 2)
+    assert box == np.s_[:1000, :900] and near.shape == shown.shape and near.all()
