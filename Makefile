@@ -11,7 +11,7 @@ ENCODER_WEIGHTS ?= imagenet
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help run test check lab reproduce notebooks readme clean
+.PHONY: help run test check lab reproduce notebooks readme benchmark clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ notebooks: $(BIN)/.installed  ## run the notebooks in place, with the outputs an
 
 readme: $(BIN)/.installed  ## fill the numbers and tables of the Markdown pages from the result files
 	$(BIN)/python docs/make_tables.py
+
+benchmark: $(BIN)/.installed  ## measure speed and memory, on a machine that does nothing else (twenty minutes)
+	PYTHONPATH=data $(BIN)/python benchmarks/speed.py $(ONLY)
 
 clean:  ## delete what runs wrote, and the cache
 	rm -rf runs data/cache
