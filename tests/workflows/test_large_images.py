@@ -339,6 +339,8 @@ def test_kinds_that_need_the_whole_image_are_left_out_by_name(run, tmp_path, sma
         "image_labels.tif",
         "image_overlay.png",
         "measurements.csv",
+        "review.csv",
+        "review.png",
         "run.json",
         "summary.csv",
     ]
