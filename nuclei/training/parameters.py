@@ -53,7 +53,7 @@ RULES: dict[str, Rule] = {
     "scale_range": _rising(2, "two factors above 0, the lesser first"),
     "crop_diameters": _rising(3, "three diameters in pixels: least, most frequent, largest"),
     **dict.fromkeys(("crops_per_image", "steps_per_epoch", "epochs", "patience"), _at_least(1)),
-    **dict.fromkeys(("batch_size", "decay_epochs"), _at_least(1)),
+    **dict.fromkeys(("batch_size", "decay_epochs", "devices"), _at_least(1)),
     **dict.fromkeys(("detail_filters", "working_diameter", "edge_weight"), _at_least(0)),
     **dict.fromkeys(("channel", "page", "warmup_epochs", "seed"), _at_least(0)),
     "figure_epochs": (

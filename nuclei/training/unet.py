@@ -91,16 +91,18 @@ def freeze_encoder(model: keras.Model, frozen: bool = True) -> None:
     """
     encoder = model.get_layer("encoder")
     encoder.trainable = not frozen
-    for layer in encoder.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False
+    for layer in _batch_normalisations(encoder):
+        layer.trainable = False
 
 
 def set_momentum(model: keras.Model, momentum: float) -> None:
     """Let every batch normalisation that is trained remember about 1 / (1 - `momentum`) batches."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = momentum
+    for layer in _batch_normalisations(model):
+        layer.momentum = momentum
+
+
+def _batch_normalisations(model: keras.Model) -> list[layers.BatchNormalization]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)]
 
 
 def _encoder(weights: str | Path | None) -> keras.Model:
@@ -143,6 +145,8 @@ def compile_unet(
     One map has the binary cross-entropy, two have `instance_loss`. `weight_average` is the memory of an
     exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none.
     """
+    for layer in _batch_normalisations(model):  # over the whole batch, also where it is shared out
+        layer.synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
     average = {"use_ema": True, "ema_momentum": weight_average} if weight_average else {}
     rate = schedule(learning_rate, steps_per_epoch, epochs, warmup_epochs, decay_epochs)
     model.compile(
@@ -235,6 +239,26 @@ class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
 def use_bfloat16() -> None:
     """Let TensorFlow compute convolutions in bfloat16 if the CPU can; weights stay float32."""
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+
+
+def strategy(devices: int | None = None) -> tf.distribute.Strategy:
+    """Return where a training runs: build, load and compile the model in its ``scope()``.
+
+    Of several GPUs, each gets its share of every batch, and gradients are averaged: the training is that of
+    one GPU, but for rounding, where the batches are multiples of `devices`. See
+    https://www.tensorflow.org/guide/distributed_training.
+
+    `devices` is the number of GPUs, or of processors where there is no GPU; by default all. Raises ValueError
+    where there are fewer.
+    """
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if (devices or 1) > len(found):
+        there = f"{len(found)} {found[0].device_type}"
+        raise ValueError(
+            f"devices is {devices}, but {there} was found; give a smaller number, or null for all"
+        )
+    names = [device.name for device in found[:devices]]
+    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
 def seed_everything(seed: int) -> None:

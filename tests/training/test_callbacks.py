@@ -126,34 +126,44 @@ def test_the_most_crowded_sample_of_each_type_is_drawn(squares):
 # --- a training that is killed --------------------------------------------------------------------------
 
 
-def start(folder):
-    return subprocess.Popen(
-        [sys.executable, TRAINING, folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+def train(folder, devices=1, kill_after=None):
+    """Run a training, or kill it amid the epoch that follows so many; return what it printed."""
+    command = [sys.executable, TRAINING, folder, str(devices)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = folder / "history.csv"
+    while kill_after and process.poll() is None:
+        if log.exists() and log.read_text().count("\n") > kill_after:
+            process.kill()
+        time.sleep(0.01)
+    printed = process.communicate()[0]
+    assert process.returncode == (-9 if kill_after else 0), printed
+    return printed
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder)
+    return folder
 
 
 @pytest.mark.parametrize("kill_after", [1, 3])
-def test_a_killed_training_ends_with_the_weights_it_would_have_had(tmp_path, kill_after):
-    """Kill after so many epochs were logged, while the next one is on its way; then run the same again."""
-    assert start(tmp_path / "whole").wait() == 0
-
-    process = start(tmp_path / "killed")
-    log = tmp_path / "killed" / "history.csv"
-    while process.poll() is None and (not log.exists() or log.read_text().count("\n") < 1 + kill_after):
-        time.sleep(0.01)
-    assert process.poll() is None, process.stdout.read().decode()
-    process.kill()
-    process.wait()
-
-    output = subprocess.run([sys.executable, TRAINING, tmp_path / "killed"], capture_output=True, text=True)
-    assert output.returncode == 0, output.stderr
-    epochs_run = output.stdout.count("begins epoch")
+def test_a_killed_training_ends_with_the_weights_it_would_have_had(tmp_path, whole, kill_after):
+    train(tmp_path, kill_after=kill_after)
+    epochs_run = train(tmp_path).count("begins epoch")
     assert 5 - kill_after <= epochs_run <= 5 - kill_after + 1, "at most one epoch is repeated"
-    whole, killed = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "killed"))
-    pd.testing.assert_frame_equal(whole, killed)
+    pd.testing.assert_frame_equal(*(pd.read_csv(run / "history.csv") for run in (whole, tmp_path)))
     for name in ("last.npz", "best.npz"):
-        a, b = (np.load(tmp_path / run / name) for run in ("whole", "killed"))
+        a, b = (np.load(run / name) for run in (whole, tmp_path))
         assert all(np.array_equal(a[key], b[key]) for key in a.files)
+
+
+def test_two_devices_train_as_one_does_also_after_a_kill(tmp_path, whole):
+    train(tmp_path, devices=2, kill_after=2)
+    assert train(tmp_path, devices=2).count("begins epoch") in (3, 4)
+    one, two = (pd.read_csv(run / "history.csv") for run in (whole, tmp_path))
+    assert one["loss"].nunique() == 5
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
 
 
 class Oracle:

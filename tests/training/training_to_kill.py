@@ -1,4 +1,7 @@
-"""A small training of five epochs in the folder named on the command line; test_callbacks kills it."""
+"""A small training of five epochs in the folder named on the command line; test_callbacks kills it.
+
+A second word is the number of devices, processors that stand in for GPUs.
+"""
 
 import sys
 import time
@@ -6,30 +9,33 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from nuclei.data.samples import Sample
 from nuclei.training import callbacks
 from nuclei.training.batches import batches
-from nuclei.training.unet import seed_everything
+from nuclei.training.unet import compile_unet, seed_everything, strategy
 
-folder = Path(sys.argv[1])
+folder, devices = Path(sys.argv[1]), int([*sys.argv, 1][2])
+one = [tf.config.LogicalDeviceConfiguration()]
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], one * devices)
 seed_everything(3)
 rng = np.random.default_rng(0)
 samples = [
     Sample(str(k), rng.integers(0, 255, (40, 40, 3)).astype(np.uint8), rng.integers(0, 2, (40, 40)))
     for k in range(6)
 ]
-network = keras.Sequential(
-    [
-        keras.Input((None, None, 3)),
-        keras.layers.Rescaling(1 / 255),
-        keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
-        keras.layers.BatchNormalization(),
-        keras.layers.Conv2D(1, 1, activation="sigmoid"),
-    ]
-)
-optimizer = keras.optimizers.Adam(use_ema=True, ema_momentum=0.9)
-network.compile(optimizer, "binary_crossentropy", metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
+with strategy().scope():
+    network = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Conv2D(1, 1, activation="sigmoid"),
+        ]
+    )
+    compile_unet(network, steps_per_epoch=3, epochs=5, weight_average=0.9)
 epoch = callbacks.EpochCounter()
 network.fit(
     batches(samples, size=32, batch_size=2, seed=3, epoch=epoch),
