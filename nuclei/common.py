@@ -33,12 +33,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if temporary.is_dir() and path.is_dir():
             path.rename(older)
         temporary.replace(path)
-        shutil.rmtree(older, ignore_errors=True)
+        delete(older)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        delete(temporary)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: dict) -> Path:

@@ -3,12 +3,13 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path, PurePath, PurePosixPath
 
 from nuclei.common import checked_path, some
 
+ZARR = ".zarr"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 UNREAD = tuple(
     ".webp .jp2 .gif .avif .heic .zarr .h5 .czi .nd2 .lif .vsi .oib .oif .oir .ims .dv .lsm .stk .zvi .mrxs "
@@ -22,14 +23,27 @@ BY_PRODUCTS = ("_overlay", "_flows", "_cp_outlines")  # of pictures that program
 RESULTS = (*ENDINGS, *BY_PRODUCTS)
 
 
-def is_picture(path: PurePath) -> bool:
+def is_picture(path: PurePath, suffixes: Sequence[str] = SUFFIXES) -> bool:
     """Return whether a path below a folder or in a zip is a picture by its name, and not hidden."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in suffixes and not hidden
 
 
-def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[str, Path]]:
+def is_address(place: object) -> bool:
+    """Return whether a place is an address such as ``s3://bucket/a.zarr``."""
+    return "://" in str(place)
+
+
+def is_zarr(place: str | Path) -> bool:
+    """Return whether a place is the folder of an OME-Zarr or of an image in one, or an address."""
+    metadata = (Path(place, name).is_file() for name in (".zattrs", ".zgroup", "zarr.json"))
+    return is_address(place) or Path(place).suffix.lower() == ZARR and Path(place).is_dir() or any(metadata)
+
+
+def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[str, str | Path]]:
     """Find image files: named ones, those below folders, those of patterns such as ``plates/*/dapi_*.tif``.
+
+    An OME-Zarr is one image; it may also have an address, such as ``s3://bucket/a.zarr``.
 
     Hidden files, those in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one
     of `RESULTS` are not images. Links to folders are followed. Warns of `UNREAD` formats in a folder.
@@ -41,24 +55,30 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
     """
     if isinstance(places, (str, Path)) or not isinstance(places, Iterable):
         places = [places]
-    given = [str(checked_path("images", place)) for place in places]
+    given = [str(place if is_address(place) else checked_path("images", place)) for place in places]
     folders: list[Path] = []
-    files: dict[Path, Path] = {}
+    files: dict[Path, str | Path] = {}
     for place in given:
+        if is_address(place):
+            path = Path("/", place.replace("://", "/").rstrip("/"))
+            folders.append(path.parent)
+            files[path] = place
+            continue
         named = os.path.exists(place)
         matches = [place] if named else sorted(glob(place, recursive=True))
         if not matches:
             raise FileNotFoundError(f"`images` {place}: no such file or folder; check the path")
         for match in map(Path, matches):
             folder, inside = match.parent, [match]
-            if match.is_dir():
+            if match.is_dir() and not is_zarr(match):
                 folder, inside = match, files_below(match)
-                warn_of_unread((path.relative_to(match).as_posix() for path in inside), match)
-                inside = [path for path in inside if is_picture(path.relative_to(match))]
-            elif not match.is_file():  # to open a pipe would wait for ever
+                below = {path: path.relative_to(match) for path in inside}
+                warn_of_unread((each.as_posix() for each in below.values() if each.suffix != ZARR), match)
+                inside = [path for path, each in below.items() if is_picture(each, (*SUFFIXES, ZARR))]
+            elif not match.is_file() and not is_zarr(match):  # to open a pipe would wait for ever
                 raise ValueError(f"`images` {match}: neither a file nor a folder")
             elif not named:  # a file that is named is an image whatever its suffix
-                inside = [match] if is_picture(PurePath(match.name)) else []
+                inside = [match] if is_picture(PurePath(match.name), (*SUFFIXES, ZARR)) else []
             folders.append(Path(os.path.abspath(folder)))
             files |= {Path(os.path.abspath(path)): path for path in inside if not _is_result(path)}
     if not files:
@@ -73,13 +93,19 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder and the folders that links in it lead to, each folder once, sorted."""
+    """Return all files below a folder and the folders that links in it lead to, each folder once, sorted.
+
+    An OME-Zarr, a folder of many files, counts as one.
+    """
     files, visited = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in visited:  # a link to a folder around it would never end
             folders.clear()
             continue
         visited.add(real)
+        zarrs = [name for name in folders if PurePath(name).suffix.lower() == ZARR]
+        folders[:] = [name for name in folders if name not in zarrs]
+        files += [Path(place, name) for name in zarrs]
         files += [file for name in names if (file := Path(place, name)).is_file()]
     return sorted(files)
 

@@ -15,8 +15,9 @@ import numpy as np
 import PIL.Image
 import tifffile
 
-from nuclei.images.finding import CONVERT
+from nuclei.images.finding import CONVERT, is_zarr
 from nuclei.images.intensity import one_dye
+from nuclei.images.ome_zarr import ZarrPlane
 from nuclei.images.tiff import BEGINNINGS, RGB, File, ImageError, TiffPage
 from nuclei.images.tiles import Window, spread_windows
 
@@ -28,11 +29,11 @@ class Image:
     """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C), in the file's values.
 
     Attributes are also its ``shape``, (H, W), the ``dtype`` of its values, and ``is_large``: whether windows
-    are read from disk when they are asked for, as of a TIFF of more than `tiff.LARGE` pixels, to be closed,
-    or used in a ``with`` statement. All others are in memory.
+    are read from disk when they are asked for, as of a TIFF or OME-Zarr of more than `tiff.LARGE` pixels, to
+    be closed, or used in a ``with`` statement. All others are in memory.
     """
 
-    source: np.ndarray | TiffPage
+    source: np.ndarray | TiffPage | ZarrPlane
     channels: tuple[str, ...]  # names of what can be measured: `RGB`, those in the file, or ch0, ch1, …
     channel: int | None = None  # which of them a model sees; None for all
     pixel_size: tuple[float, float] | None = None  # (y, x) in micrometres; None if the file does not say
@@ -41,13 +42,13 @@ class Image:
 
     def __post_init__(self) -> None:
         self.shape, self.dtype = self.source.shape[:2], self.source.dtype
-        self.is_large = isinstance(self.source, TiffPage)
+        self.is_large = not isinstance(self.source, np.ndarray)
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """Return all channels of a window, (h, w, C); ValueError where it cannot be read, or has NaN."""
         if isinstance(self.source, np.ndarray):
             return self.source[window]
-        with _errors_named(self.name, is_tiff=True):
+        with _errors_named(self.name, self.source.kind):
             return _checked(self.source[window])
 
     def pixels(self, window: Window = WHOLE) -> np.ndarray:
@@ -66,7 +67,7 @@ class Image:
         return self
 
     def __exit__(self, *_) -> None:
-        if isinstance(self.source, TiffPage):
+        if not isinstance(self.source, np.ndarray):
             self.source.close()
 
     close = __exit__
@@ -75,7 +76,8 @@ class Image:
 def open_image(
     file: File, channel: int | None = None, page: int | None = None, name: str | None = None
 ) -> Image:
-    """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in; errors call it `name`.
+    """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in, or the folder or address of an
+    OME-Zarr; errors call it `name`.
 
     The `page` is needed where there are several, the `channel` or colour that a model sees where there are
     several and no colours. A fluorescence image of one dye in RGB is seen as the grey picture it is.
@@ -85,18 +87,22 @@ def open_image(
     be opened.
     """
     name = str(file) if name is None else name
-    with open(file, "rb") if isinstance(file, (str, Path)) else nullcontext(file) as opened:
-        is_tiff = opened.read(4) in BEGINNINGS
-        opened.seek(0)
-        content = b"" if is_tiff else opened.read()
-    with _errors_named(name, is_tiff):
-        source: np.ndarray | TiffPage
-        if is_tiff:
-            source = tiff = TiffPage(file, page)
-            channels, found, size, note = tiff.names, tiff.description, tiff.pixel_size, tiff.note
-            if not tiff.is_large:
-                with closing(tiff):
-                    source = _checked(tiff[WHOLE])
+    opens: type[TiffPage] | type[ZarrPlane] | None = None
+    if isinstance(file, (str, Path)) and is_zarr(file):
+        opens = ZarrPlane
+    else:
+        with open(file, "rb") if isinstance(file, (str, Path)) else nullcontext(file) as opened:
+            opens = TiffPage if opened.read(4) in BEGINNINGS else None
+            opened.seek(0)
+            content = b"" if opens else opened.read()
+    with _errors_named(name, opens.kind if opens else "an"):
+        source: np.ndarray | TiffPage | ZarrPlane
+        if opens:
+            source = plane = opens(file, page)  # type: ignore[arg-type]
+            channels, found, size, note = plane.names, plane.description, plane.pixel_size, plane.note
+            if not plane.is_large:
+                with closing(plane):
+                    source = _checked(plane[WHOLE])
         else:
             pixels = np.atleast_3d(_decode(content, page))
             source = _checked(pixels[..., : 1 if pixels.shape[2] < 3 else 3])  # without alpha
@@ -124,7 +130,7 @@ def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
     """
     content = file.read()
     is_tiff = content[:4] in BEGINNINGS
-    with _errors_named(name, is_tiff):
+    with _errors_named(name, TiffPage.kind if is_tiff else "an"):
         numbers = tifffile.imread(io.BytesIO(content)) if is_tiff else _decode(content, 0, palette=False)
         if not numbers.size:
             raise ValueError("it holds no image")
@@ -147,9 +153,9 @@ def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarra
 
 
 @contextmanager
-def _errors_named(name: str, is_tiff: bool) -> Iterator[None]:
+def _errors_named(name: str, kind: str) -> Iterator[None]:
     """Make any error in reading a file a ValueError that names it: a broken one raises nearly any."""
-    unread = f"cannot be read as {'a TIFF' if is_tiff else 'an'} image"
+    unread = f"cannot be read as {kind} image"
     try:
         yield
     except Exception as error:

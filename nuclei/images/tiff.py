@@ -36,6 +36,8 @@ class TiffPage:
     nearly any other error where the file is broken, also when a window is read.
     """
 
+    kind = "a TIFF"
+
     def __init__(self, file: File, page: int | None = None):
         tiff, series = _open(file)
         self.close = tiff.close
@@ -138,13 +140,21 @@ class _Stack:
         return zarr.open_array(series.aszarr(), mode="r")
 
 
+def chosen_page(pages: int, page: int | None, description: str) -> int:
+    """Return the number of the page to read; ImageError where one of several must be chosen, or is not there.
+
+    `description` says which pages were found.
+    """
+    if page is None and pages > 1 or not 0 <= (page or 0) < pages:
+        asked = "" if page is None else f"page {page} was asked for, "
+        found = f"{asked}a stack of {pages} pages was found ({description})"
+        raise ImageError(f"{found}; choose a page, 0 to {pages - 1}")
+    return page or 0
+
+
 def _choose(stacks: list[_Stack], page: int | None) -> tuple[_Stack, int]:
     """Return the stack that holds a page, and the page's number in it."""
-    pages, index = sum(stack.pages for stack in stacks), page or 0
-    if page is None and pages > 1 or not 0 <= index < pages:
-        asked = "" if page is None else f"page {page} was asked for, "
-        stack = f"{asked}a stack of {pages} pages was found ({'; '.join(map(str, stacks))})"
-        raise ImageError(f"{stack}; choose a page, 0 to {pages - 1}")
+    index = chosen_page(sum(stack.pages for stack in stacks), page, "; ".join(map(str, stacks)))
     while index >= stacks[0].pages:
         index -= stacks.pop(0).pages
     return stacks[0], index
@@ -153,12 +163,8 @@ def _choose(stacks: list[_Stack], page: int | None) -> tuple[_Stack, int]:
 class Mapped:
     """An array in a file, mapped again at each access, so that what was read does not stay in memory."""
 
-    def __init__(self, path, dtype, offset, shape, mode="r"):
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self._map = lambda: np.memmap(path, dtype, mode, offset, shape)
+    def __init__(self, path, dtype, offset, shape):
+        self._map = lambda: np.memmap(path, dtype, "r", offset, shape)
 
     def __getitem__(self, window):
         return np.array(self._map()[window])
-
-    def __setitem__(self, window, values):
-        self._map()[window] = values

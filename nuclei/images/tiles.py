@@ -13,6 +13,7 @@ import numpy as np
 STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
 TILE, HALO = 1024, 128  # pixels; predictions for a whole image and for its tiles differ by less than 0.001
 LARGEST_PASS = 1536  # pixels, the side of the largest image that the network is given whole: about a GB
+CHUNK = 512  # pixels, the side of the chunks of labels on disk
 
 Window = tuple[slice, slice]  # rows and columns
 
@@ -34,9 +35,9 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
     """Cover an image of `shape` (H, W) with overlapping tiles, row by row.
 
     They have at most `tile` pixels a side, `halo` of them beyond the core except at the image's border. Each
-    pixel of the image is in exactly one core. Tiles begin at multiples of 32 and lie in the image. Where the
-    last tile of a row would hang over, it begins earlier instead, and the halos between it and its neighbour
-    are wider. Raises ValueError if a size is no multiple of 32, or the halos leave no core.
+    pixel of the image is in exactly one core. Tiles begin at multiples of 32, lie in the image, and are
+    equally large, but for the last of a row or column, which may be smaller. Raises ValueError if a size is
+    no multiple of 32, or the halos leave no core.
 
     >>> for (_, outer), (_, core) in windows((9, 300), tile=128, halo=32):
     ...     print(outer.start, core.start, core.stop, outer.stop)
@@ -45,21 +46,34 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
     128 160 224 256
     192 224 300 300
     """
-    if tile % STRIDE or halo % STRIDE or not 0 <= 2 * halo < tile:
-        sizes = f"tile is {tile} and halo {halo} pixels"
-        raise ValueError(f"{sizes}, expected multiples of {STRIDE}, and a tile of more than two halos")
-    rows, columns = (_spans(length, tile, halo) for length in shape)
+    rows, columns = (spans(length, tile, halo) for length in shape)
     return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
 
 
-def _spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
-    """Cover a line: (outer, core) of each tile. Cores meet in the middle of the overlap."""
+def spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
+    """Cover a line of `length` pixels: (outer, core) of each tile; see `windows`."""
+    if tile % STRIDE or halo % STRIDE or not 0 <= 2 * halo < tile:
+        sizes = f"tile is {tile} and halo {halo} pixels"
+        raise ValueError(f"{sizes}, expected multiples of {STRIDE}, and a tile of more than two halos")
     rest = max(1, length - 2 * halo)
     count = -(-rest // (tile - 2 * halo))
     step = -(-rest // count // STRIDE) * STRIDE
     outers = [slice(start, min(start + step + 2 * halo, length)) for start in range(0, rest, step)]
-    seams = [0, *((a.stop + b.start) // 2 for a, b in pairwise(outers)), length]
+    seams = [0, *((a.stop + b.start) // 2 for a, b in pairwise(outers)), length]  # amid the overlaps
     return list(zip(outers, (slice(*ends) for ends in pairwise(seams)), strict=True))
+
+
+def blocks(shape: tuple[int, int], side: int) -> list[list[Window]]:
+    """Cut an image of `shape` (H, W) into windows of up to `side` pixels, row by row: a list for each row."""
+    rows, columns = ([slice(k, min(k + side, n)) for k in range(0, n, side)] for n in shape)
+    return [[(row, column) for column in columns] for row in rows]
+
+
+def reduced(read: Callable[[Window], np.ndarray], shape: tuple[int, int], side: int) -> np.ndarray:
+    """Return every k-th pixel of an image of `shape` that `read` reads in windows: at most `side` a side."""
+    step = -(-max(shape) // side)
+    rows = blocks(shape, step * max(1, TILE // step))
+    return np.concatenate([np.concatenate([read(w)[::step, ::step] for w in row], axis=1) for row in rows])
 
 
 def tiled_maps(

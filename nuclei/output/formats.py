@@ -5,10 +5,14 @@ down, the top left corner of the image at (0, 0), so that an outline's area is t
 """
 
 import json
+import math
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +24,13 @@ from roifile import roiwrite
 from nuclei.data.run_lengths import encode_nuclei
 from nuclei.figures.drawing import overlay
 from nuclei.images.intensity import as_rgb8
+from nuclei.images.tiles import CHUNK, blocks, reduced
 from nuclei.output.measurements import summarise
 from nuclei.output.outlines import Outline, polygons, roi
 from nuclei.output.review import Images, write_sheet, write_table
 from nuclei.output.tables import rounded
+
+PREVIEW = 2000  # pixels, the longer side of the overlay of a large image
 
 
 @dataclass
@@ -31,27 +38,36 @@ class Result:
     """The nuclei of one image, as every writer gets them.
 
     name, file : str; the image in tables, and where it was found
-    image : any image that `nuclei.images.intensity.as_rgb8` takes; what the model was applied to
-    labels : (H, W) integer array, 0 = background
+    image : any image that `nuclei.images.intensity.as_rgb8` takes; what the model was applied to. Of a large
+        image, the `nuclei.images.reading.Image`
+    labels : (H, W) integer array, 0 = background; of a large image a `Renumbered`, read from disk
     table : DataFrame; see `nuclei.output.measurements.measure`
     pixel_size : (float, float) or None; height and width of a pixel in micrometres
     scales, diameter : the scales at which the model was applied; the median nucleus in pixels
-    shape : (H, W) or None; the image's, where `image` and `labels` are reduced
     note : str; how the image was read where that is not obvious, and what was warned of
     warning : str; why the nuclei should be checked; see `nuclei.evaluation.calibration.warning`
     """
 
     name: str
     file: str
-    image: np.ndarray
-    labels: np.ndarray
+    image: Any
+    labels: Any
     table: pd.DataFrame
     pixel_size: tuple[float, float] | None = None
     scales: Iterable[float] = (1,)
     diameter: float | None = None
-    shape: tuple[int, int] | None = None
     note: str = ""
     warning: str = ""
+
+    @property
+    def shown(self) -> tuple[np.ndarray, np.ndarray]:
+        """The image and the labels as arrays; of a large image every k-th pixel, at most `PREVIEW` a side."""
+        if isinstance(self.labels, np.ndarray):
+            return self.image, self.labels
+        seen, numbers = (
+            reduced(r, self.labels.shape, PREVIEW) for r in (self.image.pixels, self.labels.__getitem__)
+        )
+        return seen, numbers
 
     @cached_property
     def outlines(self) -> dict[int, Outline]:
@@ -59,20 +75,59 @@ class Result:
         return polygons(self.labels)
 
 
-def write_labels(path: str | Path, labels: np.ndarray, pixel_size: tuple[float, float] | None = None) -> None:
+def write_labels(path: str | Path, labels, pixel_size: tuple[float, float] | None = None) -> None:
     """Write labels as a TIFF that ImageJ, QuPath and napari open; napari does not read its pixel size.
 
-    labels : (H, W) integer array, 0 = background; 16 bits are written, or 32 for numbers above 65,535
+    labels : (H, W) array_like of integers, 0 = background; only its ``shape``, ``max()`` and windows
+        ``labels[rows, columns]`` are used; 16 bits are written, or 32 for numbers above 65,535
     pixel_size : (float, float), optional; height and width of a pixel in micrometres
     """
-    options: dict
-    if labels.max() <= 65_535:
-        labels, options = labels.astype(np.uint16), {"imagej": True}
+    dtype, options = _label_type(labels), resolution(pixel_size)
+    if dtype == np.uint16 and math.prod(labels.shape) < 2**30:
+        options = {"imagej": True}
         if pixel_size:
             options |= {"resolution": _per_unit(pixel_size, 1), "metadata": {"unit": "micron"}}
-    else:  # ImageJ's own kind of TIFF has no 32-bit integers; it reads the common kind too
-        labels, options = labels.astype(np.uint32), resolution(pixel_size)
-    tifffile.imwrite(path, labels, compression="zlib", **options)
+    # ImageJ's own kind of TIFF has no 32-bit integers, nor 4 GB; it reads the common kind too
+    height, width = labels.shape
+    rows = (labels[y : min(y + CHUNK, height), 0:width] for y in range(0, height, CHUNK))
+    strips = (zlib.compress(np.ascontiguousarray(each, dtype)) for each in rows)
+    shape = {"shape": labels.shape, "dtype": dtype, "rowsperstrip": CHUNK}
+    tifffile.imwrite(path, strips, compression="zlib", **shape, **options)
+
+
+def write_label_zarr(path: str | Path, labels, pixel_size: tuple[float, float] | None = None) -> None:
+    """Write labels as an OME-Zarr 0.4, which napari opens as labels and Fiji as an image.
+
+    labels, pixel_size : see `write_labels`
+
+    Each level of the pyramid has every second pixel of the one before. The group may be moved into that of an
+    image, as ``labels/nuclei``. See https://ngff.openmicroscopy.org/0.4, "labels".
+    """
+    import zarr  # slow to import, and seldom needed
+
+    group: Any = zarr.open_group(str(path), mode="w", zarr_format=2)
+    shapes = [labels.shape]
+    while max(shapes[-1]) > CHUNK:
+        shapes.append(tuple(-(-side // 2) for side in shapes[-1]))
+    level, datasets = labels, []
+    for k, shape in enumerate(shapes):
+        options = {"dtype": _label_type(labels), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        array = group.create_array(str(k), shape=shape, chunks=(CHUNK, CHUNK), **options)
+        for rows, columns in chain(*blocks(shape, CHUNK)):
+            step = 1 if k == 0 else 2
+            wider = tuple(slice(step * s.start, step * s.stop) for s in (rows, columns))
+            array[rows, columns] = level[wider][::step, ::step]
+        scale = [2**k * side for side in pixel_size or (1, 1)]
+        datasets.append({"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+        level = array
+    unit = {"unit": "micrometer"} if pixel_size else {}
+    axes = [{"name": axis, "type": "space", **unit} for axis in "yx"]
+    about = {"version": "0.4", "name": "nuclei", "axes": axes, "datasets": datasets}
+    group.attrs.put({"multiscales": [about], "image-label": {"version": "0.4"}})
+
+
+def _label_type(labels) -> type:
+    return np.uint16 if labels.max() <= 65_535 else np.uint32
 
 
 def resolution(pixel_size: tuple[float, float] | None) -> dict:
@@ -116,7 +171,7 @@ def nuclei_rows(result: Result) -> pd.DataFrame:
 def summary_row(result: Result) -> pd.DataFrame:
     """Return the row of an image in ``summary.csv``: names, `summarise`, and how the model was applied."""
     row: dict = {"image": result.name, "file": result.file}
-    row |= summarise(result.table, result.shape or result.labels.shape, result.pixel_size)
+    row |= summarise(result.table, result.labels.shape, result.pixel_size)
     row |= {"scale": " ".join(f"{scale:g}" for scale in result.scales), "median_diameter_px": result.diameter}
     row |= {"note": result.note, "warning": result.warning}
     return pd.DataFrame([row])
@@ -169,12 +224,18 @@ FORMATS = {
     "overlay": Format(
         "the image with outlines, to check by eye",
         "_overlay.png",
-        lambda path, result: write_overlay(path, result.image, result.labels),
+        lambda path, result: write_overlay(path, *result.shown),
         large=True,
     ),
     "review": Format(
         "what to check first: the nuclei of the least confidence",
         of_run={"review.csv": write_table, "review.png": write_sheet},
+        large=True,
+    ),
+    "zarr": Format(
+        "label image as OME-Zarr, which napari opens as labels",
+        "_labels.zarr",
+        lambda path, result: write_label_zarr(path, result.labels, result.pixel_size),
         large=True,
     ),
     "geojson": Format("outlines and measurements for QuPath", ".geojson", write_geojson),

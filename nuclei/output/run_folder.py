@@ -10,15 +10,17 @@ What a person changed since it was written is kept, see `nuclei.output.written`;
 """
 
 import json
+import os
+import platform
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 import psutil
 
-from nuclei.common import replacing, some, write_json
+from nuclei.common import delete, replacing, some, write_json
 from nuclei.output.formats import FORMATS, Result
 from nuclei.output.review import Images
 from nuclei.output.tables import join_csv, read_csv, write_csv
@@ -31,12 +33,13 @@ class RunFolder:
     """The results of a run, or of several with the same parameters.
 
     path : Path
+    writer : str, distinguishes those that write to the folder at the same time
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, writer: str = ""):
         self.path = path
         self._done = path / ".done"
-        self._written = Written(path, ".done/.written")
+        self._written = Written(path, f".done/.written{writer}")
 
     def begin(self, about: Mapping, stamps: Mapping[str, dict], overwrite: bool = False) -> None:
         """Prepare the folder for the results of a run, or to resume one.
@@ -116,8 +119,8 @@ class RunFolder:
         (self._done / f"{name}.json").unlink(missing_ok=True)
 
     def unfinished(self, name: str) -> Path:
-        """Return where the labels of a large image are written tile by tile, until `complete` moves them."""
-        return self._done / f"{name}.labels.tif"
+        """Return where the labels of a large image are kept tile by tile, until all of it is complete."""
+        return self._done / f"{name}.labels.zarr"
 
     def complete(self, stamp: dict, formats: Iterable[str], result: Result, is_large: bool = False) -> None:
         """Write an image's files in these formats, and then the record that it is complete.
@@ -127,16 +130,11 @@ class RunFolder:
         """
         name, formats = result.name, list(formats)
         possible = [key for key in formats if FORMATS[key].large or not is_large]
-        unfinished = self.unfinished(name)
         for key, path in self.files(name, possible).items():
-            if key == "labels" and unfinished.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._written.add(path, unfinished)
-                unfinished.replace(path)
-            elif write := FORMATS[key].write:
+            if write := FORMATS[key].write:
                 with self._written.replacing(path) as temporary:
                     write(temporary, result)
-        unfinished.unlink(missing_ok=True)
+        delete(self.unfinished(name))
         for key in possible:
             for table, rows in FORMATS[key].tables.items():
                 with replacing(self._rows(name, table)) as temporary:
@@ -182,7 +180,7 @@ class RunFolder:
         files = [path for path in self.files(name, FORMATS).values() if path in self._written]
         files += [self._rows(name, table) for table in _tables(FORMATS)]
         for path in (*files, self.unfinished(name), self._done / f"{name}.json"):
-            path.unlink(missing_ok=True)
+            delete(path)
 
     def _changed(self, name: str) -> list[Path]:
         """Return the image's files that are not what was written."""
@@ -236,7 +234,31 @@ class RunFolder:
         for left in self.path.rglob(".*.tmp"):
             process = left.suffixes[-2:][0].removeprefix(".")
             if process.isdecimal() and not psutil.pid_exists(int(process)):
-                left.unlink(missing_ok=True)
+                delete(left)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other runs out of a folder meanwhile, on any machine; ValueError where one is on its way there.
+
+    The lock of a process that ends, however it does, is gone. Some systems and network disks have no locks.
+    """
+    file = path / ".done" / ".lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a+") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{path}: another run writes there ({file.read_text()}); wait until it has ended, or choose "
+                "another folder for `out`"
+            ) from error
+        except (ImportError, OSError):
+            pass
+        file.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield
 
 
 def _tables(formats: Iterable[str]) -> list[str]:

@@ -1,88 +1,126 @@
-"""Labels of an image too large for memory, tile by tile without seams."""
+"""Labels of an image too large for memory: tiles in nearly any order, also at once, and without seams.
 
-import warnings
-from collections.abc import Callable
+Of the tiles that find a nucleus, the one whose core holds the centroid adds it whole. Tiles are segmented in
+phases: those of one phase share no chunk of the labels on disk, so that they may run at once, in any order,
+on any machine, and the labels are the same. Labels of earlier phases stay: a later nucleus gets the remaining
+pixels, or is dropped when more than half is covered. A nucleus with its centroid in the core of an earlier
+tile, but not covered, is added, so that none is lost.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from nuclei.images.tiles import Tile, Window, edge_labels, windows
+from nuclei.images.tiles import Tile, Window, spans
+
+NUMBERS = 24  # bits for the nuclei of a tile; the number of the tile is above them
 
 
-def label_large(
-    image,
-    segment: Callable[[np.ndarray], np.ndarray],
-    labels,
-    tile: int = 1024,
-    halo: int = 128,
-    on_tile: Callable[[Tile, np.ndarray, np.ndarray], None] | None = None,
-) -> int:
-    """Label an image tile by tile, so that memory is bounded by the tile's size and tiles leave no seams.
+@dataclass(frozen=True)
+class Tiling:
+    """The tiles of an image, numbered row by row from 0: see `windows`.
 
-    Parameters
-    ----------
-    image : (H, W, ...) array_like
-        Only ``image.shape`` and ``image[rows, columns]`` are used, so it may be on disk: see
-        `nuclei.images.reading.Image`.
-    segment : function
-        Part of the image, (h, w, ...) -> its labels, (h, w) integer, 0 = background.
-    labels : (H, W) uint32 array_like, all 0
-        Filled in place through ``labels[rows, columns]``, numbers from 1 without gaps; may be on disk.
-    tile, halo : int, pixels, see `windows`
-        The halo should be wider than a nucleus, by the surroundings that the network needs.
-    on_tile : function, optional
-        Called after each tile with the Tile, its part of the image, and (h, w) uint32 labels of the nuclei
-        that it has added, final and whole: each nucleus is seen once.
-
-    Returns
-    -------
-    int, the number of nuclei
-
-    Warns
-    -----
-    UserWarning
-        If nuclei reach from a core to the edge of their tile, and so may have been cut.
-
-    Notes
-    -----
-    Of the tiles that find a nucleus, the one whose core holds the centroid writes it whole. Labels written
-    earlier stay: a later nucleus gets the remaining pixels, or is dropped when more than half is covered. A
-    nucleus with its centroid in an earlier core, but not covered, is added, so that none is lost.
+    spans : of rows and of columns, the (outer, core) of each
+    colours : of rows and of columns, (N,) integers from 0: of one colour, none share a chunk of the labels
     """
-    height, width = image.shape[:2]
-    count = cut = 0
-    bar = {"unit": "px", "unit_scale": True, "leave": False, "disable": None}
-    with tqdm(desc="labelling", total=height * width, **bar) as progress:
-        for window in windows((height, width), tile, halo):
-            part = image[window.outer]
-            taken = labels[window.outer]
-            added = _added(segment(part), taken, window.inner, count)
-            labels[window.outer] = taken + added
-            count = max(count, int(added.max()))
-            cut += len(edge_labels(added, window.outer, (height, width), border=False))
-            if on_tile:
-                on_tile(window, part, added)
-            rows, columns = window.core
-            progress.update((rows.stop - rows.start) * (columns.stop - columns.start))
-    if cut:
-        warnings.warn(
-            f"{cut} nuclei reach beyond the halo of {halo} pixels around a tile and may have been cut; "
-            "use a larger halo, or a scale below 1, which widens it",
-            stacklevel=2,
+
+    spans: list[list[tuple[slice, slice]]]
+    colours: list[np.ndarray]
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], tile: int, halo: int, chunk: int) -> "Tiling":
+        """Cover an image of `shape` (H, W); `chunk` is the side of the chunks of its labels, in pixels."""
+        each = [spans(length, tile, halo) for length in shape]
+        return cls(each, [_colours([outer for outer, _ in line], chunk) for line in each])
+
+    def __len__(self) -> int:
+        return len(self.spans[0]) * len(self.spans[1])
+
+    def tile(self, k: int) -> Tile:
+        row, column = divmod(k, len(self.spans[1]))
+        return Tile(*zip(self.spans[0][row], self.spans[1][column], strict=True))
+
+    def phases(self) -> list[list[int]]:
+        """Return the numbers of the tiles of each phase."""
+        of_tiles = self._phase(np.arange(len(self)))
+        return [np.flatnonzero(of_tiles == phase).tolist() for phase in range(of_tiles.max() + 1)]
+
+    def add(self, k: int, found: np.ndarray, labels) -> np.ndarray:
+        """Add the nuclei of the tile number `k` to the labels of the whole image.
+
+        found : (h, w) integers, 0 = background: what was found in ``image[tile(k).outer]``
+        labels : (H, W) uint64 array_like, all 0 before the first tile, changed in place
+
+        Returns (h, w) int32: the nuclei added, whole, 0 = background, 1..N = one each, which are numbers
+        from ``first(k)`` in the labels of the image: unique, and rising with the tile, with gaps.
+        """
+        tile = self.tile(k)
+        taken = labels[tile.outer]
+        taken[taken >> NUMBERS == k + 1] = 0  # of an attempt that was stopped
+        pixels = np.nonzero(found)
+        size = int(found.max()) + 1
+        area = np.bincount(found[pixels], minlength=size)
+        centroids = [
+            np.bincount(found[pixels], x, size) / np.maximum(area, 1) + span.start
+            for x, span in zip(pixels, tile.outer, strict=True)
+        ]
+        in_core = np.bincount(found[tile.inner].ravel(), minlength=size) > 0
+        covered = np.bincount(found[taken > 0], minlength=size)
+        added = in_core & (self._phase(self._owners(centroids)) <= self._phase(k)) & (2 * covered <= area)
+        added[0] = False
+        new = np.where(taken == 0, (added * np.cumsum(added)).astype(np.int32)[found], np.int32(0))
+        labels[tile.outer] = np.where(new > 0, new + np.uint64(self.first(k) - 1), taken)
+        return new
+
+    def first(self, k: int) -> int:
+        """Return the number of the first nucleus of the tile number `k`."""
+        return ((k + 1) << NUMBERS) + 1
+
+    def _phase(self, k):
+        row, column = np.divmod(k, len(self.spans[1]))
+        return self.colours[0][row] * (self.colours[1].max() + 1) + self.colours[1][column]
+
+    def _owners(self, centroids: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the tiles in whose cores the centroids (rows, columns) of an image lie."""
+        row, column = (
+            np.searchsorted([core.start for _, core in line], each, "right") - 1
+            for line, each in zip(self.spans, centroids, strict=True)
         )
-    return count
+        return row * len(self.spans[1]) + column
 
 
-def _added(found: np.ndarray, taken: np.ndarray, core: Window, count: int) -> np.ndarray:
-    """Return the nuclei of a tile that are added to those in `taken`: (h, w) uint32 labels from count + 1."""
-    pixels = np.nonzero(found)
-    size = int(found.max()) + 1
-    area = np.bincount(found[pixels], minlength=size)
-    row, column = (np.bincount(found[pixels], x, size) / np.maximum(area, 1) for x in pixels)  # centroids
-    below, beside = row >= core[0].stop, (row >= core[0].start) & (column >= core[1].stop)
-    in_core = np.bincount(found[core].ravel(), minlength=size) > 0
-    covered = np.bincount(found[taken > 0], minlength=size)
-    added = in_core & ~(below | beside) & (2 * covered <= area)  # the tiles below and beside come later
-    added[0] = False
-    numbers = (added * (count + np.cumsum(added))).astype(np.uint32)
-    return np.where(taken == 0, numbers[found], np.uint32(0))
+def _colours(spans: Sequence[slice], chunk: int) -> np.ndarray:
+    """Number spans from 0 so that those of one number have no chunk in common: (N,) integers."""
+    colours: list[int] = []
+    for k, span in enumerate(spans):
+        near = {
+            c for c, s in zip(colours, spans[:k], strict=True) if (s.stop - 1) // chunk >= span.start // chunk
+        }
+        colours.append(next(number for number in count() if number not in near))
+    return np.array(colours)
+
+
+@dataclass(frozen=True)
+class Renumbered:
+    """Labels with gaps in their numbers, read as ``[rows, columns]`` with numbers from 1 to N: (h, w) uint32.
+
+    read : function (rows, columns) -> (h, w) integers, 0 = background
+    shape : (H, W)
+    numbers : (N,) integers, those in the labels, ascending
+    """
+
+    read: Callable[[Window], np.ndarray]
+    shape: tuple[int, int]
+    numbers: np.ndarray
+
+    def max(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        part = self.read(window)
+        inside = part > 0
+        numbers = np.zeros(part.shape, np.uint32)
+        numbers[inside] = np.searchsorted(self.numbers, part[inside]) + 1
+        return numbers

@@ -6,31 +6,37 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from tqdm.auto import tqdm
 
-from nuclei.common import checked_number, model_folder, naming_output, output_folder, quiet, versions
+from nuclei.common import checked_number, delete, model_folder, naming_output, output_folder, quiet, versions
 from nuclei.evaluation.calibration import warning
-from nuclei.images.finding import find_images
+from nuclei.images.finding import find_images, is_address
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
-from nuclei.output.run_folder import MEASURED, RunFolder
+from nuclei.output.run_folder import MEASURED, RunFolder, locked
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
-from nuclei.workflows.large_images import LargePrediction, preview, segment_large
+from nuclei.segmentation.stitching import Renumbered
+from nuclei.workflows.large_images import LargePrediction, segment_large
 
-if TYPE_CHECKING:
-    from nuclei.segmentation.segmenter import Segmenter  # slow to import
+if TYPE_CHECKING:  # slow to import
+    from nuclei.segmentation.segmenter import Segmenter
+    from nuclei.workflows.cluster import Workers
 
 AT_A_TIME = 3
 """Images that are worked on at a time: while the network runs on one, others are read, measured, written."""
+
+AHEAD = 1000
+"""Images that the scheduler of several workers knows of at a time."""
 
 
 class Report(NamedTuple):
@@ -53,13 +59,15 @@ def segment(
     scale: float | str | None = "auto",
     augment: bool = False,
     overwrite: bool = False,
+    workers: int | None = None,
+    dask: str | None = None,
 ) -> Report:
     """Find the nuclei of images, and write them to a folder.
 
     Parameters
     ----------
     images : str, Path or several
-        Files, folders or patterns; `images.finding.find_images` also says how images are named.
+        Files, folders, patterns or addresses; `images.finding.find_images` also says how images are named.
     out : str or Path
         The files of an image begin with its name, ``NAME_labels.tif`` for example. Tables hold all images.
     model : str or Path; see `nuclei.common.model_folder`
@@ -72,6 +80,8 @@ def segment(
     overwrite : bool
         Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped,
         and those of which a person changed a file.
+    workers : int, optional; processes that work on the images at the same time
+    dask : str, optional; the address of a dask scheduler, whose workers do; see `nuclei.workflows.cluster`
 
     Formats that earlier results lack are written from their label images and measurements, where there are.
 
@@ -80,13 +90,16 @@ def segment(
     images that cannot be used: they are skipped, and earlier results stay; of images too large for some
     formats; and of files and tables that a person changed: they are kept.
 
-    A TIFF image of more than `images.tiff.LARGE` pixels is segmented tile by tile, in memory that does not
-    grow with it: see `nuclei.workflows.large_images.segment_large`. Its overlay is reduced.
+    A TIFF or OME-Zarr of more than `images.tiff.LARGE` pixels is segmented tile by tile, in memory that does
+    not grow with it: see `nuclei.workflows.large_images.segment_large`. Its overlay is reduced.
     """
     formats = chosen(save)
     pixel_size = checked_number("pixel_size", pixel_size, 0.001, 1000)
     channel = checked_number("channel", channel, 0, whole=True)
     page = checked_number("page", page, 0, whole=True)
+    workers = checked_number("workers", workers, 1, whole=True)
+    if workers and dask:
+        raise ValueError("`workers` and `dask` are both given, expected one: new processes, or a scheduler")
     if (scale := "auto" if scale is None else scale) != "auto":
         scale = checked_number("scale", scale, 1 / 64, 64)
     for name, switch in (("augment", augment), ("overwrite", overwrite)):
@@ -101,19 +114,19 @@ def segment(
     segmenter.check_scale(scale)
     reading = {"channel": channel, "page": page}
     predicting = {"scale": scale, "augment": augment}
-    about: dict = {"images": str(root), "model": str(model), "fingerprint": _fingerprint(folder)}
+    about: dict = {"images": str(root), "model": str(model), "fingerprint": fingerprint(folder)}
     about |= {"thresholds": segmenter.settings["thresholds"], "save": formats, **reading}
     about |= {"pixel_size": pixel_size, **predicting, "versions": versions() | {"engine": engine()}}
     files = {_short(name): path for name, path in found.items()}
     stamps = {name: _stamp(path, root) for name, path in files.items()}
     size = (pixel_size, pixel_size) if pixel_size else None
-    results = RunFolder(out)
-    with naming_output(out):
+    with _connected(workers, dask, str(model)) as connected, naming_output(out), locked(out):
+        results = RunFolder(out)
         results.begin(about, stamps, overwrite)
         kept = results.kept(stamps)
         missing = {name: results.missing(name, stamps[name], formats) for name in files if name not in kept}
         todo = {name: each for name, each in missing.items() if each}
-        run = _Run(files, stamps, results, todo, segmenter, reading, predicting, size)
+        run = Run(files, stamps, results, todo, segmenter, reading, predicting, size, connected)
         _process(run, list(todo), len(files) - len(todo))
         results.write_tables(formats)
         readable = {name: path for name, path in files.items() if name not in run.skipped}
@@ -124,16 +137,17 @@ def segment(
 
 
 @dataclass
-class _Run:
+class Run:
     """The images of a run, how they are segmented, and what has been done: the steps of one image.
 
     files, stamps : dict of Path and of dict, by the image's name
     formats : dict of list of str, what is to be written of each image
     reading, predicting : dict, the keywords of `open_image` and of `Segmenter.predict`
     pixel_size : (y, x) in micrometres, or None for the file's own
+    workers : those of a cluster; None where everything is done here
     """
 
-    files: dict[str, Path]
+    files: dict[str, str | Path]
     stamps: dict[str, dict]
     results: RunFolder
     formats: dict[str, list[str]]
@@ -141,6 +155,7 @@ class _Run:
     reading: dict
     predicting: dict
     pixel_size: tuple[float, float] | None
+    workers: "Workers | None" = None
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -151,16 +166,19 @@ class _Run:
         """
         with _working_on(self.files[name]) as warned:
             if image is None:
-                try:
-                    image = open_image(self.files[name], **self.reading)
-                except OSError as error:  # of the image; any that comes later is about the results
-                    raise ValueError(str(error)) from error
+                image = self.open(name)
                 if image.is_large:
                     return image
             predicted = self.predict(name, image)
             for message in warned:
                 image.add_note(message)
             return self.write(name, image, predicted)
+
+    def open(self, name: str) -> Image:
+        try:
+            return open_image(self.files[name], **self.reading)
+        except OSError as error:  # of the image; any that comes later is about the results
+            raise ValueError(str(error)) from error
 
     def predict(self, name: str, image: Image) -> Prediction | LargePrediction | None:
         """Return the nuclei of an image; None where their labels and measurements are on disk."""
@@ -170,37 +188,44 @@ class _Run:
             return None
         if not image.is_large:
             return self.segmenter.predict(image.pixels(), **self.predicting)
-        size, labels = self.pixel_size or image.pixel_size, self.results.unfinished(name)
-        return segment_large(image, self.segmenter, labels, pixel_size=size, **self.predicting)
+        size, store = self.pixel_size or image.pixel_size, self.results.unfinished(name)
+        tiles = self.workers.segment_tiles(self, name) if self.workers else None
+        try:
+            return segment_large(image, self.segmenter, store, pixel_size=size, run=tiles, **self.predicting)
+        except BaseException:  # Ctrl-C too
+            delete(store)
+            raise
 
     def write(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> int | None:
         """Write the files of an image, and return the number of its nuclei if they were predicted."""
         stamp, formats = self.stamps[name], self.formats[name]
         with image:
             result = self.result(name, image, predicted)
-        if predicted is not None:
-            self.results.start(name)
-            formats = [*{*formats, MEASURED}]
-        self.results.complete(stamp, formats, result, image.is_large)
+            if predicted is not None:
+                self.results.start(name)
+                formats = [*{*formats, MEASURED}]
+            self.results.complete(stamp, formats, result, image.is_large)
         return None if predicted is None else len(result.table)
 
     def result(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> Result:
         """Return the nuclei that were predicted, or else those of earlier results."""
         stamp, size = self.stamps[name], self.pixel_size or image.pixel_size
+        seen = image if image.is_large else image.pixels()
         if predicted is None:
-            path = self.results.files(name, ["labels"])["labels"]
-            shown = preview(image, path) if image.is_large else (image.pixels(), open_image(path).pixels())
-            return Result(name, stamp["file"], *shown, self.results.table(name), size)
+            stored = open_image(self.results.files(name, ["labels"])["labels"])
+            table = self.results.table(name)
+            on_disk = Renumbered(stored.pixels, image.shape, np.arange(1, len(table) + 1))
+            labels = on_disk if image.is_large else stored.pixels()
+            return Result(name, stamp["file"], seen, labels, table, size)
         calibrated = self.segmenter.settings.get("calibration")
         if isinstance(predicted, LargePrediction):
-            shown, table = preview(image, self.results.unfinished(name)), predicted.table
+            table = predicted.table
         else:
-            shown = image.pixels(), predicted.labels
             confidence = predicted.confidence if calibrated else predicted.mean_foreground
             table = measure(predicted.labels, image[WHOLE], confidence, size)
         return Result(
-            *(name, stamp["file"], *shown, table, size),
-            *(predicted.scales, predicted.diameter or None, image.shape, image.note),
+            *(name, stamp["file"], seen, predicted.labels, table, size),
+            *(predicted.scales, predicted.diameter or None, image.note),
             warning=warning(table["confidence"]) if calibrated else "",
         )
 
@@ -219,20 +244,32 @@ class _Run:
             warnings.warn(f"skipped {self.files[name]}: {reason}", stacklevel=4)
 
 
-def _process(run: _Run, names: list[str], earlier: int) -> None:
+def _connected(workers: int | None, dask: str | None, model: str) -> AbstractContextManager["Workers | None"]:
+    if workers is None and dask is None:
+        return nullcontext()
+    from nuclei.workflows import cluster  # slow to import, and seldom needed
+
+    return cluster.connected(workers, dask, model)
+
+
+def _process(run: Run, names: list[str], earlier: int) -> None:
     """Process images, some at a time in threads, but a large one here; with a progress bar."""
-    working: deque[Future] = deque()
+    working: deque = deque()  # of futures
     total = len(names) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
-    with _naming_warnings(), bar, ThreadPoolExecutor(AT_A_TIME) as pool:
+    ahead = AHEAD if run.workers else AT_A_TIME
+    with naming_warnings(), bar, ThreadPoolExecutor(AT_A_TIME) as pool:
+        submit = run.workers.submit if run.workers else pool.submit
         for k, name in enumerate(names):
-            working += [pool.submit(run.process, each) for each in names[k + len(working) : k + AT_A_TIME]]
+            working += [submit(run.process, each) for each in names[k + len(working) : k + ahead]]
             with run.skipping(name):
                 done = working.popleft().result()
                 if isinstance(done, Image):
                     done = run.process(name, done)
                 if done is not None:
                     run.segmented[name] = done
+            if run.workers:
+                bar.set_postfix_str(run.workers.status())
             bar.update()
 
 
@@ -240,7 +277,7 @@ _current = threading.local()  # its `path` is the file that the thread works on
 
 
 @contextmanager
-def _working_on(path: Path) -> Iterator[list[str]]:
+def _working_on(path: str | Path) -> Iterator[list[str]]:
     """Yield what was warned of since, about the file that the thread works on."""
     _current.path, _current.warned = path, []
     try:
@@ -250,7 +287,7 @@ def _working_on(path: Path) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _naming_warnings() -> Iterator[None]:
+def naming_warnings() -> Iterator[None]:
     """Begin every warning with the file that the thread works on."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -267,7 +304,7 @@ def _naming_warnings() -> Iterator[None]:
         yield
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """Return 16 hex digits of a hash over the model's weights and settings."""
     digest = hashlib.sha256()
     for path in sorted({*folder.glob("*.keras"), folder / "settings.json"}):
@@ -289,7 +326,9 @@ def _short(name: str) -> str:
     return "/".join(parts)
 
 
-def _stamp(path: Path, root: Path) -> dict:
-    """Return what distinguishes a file from another, and from earlier versions of it."""
-    about, file = path.stat(), Path(os.path.abspath(path)).relative_to(root).as_posix()
+def _stamp(place: str | Path, root: Path) -> dict:
+    """Return what distinguishes a file from another, and from earlier versions of it; an address stays."""
+    if is_address(place):
+        return {"file": str(place)}
+    about, file = Path(place).stat(), Path(os.path.abspath(place)).relative_to(root).as_posix()
     return {"file": file, "bytes": about.st_size, "modified_ns": about.st_mtime_ns}

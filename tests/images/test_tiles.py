@@ -3,11 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
-from skimage import measure
 
-from nuclei.evaluation.metrics import image_score, match
 from nuclei.images.tiles import tiled_maps, windows
-from nuclei.segmentation.stitching import label_large
 
 sizes = st.integers(1, 15).flatmap(
     lambda n: st.tuples(st.just(32 * n), st.integers(0, (n - 1) // 2).map(lambda h: 32 * h))
@@ -61,103 +58,3 @@ def test_maps_do_not_depend_on_the_tiles(shape, tile):
 def test_what_lies_beyond_the_halo_makes_a_difference():
     image = np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)
     assert not np.array_equal(tiled_maps(blur, image, 96, halo=0), blur(image))
-
-
-def drawn(shape, seams=((), ())):
-    """Return an image whose touching nuclei differ in brightness: random discs, and some over the seams."""
-    rng = np.random.default_rng(0)
-    image = np.zeros((*shape, 3), np.uint8)
-    centres = rng.uniform(0, shape, (shape[0] * shape[1] // 400, 2)).tolist()
-    centres += [(row, column) for row in seams[0] for column in seams[1]]
-    centres += [(row, rng.uniform(0, shape[1])) for row in seams[0]]
-    centres += [(rng.uniform(0, shape[0]), column) for column in seams[1]]
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    for row, column in centres:
-        image[np.hypot(rows - row, columns - column) < rng.uniform(2, 14)] = rng.integers(1, 256)
-    return image
-
-
-def by_brightness(image):
-    return measure.label(image[..., 0], connectivity=1)
-
-
-def inner_seams(shape, tile, halo):
-    cores = [window.core for window in windows(shape, tile, halo)]
-    return [sorted({core[axis].start for core in cores} - {0}) for axis in (0, 1)]
-
-
-@pytest.mark.parametrize("shape", [(20, 30), (128, 128), (301, 457)])
-@pytest.mark.parametrize("tile, halo", [(96, 32), (128, 32), (256, 96)])
-def test_labels_do_not_depend_on_the_tiles(shape, tile, halo):
-    image = drawn(shape, inner_seams(shape, tile, halo))
-    labels = np.zeros(shape, np.uint32)
-    count = label_large(image, by_brightness, labels, tile, halo)
-    expected = by_brightness(image)
-    assert count == labels.max() == expected.max() == np.unique(labels[labels > 0]).size
-    assert image_score(match(expected, labels.astype(np.int32))) == 1
-    assert np.array_equal(labels > 0, expected > 0)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_tiles_that_disagree_neither_lose_nor_double_a_nucleus(seed):
-    """Every tile sees each nucleus shifted a little, so that two tiles may both claim it, or neither."""
-    rng = np.random.default_rng(seed)
-    shape, tile, halo = (256, 256), 128, 32
-    truth = np.zeros(shape, np.uint8)
-    for k, (row, column) in enumerate(np.ndindex(11, 11)):  # 23 pixels apart, so that some lie on a seam
-        truth[23 * row + 1 : 23 * row + 12, 23 * column + 1 : 23 * column + 12] = k + 1
-
-    def shifted(part):
-        return measure.label(np.roll(part, rng.integers(-2, 3, 2), (0, 1)), connectivity=1)
-
-    labels = np.zeros(shape, np.uint32)
-    count = label_large(truth, shifted, labels, tile, halo)
-    inside = np.s_[16:-16, 16:-16]  # what is rolled over the image's edge does not matter
-    for nucleus in np.unique(truth[inside])[1:]:
-        numbers = labels[inside][truth[inside] == nucleus]
-        numbers = numbers[numbers > 0]
-        assert numbers.size and (numbers == np.bincount(numbers).argmax()).mean() > 0.75
-    assert np.array_equal(np.unique(labels), np.arange(count + 1))
-
-
-def test_what_is_written_stays_and_a_nucleus_half_covered_is_dropped():
-    labels = np.zeros((32, 32), np.uint32)
-    image = np.zeros((32, 32), np.uint8)
-    image[:10, :10], image[20:, 20:] = 1, 2
-    labels[:10, :6] = labels[20:, 20:26] = 9
-    added = []
-    assert label_large(image, by_first, labels, 64, 0, lambda *seen: added.append(seen[-1])) == 1
-    assert (labels[:10, :6] == 9).all() and (labels[:10, 6:10] == 0).all(), "six tenths were taken"
-    assert (labels[20:, 26:] == 1).all() and (labels[20:, 20:26] == 9).all(), "one half was"
-    assert np.array_equal(added[0] > 0, labels == 1)
-
-
-def by_first(image):
-    return image.astype(np.int32)
-
-
-def test_each_nucleus_is_shown_once_and_whole():
-    image = drawn((300, 300), inner_seams((300, 300), 96, 32))
-    labels, areas = np.zeros((300, 300), np.uint32), {}
-
-    def measured(window, part, added):
-        assert np.array_equal(part, image[window.outer])
-        for number, area in zip(*np.unique(added[added > 0], return_counts=True), strict=True):
-            assert areas.setdefault(number, area) == area and np.count_nonzero(added == number) == area
-
-    count = label_large(image, by_brightness, labels, 96, 32, measured)
-    assert sorted(areas) == list(range(1, count + 1))
-    assert np.bincount(labels.ravel())[1:].tolist() == [areas[k] for k in sorted(areas)]
-
-
-def test_a_nucleus_wider_than_the_halo_is_reported():
-    image = np.zeros((64, 300, 3), np.uint8)
-    image[20:40, 50:250] = 1
-    with pytest.warns(UserWarning, match="reach beyond the halo of 32 pixels"):
-        label_large(image, by_brightness, np.zeros((64, 300), np.uint32), 128, 32)
-
-
-def test_an_image_without_nuclei():
-    labels = np.zeros((150, 150), np.uint32)
-    assert label_large(np.zeros((150, 150, 3), np.uint8), by_brightness, labels, 96, 32) == 0
-    assert not labels.any()

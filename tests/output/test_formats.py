@@ -8,11 +8,18 @@ import pytest
 import roifile
 import shapely
 import tifffile
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from ome_zarr.format import FormatV04
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Label, Reader
+from ome_zarr.writer import write_image
+from ome_zarr_models.v04.image_label import ImageLabel
 from shapely.geometry import shape
 
+from nuclei.images import open_image
 from nuclei.output.formats import (
     DEFAULT,
     FORMATS,
@@ -22,6 +29,7 @@ from nuclei.output.formats import (
     run_length_rows,
     summary_row,
     write_geojson,
+    write_label_zarr,
     write_labels,
     write_overlay,
     write_rois,
@@ -176,5 +184,40 @@ def test_the_row_of_an_image():
     assert list(row.index)[:4] == ["image", "file", "width_px", "height_px"]
     assert (row["scale"], row["median_diameter_px"], row["nuclei"]) == ("1 2", 12.5, 3)
     assert (row["pixel_height_um"], row["pixel_width_um"]) == (0.5, 0.25)
-    large = summary_row(result(shape=(100, 200))).iloc[0]
-    assert (large["height_px"], large["width_px"]) == (100, 200)
+
+
+@pytest.mark.parametrize("pixel_size", [None, (0.5, 0.25)])
+def test_labels_as_ome_zarr(tmp_path, monkeypatch, pixel_size):
+    """Read as napari does, by ome-zarr-py, and checked against the specification by ome-zarr-models."""
+    monkeypatch.setattr("nuclei.output.formats.CHUNK", 16)
+    labels = np.kron(np.arange(1, 13).reshape(4, 3), np.ones((9, 13), int))
+    labels[::2] = 0
+    write_label_zarr(tmp_path / "a.zarr", labels, pixel_size)
+    assert ImageLabel.from_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r")).attributes.image_label
+    (node,) = Reader(parse_url(tmp_path / "a.zarr"))()
+    assert [type(spec).__name__ for spec in node.specs] == ["Label", "Multiscales"]
+    levels = [np.asarray(level) for level in node.data]
+    assert levels[0].dtype == np.uint16 and len(levels) == 3
+    for k, level in enumerate(levels):
+        assert np.array_equal(level, labels[:: 2**k, :: 2**k])
+        height, width = pixel_size or (1, 1)
+        scale = [{"type": "scale", "scale": [2**k * height, 2**k * width]}]
+        assert node.metadata["coordinateTransformations"][k] == scale
+    units = [axis.get("unit") for axis in node.metadata["axes"]]
+    assert units == (["micrometer"] * 2 if pixel_size else [None] * 2)
+    assert open_image(tmp_path / "a.zarr").pixel_size == pixel_size
+
+
+def test_labels_in_the_group_of_an_image(tmp_path):
+    """Moved there as the page of the formats says, they are found beside the image."""
+    write_image(np.zeros((30, 40), np.uint8), str(tmp_path / "a.zarr"), axes="yx", fmt=FormatV04())
+    write_label_zarr(tmp_path / "a.zarr" / "labels" / "nuclei", np.eye(30, 40, dtype=int))
+    zarr.open_group(tmp_path / "a.zarr" / "labels", zarr_format=2).attrs["labels"] = ["nuclei"]
+    nodes = list(Reader(parse_url(tmp_path / "a.zarr"))())
+    (found,) = [node for node in nodes if any(isinstance(spec, Label) for spec in node.specs)]
+    assert np.array_equal(found.data[0], np.eye(30, 40))
+
+
+def test_large_label_numbers_as_ome_zarr(tmp_path):
+    write_label_zarr(tmp_path / "a.zarr", np.array([[0, 70_000]]))
+    assert zarr.open_array(tmp_path / "a.zarr" / "0").dtype == np.uint32

@@ -13,12 +13,12 @@ from skimage.measure import label
 from nuclei.cli import main
 from nuclei.images import open_image
 from nuclei.images.intensity import as_rgb8, normalize
-from nuclei.images.tiles import spread_windows
+from nuclei.images.tiles import reduced, spread_windows
 from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.watershed import confidence
-from nuclei.workflows.large_images import preview, segment_large
+from nuclei.workflows.large_images import segment_large
 
 SHAPE = (437, 611)
 
@@ -76,6 +76,11 @@ def run(model, segmenter, tmp_path, capsys):
     return call
 
 
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("nuclei.workflows.large_images.CHUNK", 64)
+
+
 @pytest.fixture
 def small_tiles(monkeypatch):
     """All that is larger than a tile of 128 pixels is a slide."""
@@ -86,7 +91,7 @@ def small_tiles(monkeypatch):
 
 def visible(out):
     """The files below a folder of results."""
-    return [p.name for p in sorted(out.rglob("*")) if p.is_file()]
+    return [p.name for p in sorted(out.rglob("*")) if p.is_file() and p.name != ".lock"]
 
 
 def discs(dtype=np.uint8, channels=None, shape=SHAPE):
@@ -137,7 +142,7 @@ def test_tile_by_tile_is_the_same_as_whole(run, tmp_path, request, segmenter, im
     assert (code, err, segmenter.seen_whole) == (0, "", 1)
 
     whole, tiles = (tifffile.imread(tmp_path / k / "image_labels.tif") for k in ("whole", "tiles"))
-    assert tiles.dtype == np.uint32 and whole.shape == tiles.shape == SHAPE
+    assert whole.dtype == tiles.dtype == np.uint16 and whole.shape == tiles.shape == SHAPE
     pairs = np.unique(np.stack([whole.ravel(), tiles.ravel()]), axis=1)[:, 1:]
     assert pairs.shape[1] == whole.max() == tiles.max() > 500
     np.testing.assert_array_equal(whole > 0, tiles > 0)
@@ -166,7 +171,7 @@ def test_a_calibrated_confidence_stays_with_its_nucleus(tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", discs())
     fake = Calibrated(calibration={"confidence": [0], "probability": [0]})
     with open_image(tmp_path / "image.tif") as image:
-        table = segment_large(image, fake, tmp_path / "labels.tif", tile=128, halo=32).table
+        table = segment_large(image, fake, tmp_path / "labels", tile=128, halo=32).table
     np.testing.assert_allclose(table["confidence"], table["area_px"] / 1000)
 
 
@@ -174,8 +179,7 @@ def test_the_pixel_size_reaches_the_labels(run, tmp_path, small_tiles):
     known = {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "um"}}
     tifffile.imwrite(tmp_path / "image.tif", discs(np.uint16), **known)
     assert run()[0] == 0
-    with tifffile.TiffFile(tmp_path / "out" / "image_labels.tif") as tiff:
-        assert tiff.pages[0].get_resolution("micrometer") == (4, 4)
+    assert open_image(tmp_path / "out" / "image_labels.tif").pixel_size == (0.25, 0.25)
     assert pd.read_csv(tmp_path / "out" / "summary.csv")["pixel_width_um"].tolist() == [0.25]
 
 
@@ -246,7 +250,7 @@ def test_the_scale_is_decided_once(tmp_path):
     ]:
         fake = Thresholder(working_diameter=below)
         segment_large(
-            open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", scale=scale, tile=128, halo=32
+            open_image(tmp_path / "image.tif"), fake, tmp_path / "l", scale=scale, tile=128, halo=32
         )
         looks = 1 if scale == "auto" else 0  # once as it is, in the one window that covers the image
         assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
@@ -267,9 +271,7 @@ def test_the_scale_is_decided_once(tmp_path):
 def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds, once):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake = Thresholder(thresholds=thresholds)
-    table = segment_large(
-        open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", tile=128, halo=32
-    ).table
+    table = segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
     top = np.percentile(table["confidence"], 90)
     kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * top]
     area = max(1, thresholds.get("min_area", 0) * kept.median())
@@ -287,7 +289,7 @@ def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monke
     tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
     fake = Thresholder(thresholds={"min_area": 0.5})
     assert len(
-        segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", tile=128, halo=32).table
+        segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
     )
     assert fake.limits[-1] == {}, "each tile tells the size itself"
 
@@ -296,9 +298,7 @@ def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
     monkeypatch.setattr("nuclei.workflows.large_images.TILE", 64)
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake = Thresholder(thresholds={"min_confidence": 0.9})
-    table = segment_large(
-        open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", tile=128, halo=32
-    ).table
+    table = segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
     assert fake.limits[:9] == [{"min_area": 0, "min_confidence": 0}] * 9
     assert fake.limits[9]["top_confidence"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
 
@@ -321,12 +321,12 @@ def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
     monkeypatch.setattr(
         fake, "multiscale_maps", lambda image, *_: parts.append(image.shape[:2]) or run(image)
     )
-    for scale, largest in [(3, 96), (0.5, 192), (0.1, 384)]:
+    for scale, largest in [(3, (128, 128)), (0.5, (256, 256)), (0.1, (SHAPE[0], 448))]:
         parts.clear()
         segment_large(
-            open_image(tmp_path / "image.tif"), fake, tmp_path / "l.tif", scale=scale, tile=96, halo=32
+            open_image(tmp_path / "image.tif"), fake, tmp_path / "l", scale=scale, tile=128, halo=32
         )
-        assert max(map(max, parts)) == largest
+        assert max(parts) == largest
 
 
 def test_kinds_that_need_the_whole_image_are_left_out_by_name(run, tmp_path, small_tiles):
@@ -335,6 +335,7 @@ def test_kinds_that_need_the_whole_image_are_left_out_by_name(run, tmp_path, sma
     assert code == 0 and err.splitlines() == [
         f"nuclei: warning: {tmp_path / 'image.tif'}: too large for geojson, roi, rle"
     ]
+    assert (tmp_path / "out" / "image_labels.zarr" / "0" / ".zarray").exists()
     names = [
         "image_labels.tif",
         "image_overlay.png",
@@ -358,12 +359,11 @@ def test_tables_alone_leave_no_labels(run, tmp_path, small_tiles):
 def test_the_overlay_is_reduced(tmp_path, monkeypatch, run, small_tiles):
     image = discs(channels=3)
     tifffile.imwrite(tmp_path / "image.tif", image, photometric="rgb")
-    monkeypatch.setattr("nuclei.workflows.large_images.PREVIEW", 250)
+    monkeypatch.setattr("nuclei.output.formats.PREVIEW", 250)
     assert run()[0] == 0
     labels = tifffile.imread(tmp_path / "out" / "image_labels.tif")
-    small, small_labels = preview(open_image(tmp_path / "image.tif"), tmp_path / "out" / "image_labels.tif")
-    np.testing.assert_array_equal(small, image[::3, ::3])
-    np.testing.assert_array_equal(small_labels, labels[::3, ::3])
+    for whole in (image, labels):
+        np.testing.assert_array_equal(reduced(whole.__getitem__, SHAPE, 250), whole[::3, ::3])
     overlay = np.asarray(Image.open(tmp_path / "out" / "image_overlay.png"))
     assert overlay.shape[1] / overlay.shape[0] == pytest.approx(611 / 437, rel=0.01)
 
@@ -406,15 +406,23 @@ def test_an_interrupted_slide_starts_anew(run, tmp_path, small_tiles, segmenter,
     assert code == 0 and "1 image," in printed
 
 
-def test_a_full_disk_is_told_at_once(run, tmp_path, small_tiles, segmenter, monkeypatch):
+def test_a_full_disk_ends_the_run_and_nothing_stays(run, tmp_path, small_tiles, monkeypatch):
     tifffile.imwrite(tmp_path / "image.tif", discs())
 
-    def full(*_):
+    def full(*_, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "posix_fallocate", full, raising=False)
+        patch.setattr("zarr.storage._local._put", full)
         code, printed, err = run("--scale", "1")
     assert (code, printed) == (2, "") and "cannot be written to (No space left on device)" in err
-    assert visible(tmp_path / "out") == ["run.json"] and not segmenter.factors
+    assert visible(tmp_path / "out") == ["run.json"]
     assert run("--scale", "1")[0] == 0
+
+
+def test_a_nucleus_wider_than_the_halo_is_reported(run, tmp_path, small_tiles):
+    image = discs()
+    image[200:220, 50:250] = 200
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    code, _, err = run()
+    assert code == 0 and "reach beyond the halo of 32 pixels" in err

@@ -26,6 +26,7 @@ from nuclei import ROOT
 from nuclei.cli import main
 from nuclei.data.run_lengths import read_rle_csv
 from nuclei.data.samples import load_samples
+from nuclei.images import open_image
 from nuclei.images.finding import find_images
 from nuclei.images.intensity import as_rgb8
 from nuclei.output.formats import FORMATS
@@ -96,9 +97,9 @@ def out(tmp_path):
 
 
 def visible(out):
-    return sorted(
-        p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and ".done" not in p.parts
-    )
+    """The files below a folder of results; an OME-Zarr counts as one."""
+    below = [p.relative_to(out) for p in out.rglob("*") if p.is_file() or p.suffix == ".zarr"]
+    return sorted(p.as_posix() for p in below if p.parts[0] != ".done" and ".zarr/" not in p.as_posix())
 
 
 def leftovers(out):
@@ -109,7 +110,7 @@ def test_every_kind_of_file_has_the_same_nuclei(run, out, images):
     code, printed, err = run("--save", "all")
     assert (code, err) == (0, ""), err
     assert printed == f"3 images, 6 nuclei found.\nResults are in {out}/.\n"
-    endings = ("_labels.tif", "_overlay.png", ".geojson", "_rois.zip")
+    endings = ("_labels.tif", "_labels.zarr", "_overlay.png", ".geojson", "_rois.zip")
     per_image = [f"{name}{ending}" for name in ("a", "b b", "below/a") for ending in endings]
     assert visible(out) == sorted(
         [*per_image, "measurements.csv", "summary.csv", "review.csv", "review.png", "rle.csv", "run.json"]
@@ -125,6 +126,7 @@ def test_every_kind_of_file_has_the_same_nuclei(run, out, images):
         numbers = [str(number) for number in rows["label"]]
         np.testing.assert_array_equal(rows["area_px"], np.bincount(labels.ravel())[1:])
         np.testing.assert_array_equal(decoded[name], labels)
+        np.testing.assert_array_equal(open_image(out / f"{name}_labels.zarr").pixels(), labels)
         assert [roi.name for roi in roifile.roiread(out / f"{name}_rois.zip")] == numbers
         features = json.loads((out / f"{name}.geojson").read_text())["features"]
         assert [each["properties"]["name"] for each in features] == numbers
