@@ -16,7 +16,7 @@ from nuclei.common import DEFAULT_MODEL, counted
 
 PROGRAM = "nuclei"
 
-OPTIONS = "truth out model save channel page pixel_size scale augment overwrite format".split()
+OPTIONS = "truth out model save channel page pixel_size scale augment overwrite format workers dask".split()
 """The parameters of the library that are options here; its messages have their names in backquotes."""
 
 
@@ -123,6 +123,8 @@ def _add_segment(commands) -> None:
     add("--scale", type=scale, default="auto", metavar="F", help=about)
     add("--augment", action="store_true", help="test-time augmentation by mirroring: four times the work")
     add("--overwrite", action="store_true", help="delete the results of earlier runs first")
+    add("--workers", type=int, metavar="N", help="processes that work at the same time")
+    add("--dask", metavar="ADDRESS", help="scheduler of a cluster whose workers do: docs/cluster.md")
 
 
 def _add_score(commands) -> None:

@@ -1,0 +1,201 @@
+"""Images on several processes or machines at once, through dask.distributed.
+
+A worker loads the model once and writes the files of its images itself, each whole or not at all; tables are
+written by the client. The tiles of a large image are shared out among all workers. What a worker that died
+had to do is given to another one, which replaces what the first has written.
+"""
+
+import logging
+import math
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nuclei import __version__
+from nuclei.common import model_folder, versions
+from nuclei.images.finding import is_address
+from nuclei.images.reading import Image, open_image
+from nuclei.output.run_folder import RunFolder
+from nuclei.segmentation.inference import engine
+from nuclei.segmentation.segmenter import Segmenter
+from nuclei.workflows.large_images import Measured, Tiles, segment_tile
+from nuclei.workflows.segment import Run, fingerprint, naming_warnings
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PATIENCE = 60
+"""Seconds in which a scheduler must have its first worker."""
+
+
+@contextmanager
+def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Workers"]:
+    """Yield new local processes, `workers` of them, or the workers of the scheduler at the address `dask`.
+
+    Raises ModuleNotFoundError where distributed is not installed; ValueError where no scheduler answers, it
+    has no workers, or one has another version of this package, of its libraries or of the `model`.
+    """
+    try:
+        from dask import config
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        wanted = "`workers` and `dask` need the package distributed: pip install nuclei-unet[cluster]"
+        raise ModuleNotFoundError(wanted) from error
+    model = os.path.abspath(model) if os.path.isdir(model) else model
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what concerns a user is reported here
+    options: dict = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}):  # it starts again, maybe slowly
+        try:
+            client = Client(dask or LocalCluster(workers, **options), timeout=10)
+        except (OSError, ValueError) as error:
+            about_it = "no scheduler answers there; check the address, such as tcp://host:8786"
+            raise ValueError(f"`dask` {dask}: {about_it}, and that it runs") from error
+        with client, client.cluster or nullcontext():
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError as error:
+                raise ValueError(f"`dask` {dask}: no worker after {PATIENCE} seconds; start some") from error
+            check(client.run(about, model, on_error="return"), about(model))
+            yield Workers(client, model)
+
+
+def about(model: str) -> dict[str, str]:
+    """Return what must be the same on all machines."""
+    about_model = {"model": fingerprint(model_folder(model)), "engine": engine()}
+    return {"nuclei": __version__, **about_model, **versions()}
+
+
+def check(found: Mapping[str, dict[str, str] | BaseException], expected: dict[str, str]) -> None:
+    """Raise ValueError unless each worker, by its address, has what is `expected`; see `about`."""
+    for worker, each in found.items():
+        if isinstance(each, BaseException):
+            raise ValueError(f"worker {worker}: {each}; install there what is installed here")
+        for name in expected:
+            if each.get(name) != expected[name]:
+                wanted = f"expected {expected[name]} as here; install the same there"
+                raise ValueError(f"worker {worker} has {name} {each.get(name)}, {wanted}")
+
+
+class Workers:
+    """An executor of `nuclei.workflows.segment.Run.process` on the workers of a client."""
+
+    def __init__(self, client: "Client", model: str):
+        self.client, self.model, self.expected = client, model, tuple(about(model).items())
+        self.pixels, self._start = 0, time.perf_counter()
+
+    def submit(self, process: Callable, name: str) -> "Task":
+        """Let a worker process the image `name` of the run that `process` is a method of."""
+        run = process.__self__  # type: ignore[attr-defined]
+        is_new = not run.results.has_labels(name, run.stamps[name])
+        return Task(self, run, name, is_new, self.client.submit(_process, *self._sent(run, name), pure=False))
+
+    def status(self) -> str:
+        rate = self.pixels / 1e6 / (time.perf_counter() - self._start)
+        return f"{rate:.2f} megapixels/s, {len(self.client.nthreads())} workers"
+
+    def segment_tiles(self, run: Run, name: str) -> Callable[[Tiles, list[int]], Iterator[Measured]]:
+        """Return what segments tiles of the large image `name`: see `segment_large`."""
+        from distributed import as_completed
+
+        def on_workers(tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
+            sent: dict = {"tiles": tiles, "run": self._sent(run, name)}
+            futures = self.client.map(_segment_tile, numbers, **sent, pure=False)
+            return map(_result, as_completed(futures))
+
+        return on_workers
+
+    def _sent(self, run: Run, name: str) -> tuple:
+        """Return the arguments of `_process`: those of a run with the image `name` alone."""
+        place = run.files[name] if is_address(run.files[name]) else os.path.abspath(run.files[name])
+        reading = run.reading | {"name": str(run.files[name])}
+        options = {"reading": reading, "predicting": run.predicting, "pixel_size": run.pixel_size}
+        about_image = {"files": place, "stamps": run.stamps[name], "formats": run.formats[name]}
+        options |= {key: {name: value} for key, value in about_image.items()}
+        return self.model, self.expected, os.path.abspath(run.results.path), options
+
+
+class Task(NamedTuple):
+    """An image that a worker processes."""
+
+    workers: Workers
+    run: Run
+    name: str
+    is_new: bool  # whether its nuclei are to be predicted
+    future: "Future"
+
+    def result(self) -> Image | int | None:
+        """Return or raise what `Run.process` does, and warn as it has warned."""
+        done, pixels, messages = _result(self.future)
+        self.workers.pixels += pixels
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
+        if isinstance(done, Exception):
+            raise done
+        if done is None and self.is_new:  # by a worker that died when it had written all
+            return len(self.run.results.table(self.name))
+        return self.run.open(self.name) if done == LARGE else done
+
+
+def _result(future: "Future"):
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ValueError("several workers died on it, perhaps for lack of memory") from error
+
+
+LARGE = "large"
+"""What a worker returns of an image that it has not processed, as it is large."""
+
+
+def _process(model: str, expected: tuple, out: str, options: dict):
+    """Process an image on a worker; return its number of nuclei or its error, its pixels, and warnings."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
+    run = Run(results=_folder(out), segmenter=_loaded(model, expected), **options)
+    (name,) = run.files
+    done: Image | int | Exception | None
+    with warnings.catch_warnings(record=True) as caught, naming_warnings():
+        try:
+            image = run.open(name)
+            if image.is_large:
+                image.close()
+                return LARGE, 0, []
+            done, pixels = run.process(name, image), math.prod(image.shape)
+        except (ValueError, MemoryError) as error:
+            done, pixels = error, 0
+    return done, pixels, [str(each.message) for each in caught]
+
+
+def _segment_tile(k: int, tiles: Tiles, run: tuple) -> Measured:
+    """Do as `segment_tile` on a worker; `run` has the arguments of `_process`."""
+    model, expected, _, options = run
+    (place,) = options["files"].values()
+    return segment_tile(k, tiles, _opened(place, **options["reading"]), _loaded(model, expected))
+
+
+@lru_cache(1)
+def _loaded(model: str, expected: tuple) -> Segmenter:
+    """Load the model on a worker, which may have come after the others were checked."""
+    try:
+        check({f"{socket.gethostname()} {os.getpid()}": about(model)}, dict(expected))
+    except ValueError as error:  # no image is to blame for it
+        raise ModuleNotFoundError(str(error)) from error
+    return Segmenter.load(model_folder(model))
+
+
+@lru_cache(1)
+def _folder(out: str) -> RunFolder:
+    return RunFolder(Path(out), f".written.{socket.gethostname()}.{os.getpid()}")
+
+
+@lru_cache(1)
+def _opened(place: str, **reading) -> Image:
+    return open_image(place, **reading)
