@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nuclei.images.tiff import LARGE, RGB, ImageError, chosen_page
-from nuclei.images.tiff_metadata import LARGEST_PIXEL, MICROMETRES
+from nuclei.images.tiff_metadata import LARGEST_PIXEL, MICROMETRES, usable_names
 from nuclei.images.tiles import Window
 
 
@@ -76,9 +76,7 @@ def _channel_names(about: dict, count: int, dtype: np.dtype) -> tuple[str, ...]:
     known = (about.get("omero") or {}).get("channels") or []
     if dtype == np.uint8 and [c.get("color") for c in known] == ["FF0000", "00FF00", "0000FF"]:
         return RGB
-    names = [str(channel.get("label") or "") for channel in known]
-    usable = len(names) == len(set(names)) == count and all(names)
-    return tuple(names) if usable else tuple(f"ch{k}" for k in range(count))
+    return usable_names([str(channel.get("label") or "") for channel in known], count)
 
 
 def _pixel_size(scales: dict) -> tuple[float, float] | None:

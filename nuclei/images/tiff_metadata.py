@@ -22,6 +22,11 @@ def channel_names(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, coun
         names = [channel.get("Name", "") for image in images for channel in image.iterfind("{*}Channel")]
     elif tiff.imagej_metadata and series.ndim == 3:
         names = tiff.imagej_metadata.get("Labels") or []
+    return usable_names(names, count)
+
+
+def usable_names(names: list[str], count: int) -> tuple[str, ...]:
+    """Return the names of `count` channels, or ``ch0``, ``ch1``, … where some are missing or equal."""
     usable = len(names) == len(set(names)) == count and all(names)
     return tuple(names) if usable else tuple(f"ch{k}" for k in range(count))
 

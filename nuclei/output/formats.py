@@ -64,10 +64,8 @@ class Result:
         """The image and the labels as arrays; of a large image every k-th pixel, at most `PREVIEW` a side."""
         if isinstance(self.labels, np.ndarray):
             return self.image, self.labels
-        seen, numbers = (
-            reduced(r, self.labels.shape, PREVIEW) for r in (self.image.pixels, self.labels.__getitem__)
-        )
-        return seen, numbers
+        shape, labels = self.labels.shape, self.labels.__getitem__
+        return reduced(self.image.pixels, shape, PREVIEW), reduced(labels, shape, PREVIEW)
 
     @cached_property
     def outlines(self) -> dict[int, Outline]:
@@ -88,9 +86,8 @@ def write_labels(path: str | Path, labels, pixel_size: tuple[float, float] | Non
         if pixel_size:
             options |= {"resolution": _per_unit(pixel_size, 1), "metadata": {"unit": "micron"}}
     # ImageJ's own kind of TIFF has no 32-bit integers, nor 4 GB; it reads the common kind too
-    height, width = labels.shape
-    rows = (labels[y : min(y + CHUNK, height), 0:width] for y in range(0, height, CHUNK))
-    strips = (zlib.compress(np.ascontiguousarray(each, dtype)) for each in rows)
+    rows = ([labels[window].astype(dtype) for window in row] for row in blocks(labels.shape, CHUNK))
+    strips = (zlib.compress(np.concatenate(row, axis=1)) for row in rows)
     shape = {"shape": labels.shape, "dtype": dtype, "rowsperstrip": CHUNK}
     tifffile.imwrite(path, strips, compression="zlib", **shape, **options)
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from nuclei import __version__
 from nuclei.common import model_folder, versions
@@ -90,26 +91,38 @@ class Workers:
         self.client, self.model, self.expected = client, model, tuple(about(model).items())
         self.pixels, self._start = 0, time.perf_counter()
 
-    def submit(self, process: Callable, name: str) -> "Task":
-        """Let a worker process the image `name` of the run that `process` is a method of."""
+    def submit(self, process: Callable, name: str) -> SimpleNamespace:
+        """Let a worker process the image `name` of the run that `process` is a method of.
+
+        ``result()`` of what is returned gives or raises what `process` does, and warns as it has warned.
+        """
         run = process.__self__  # type: ignore[attr-defined]
         is_new = not run.results.has_labels(name, run.stamps[name])
-        return Task(self, run, name, is_new, self.client.submit(_process, *self._sent(run, name), pure=False))
+        future = self.client.submit(_process, *self._sent(run, name), pure=False)
+
+        def result() -> Image | int | None:
+            done, pixels, messages = _result(future)
+            self.pixels += pixels
+            for message in messages:
+                warnings.warn(message, stacklevel=2)
+            if isinstance(done, Exception):
+                raise done
+            if done is None and is_new:  # by a worker that died when it had written all
+                return len(run.results.table(name))
+            return run.open(name) if done == LARGE else done
+
+        return SimpleNamespace(result=result)
 
     def status(self) -> str:
         rate = self.pixels / 1e6 / (time.perf_counter() - self._start)
         return f"{rate:.2f} megapixels/s, {len(self.client.nthreads())} workers"
 
-    def segment_tiles(self, run: Run, name: str) -> Callable[[Tiles, list[int]], Iterator[Measured]]:
-        """Return what segments tiles of the large image `name`: see `segment_large`."""
+    def segment_tiles(self, run: Run, name: str, tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
+        """Segment tiles of the large image `name`, in any order; see `segment_large`."""
         from distributed import as_completed
 
-        def on_workers(tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
-            sent: dict = {"tiles": tiles, "run": self._sent(run, name)}
-            futures = self.client.map(_segment_tile, numbers, **sent, pure=False)
-            return map(_result, as_completed(futures))
-
-        return on_workers
+        sent: dict = {"tiles": tiles, "run": self._sent(run, name)}
+        return map(_result, as_completed(self.client.map(_segment_tile, numbers, **sent, pure=False)))
 
     def _sent(self, run: Run, name: str) -> tuple:
         """Return the arguments of `_process`: those of a run with the image `name` alone."""
@@ -119,28 +132,6 @@ class Workers:
         about_image = {"files": place, "stamps": run.stamps[name], "formats": run.formats[name]}
         options |= {key: {name: value} for key, value in about_image.items()}
         return self.model, self.expected, os.path.abspath(run.results.path), options
-
-
-class Task(NamedTuple):
-    """An image that a worker processes."""
-
-    workers: Workers
-    run: Run
-    name: str
-    is_new: bool  # whether its nuclei are to be predicted
-    future: "Future"
-
-    def result(self) -> Image | int | None:
-        """Return or raise what `Run.process` does, and warn as it has warned."""
-        done, pixels, messages = _result(self.future)
-        self.workers.pixels += pixels
-        for message in messages:
-            warnings.warn(message, stacklevel=2)
-        if isinstance(done, Exception):
-            raise done
-        if done is None and self.is_new:  # by a worker that died when it had written all
-            return len(self.run.results.table(self.name))
-        return self.run.open(self.name) if done == LARGE else done
 
 
 def _result(future: "Future"):

@@ -189,7 +189,7 @@ class Run:
         if not image.is_large:
             return self.segmenter.predict(image.pixels(), **self.predicting)
         size, store = self.pixel_size or image.pixel_size, self.results.unfinished(name)
-        tiles = self.workers.segment_tiles(self, name) if self.workers else None
+        tiles = partial(self.workers.segment_tiles, self, name) if self.workers else None
         try:
             return segment_large(image, self.segmenter, store, pixel_size=size, run=tiles, **self.predicting)
         except BaseException:  # Ctrl-C too

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 from skimage.measure import label
 
@@ -426,3 +429,53 @@ def test_a_nucleus_wider_than_the_halo_is_reported(run, tmp_path, small_tiles):
     tifffile.imwrite(tmp_path / "image.tif", image)
     code, _, err = run()
     assert code == 0 and "reach beyond the halo of 32 pixels" in err
+
+
+MEASURE = r"""
+import re, sys
+from pathlib import Path
+import numpy as np
+from skimage.measure import label
+from nuclei.images import open_image
+from nuclei.output.formats import write_label_zarr, write_labels
+from nuclei.segmentation.prediction import Maps, Prediction
+from nuclei.workflows import large_images
+import nuclei.images.ome_zarr
+
+class Fake:
+    settings = {"thresholds": {}, "normalize": True}
+    find_scales = lambda self, images: [1]
+    check_size = lambda self, *_: None
+    multiscale_maps = lambda self, image, *_: image[..., :1] / np.float32(255)
+    def label(self, maps):
+        return Prediction(label(maps.maps[..., 0] > 0.4), np.zeros(0), *maps[:2])
+
+nuclei.images.ome_zarr.LARGE = 600**2
+place = Path(sys.argv[1])
+with open_image(place) as image:
+    found = large_images.segment_large(image, Fake(), place.with_name("working"), tile=512, halo=64)
+    for write, ending in ((write_labels, ".tif"), (write_label_zarr, "_labels.zarr")):
+        write(place.with_name("out" + ending), found.labels)
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
+print(len(found.table), int(peak) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_image(tmp_path):
+    memory = {}
+    for side in (1500, 4000):
+        place = tmp_path / "a.zarr"
+        group = zarr.open_group(place, mode="w")
+        pixels = group.create_array("0", shape=(side, side), chunks=(500, 500), dtype="uint8")
+        block = np.zeros((500, 500), np.uint8)
+        block[90:110, 90:110] = 200
+        for y, x in np.ndindex(side // 500, side // 500):
+            pixels[500 * y : 500 * y + 500, 500 * x : 500 * x + 500] = block
+        group.attrs["ome"] = {"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}
+        command = [sys.executable, "-c", MEASURE, str(place)]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        count, memory[side] = map(int, result.stdout.split())
+        assert count == (side // 500) ** 2
+    assert memory[4000] - memory[1500] < 60, "MB, while labels of 128 MB were kept on disk"
