@@ -18,6 +18,7 @@ from scipy import ndimage as ndi
 from tqdm import tqdm
 
 import nuclei
+from nuclei.data import splits
 from nuclei.evaluation.audit import audit, ranked
 
 EVERY, FIRST, SEED = (
@@ -82,7 +83,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL, images: str = "") -> None:
     segmenter = nuclei.Segmenter.load(folder)
     ids = set(segmenter.split["validation"])
     data = nuclei.load_samples("dsb2018")
-    samples = [s for s in data if s.id in ids][: int(images) if images else None]
+    samples = [s for s in data if splits.is_seen(s, ids)][: int(images) if images else None]
     predictions = [segmenter.predict(s.image) for s in tqdm(samples, "segmenting", unit="image")]
     found = precision(samples, [(p.labels, p.confidence) for p in predictions])
     about = {"model": folder, "seed": SEED, "images": [s.id for s in samples], "data": nuclei.describe(data)}

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import nuclei
+from nuclei.data import splits
 from nuclei.data.image_types import image_type
 from nuclei.evaluation import metrics, tuning
 from nuclei.segmentation import candidates
@@ -78,7 +79,9 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     segmenter = nuclei.Segmenter.load(folder)
     data = nuclei.load_samples("dsb2018")
     ids = segmenter.split
-    train, validation = ([s for s in data if s.id in ids[part]] for part in ("train", "validation"))
+    train, validation = (
+        [s for s in data if splits.is_seen(s, ids[part])] for part in ("train", "validation")
+    )
     features, ious = training_examples(segmenter, train, augmentation.colour_jitter_half, SEED)
     predicted = [segmenter.predict_maps(s.image) for s in tqdm(validation, desc="maps", unit="image")]
     maps = [each.maps for each in predicted]

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 import nuclei
+from nuclei.data import splits
 from nuclei.evaluation import metrics
 from nuclei.images.resizing import resize_image, resize_labels
 
@@ -35,7 +36,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     segmenter.settings.pop("diameters", None)  # unusual sizes are the question here: no warning
     ids = set(segmenter.split["validation"])
     data = nuclei.load_samples("dsb2018")
-    samples = [s for s in data if s.id in ids and s.labels.size <= LARGEST]
+    samples = [s for s in data if splits.is_seen(s, ids) and s.labels.size <= LARGEST]
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(samples))[:IMAGES])
     found = {}
     for factor in FACTORS:

@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import nuclei
+from nuclei.data import splits
 from nuclei.data.fields import field_numbers
 from nuclei.evaluation import tuning
 from nuclei.segmentation.scale import SIZING, median_diameter, scales_for
@@ -73,7 +74,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL) -> None:
     segmenter = nuclei.Segmenter.load(folder)
     ids = set(segmenter.split["validation"])
     data = nuclei.load_samples("dsb2018")
-    samples = [s for s in data if s.id in ids]
+    samples = [s for s in data if splits.is_seen(s, ids)]
     found = compare(*(predict(segmenter, samples, scale) for scale in (1, 2)), samples)
     about = {"model": folder, "images": len(samples), "data": nuclei.describe(data)}
     file = Path(__file__).with_suffix(".json")

@@ -37,6 +37,7 @@ from synthetic import draw
 from nuclei.common import DEFAULT_MODEL, ROOT, model_folder, versions, write_json
 from nuclei.data.image_types import IMAGE_TYPES
 from nuclei.data.samples import Sample, load_samples
+from nuclei.data.splits import is_seen
 from nuclei.evaluation.metrics import competition_score, match
 from nuclei.images.reading import WHOLE, open_image
 
@@ -91,8 +92,8 @@ def samples(sizes: Sizes) -> list[Sample]:
     """Return every third validation image of the data set; where it is not there, the sample."""
     if not (ROOT / "data" / "stage1_train.zip").exists():
         return load_samples("sample")[: sizes.images]
-    ids = set(json.loads((MODEL / "split.json").read_text())["validation"][::3][: sizes.images])
-    return [s for s in load_samples("dsb2018") if s.id in ids]
+    ids = set(json.loads((MODEL / "split.json").read_text())["validation"])
+    return [s for s in load_samples("dsb2018") if is_seen(s, ids)][::3][: sizes.images]
 
 
 def processes(sizes: Sizes) -> dict:

@@ -136,7 +136,13 @@ class Segmenter:
 
     def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
         """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`."""
-        halves = (half for half in self.settings.get("cross_tuned", []) if id in half["images"])
+        halves = (
+            half
+            for half in self.settings.get("cross_tuned", [])
+            if any(
+                f"/{each}".endswith(f"/{id}") for each in half["images"]
+            )  # the data set's name may precede
+        )
         return self.label(predicted, **next(halves, {"thresholds": {}})["thresholds"]).labels
 
     def multiscale_maps(

@@ -98,9 +98,9 @@ def test_nuclei_are_chosen_among_candidates(chooser):
     chooser.settings["calibration"] = {"confidence": [0, 1], "probability": [0, 0.5]}
     assert np.allclose(chooser.label(predicted).confidence, kept / 2)
     assert np.array_equal(chooser(image), labels)
-    half = {"thresholds": {"min_iou": 1.0}, "images": ["a"]}
+    half = {"thresholds": {"min_iou": 1.0}, "images": ["a", "source/c"]}
     chooser.settings["cross_tuned"] = [half]
-    assert [chooser.unbiased_labels(predicted, id).max() for id in "ab"] == [0, count]
+    assert [chooser.unbiased_labels(predicted, id).max() for id in "abc"] == [0, count, 0]
 
 
 def test_without_an_iou_network_the_confidence_is_the_mean_foreground(segmenter, image):
