@@ -146,17 +146,17 @@ def gallery(
 
 
 @styled
-def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, float]], *, title: str = "") -> Figure:
-    """Show nuclei in their surroundings, six in a row, each with its outline, its name and its confidence.
+def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, str]], *, title: str = "") -> Figure:
+    """Show nuclei in their surroundings, six in a row, each with its outline.
 
-    crops : list of (image, nucleus, name, confidence): (H, W, 3) uint8, (H, W) bool, text, 0-1
+    crops : list of (image, nucleus, name, text): (H, W, 3) uint8, (H, W) bool, and what stands above
     """
     columns = 6
     figure, axes = _panels([""] * max(1, math.ceil(len(crops) / columns)), [""] * columns, title)
-    for axis, (image, nucleus, name, confidence) in zip(axes.flat, crops, strict=False):
+    for axis, (image, nucleus, name, text) in zip(axes.flat, crops, strict=False):
         _show(axis, brightened(image))
         draw_outlines(axis, predicted=nucleus)
-        axis.set_title(f"{shortened(name)}\n{confidence:.2f}", fontsize=7)
+        axis.set_title(f"{shortened(name, 18)}\n{text}", fontsize=7)
     for axis in axes.flat[len(crops) :]:
         axis.remove()
     return figure

@@ -48,9 +48,8 @@ def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
         window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
         with images[row.image]() as image, open_image(folder / f"{row.image}_labels.tif") as labels:
             nucleus = labels.pixels(window) == row.label
-            crops.append(
-                (as_rgb8(image.pixels(window)), nucleus, f"{row.image}, {row.label}", row.confidence)
-            )
+            text = f"nucleus {row.label}: {row.confidence:.2f}"
+            crops.append((as_rgb8(image.pixels(window)), nucleus, row.image, text))
     return contact_sheet(crops, title="Nuclei of the least confidence")
 
 

@@ -40,7 +40,7 @@ def test_each_nucleus_is_drawn_in_its_surroundings(tmp_path):
     image = Image(np.dstack([labels.astype(np.uint8) * 200]), ("ch0",))
     figure = sheet(tmp_path, {"b": lambda: image}, NUCLEI.query("image == 'b'"))
     (axis,) = figure.axes
-    assert axis.get_title() == "b, 1\n0.25"
+    assert axis.get_title() == "b\nnucleus 1: 0.25"
     assert axis.images[0].get_array().shape == (29, 27, 3)  # 16 pixels to each side, as far as there are
     outline = np.concatenate([line for group in axis.collections for line in group.get_segments()])
     assert outline.min() > 6 and outline.max() < 16
