@@ -17,7 +17,7 @@ import math
 import re
 from pathlib import Path
 
-from nuclei import ROOT
+from nuclei import DEFAULT_MODEL, ROOT
 from nuclei.output.formats import DEFAULT, FORMATS
 
 NUMBER = re.compile(r"(<!--(\{[^>]+\})-->).*?(<!---->)")
@@ -79,6 +79,34 @@ def scores() -> str:
         for kind, each in found.items()
     ]
     return table(header, rows)
+
+
+def sources() -> str:
+    """The default model's scores on each data set, and those of the former one."""
+    names = {
+        "nuinsseg": "NuInsSeg: H&E, many organs",
+        "sbsst265": "S-BSST265: DAPI, tissue and cells",
+        "tnbc": "TNBC: H&E, breast cancer",
+        "aitslab1": "Aitslab: Hoechst, U2OS cells",
+    }
+    new, former = (RESULTS["sources"]["models"][name] for name in (DEFAULT_MODEL, "saved_model/dsb2018"))
+    rows = [
+        [names[source], side, each["images"], each["nuclei"], each["score"], each["ap_50"]]
+        + [f"{each['area_ratio']:.2f}", former[side][source]["score"]]
+        for side in ("test", "validation")
+        for source, each in new[side].items()
+        if source != "dsb2018"  # has its own table
+    ]
+    return table("data set, use, images, nuclei, score, AP50, area, former model", rows)
+
+
+def robustness() -> str:
+    """What changes of the images cost the default model."""
+    rows = [
+        [name, each["images"], each["score"], f"{each['ratio']:.2f}"]
+        for name, each in RESULTS["robustness"]["changes"].items()
+    ]
+    return table("change, images, score, ratio to unchanged", rows)
 
 
 def compared() -> str:
