@@ -43,14 +43,15 @@ ifeq ($(TRAIN),1)
 		$(RECIPE)/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS) \
 		-p model_folder saved_model/baseline -p plot_folder plot/baseline/training
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018.ipynb \
-		$(RECIPE)/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS) \
-		-p model_folder saved_model/dsb2018 -p plot_folder plot/training
+		$(RECIPE)/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS)
+	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_general.ipynb \
+		$(RECIPE)/general.yml -p model_folder saved_model/general -p plot_folder plot/training
 endif
 	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_baseline.ipynb -p data dsb2018 \
 		-p model_folder saved_model/baseline -y "compare_folder: null" \
 		-p plot_folder plot/baseline -p metrics_file plot/baseline/metrics.json
-	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_dsb2018.ipynb -p data dsb2018 \
-		-p model_folder saved_model/dsb2018 -p compare_folder saved_model/baseline \
+	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_general.ipynb -p data dsb2018 \
+		-p model_folder saved_model/general -p compare_folder saved_model/baseline \
 		-p plot_folder plot -p metrics_file plot/metrics.json
 
 notebooks: $(BIN)/.installed  ## run the notebooks in place, with the outputs and figures that are committed

@@ -15,7 +15,7 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
 """The repository's root; the paths in notebook parameters and recipes are relative to it."""
-DEFAULT_MODEL = "saved_model/dsb2018"
+DEFAULT_MODEL = "saved_model/general"
 """The model that is used unless another is named; it is installed with the library, below `PACKAGE`."""
 
 
