@@ -51,7 +51,8 @@ def images():
 
 def largest_difference(folder, path, format, images):
     """Run the exported model as another program would, and compare."""
-    segmenter = Segmenter.load(folder)
+    loaded = Segmenter.load(folder)
+    segmenter = Segmenter(loaded.model, loaded.settings)  # in 32 bits
     model = onnxruntime.InferenceSession(path) if format == "onnx" else tf.saved_model.load(path)
     differences = []
     for batch in images:
