@@ -118,7 +118,7 @@ def test_papermill_runs_the_notebook_with_other_parameters(stem, tmp_path):
         }
         assert scores["data"]["fingerprint"] and scores["versions"]["keras"]
     if stem == "04_segment":
-        assert {"segmented.png", "measured.png"} == figures
+        assert {"segmented.png", "review.png", "measured.png"} == figures
         assert "area_um2" in (tmp_path / "out" / "measurements.csv").read_text()
         assert (tmp_path / "out" / "rle.csv").exists() and not list((tmp_path / "out").rglob("*_overlay.png"))
 

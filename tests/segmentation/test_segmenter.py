@@ -242,7 +242,7 @@ def test_what_16_bits_cannot_hold_stays_32_bit(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), network.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["baseline", "dsb2018"])
+@pytest.mark.parametrize("name", ["baseline", "general"])
 def test_files_with_32_bit_weights_are_still_read(name):
     assert Segmenter.load(ROOT / "saved_model" / name).model.variables[0].dtype == "float32"
 
