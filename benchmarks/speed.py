@@ -25,7 +25,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import imageio.v3 as iio
@@ -163,9 +163,9 @@ def stages(sizes: Sizes) -> dict:
         found = segmenter.candidates(maps)
         labels, ious = suppress_overlaps(*found, **segmenter.settings["thresholds"])
         table = measure(labels, image[WHOLE], ious)
-        result = Result("image", path.name, s.image, labels, table, shape=labels.shape)
+        result = Result("image", path.name, s.image, labels, table)
         writers = {
-            f"writing {name}": lambda write=each.write: write(Path(folder) / "written", result)
+            f"writing {name}": lambda write=each.write: write(Path(mkdtemp(dir=folder)) / "written", result)
             for name, each in FORMATS.items()
             if each.write
         }

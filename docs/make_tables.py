@@ -199,6 +199,29 @@ def unknown_type() -> str:
     return table("training, own validation images, the held-out type, the same with thresholds", rows)
 
 
+def speed() -> str:
+    """What was run in turn; how many times faster the first is."""
+    found = RESULTS["speed"]
+    images = f"{found['processes']['images']} images, whole processes"
+    compared = {
+        images: ("processes", "segment", "plain", "`nuclei segment`", "a plain loop"),
+        "one small image, whole process": ("startup", "openvino", "tensorflow", "OpenVINO", "TensorFlow"),
+        "a batch for training": ("training", "drawing_a_batch", "step", "drawing it", "a step on it"),
+    }
+    rows = []
+    for what, (part, first, second, *names) in compared.items():
+        seconds = found[part]["seconds"]
+        rows.append(
+            [what, *names, seconds[first], seconds[second], f"{seconds[second] / seconds[first]:.1f}"]
+        )
+    for side, each in found["network"].items():
+        for other, ratio in each["ratio"].items():
+            seconds = each["seconds"]
+            rows.append([f"the network, {side} × {side} pixels", "OpenVINO", other])
+            rows[-1] += [seconds["openvino"], seconds[other], f"{ratio:.1f}"]
+    return table("what, A, B, seconds of A, seconds of B, B / A", rows)
+
+
 if __name__ == "__main__":
     for page in pages():
         page.write_text(filled(page.read_text()))
