@@ -743,9 +743,10 @@ def test_a_warning_names_its_image(run, images, segmenter):
         return maps(image, **options)
 
     segmenter.predict = odd
-    lines = run()[2].splitlines()
-    for line, name in zip(lines, ("a.png", "b b.tif", "below/a.png"), strict=True):
-        assert line.endswith(f"{images / name}: odd sizes")
+    lines = run()[2].splitlines()  # in any order: several images are worked on at a time
+    for name in ("a.png", "b b.tif", "below/a.png"):
+        assert sum(line.endswith(f" {images / name}: odd sizes") for line in lines) == 1
+    assert len(lines) == 3
 
 
 def test_too_little_memory_to_write_one_image_skips_it(run, out, monkeypatch):
