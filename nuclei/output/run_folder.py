@@ -152,13 +152,9 @@ class RunFolder:
         for table in _tables(formats):
             path = self.path / table
             parts = [part for name in names if (part := self._rows(name, table)).exists()]
-            if self._written.changed([path]):
-                warnings.warn(
-                    f"{path} was changed after it was written, and is kept; rename it and repeat the "
-                    "command to get the table of this run",
-                    stacklevel=2,
-                )
-            elif parts:
+            if self._is_kept(path):
+                continue
+            if parts:
                 with self._written.replacing(path) as temporary:
                     join_csv(parts, temporary)
             else:
@@ -167,13 +163,24 @@ class RunFolder:
     def write_of_run(self, formats: Iterable[str], images: Images) -> None:
         """Write the files of all `images` together, after `write_tables`.
 
-        A file that a person changed is kept.
+        Warns of a file that a person changed. It is kept.
         """
         for key in formats:
             for file, write in FORMATS[key].of_run.items():
-                if not self._written.changed([self.path / file]):
+                if not self._is_kept(self.path / file):
                     with self._written.replacing(self.path / file) as temporary:
                         write(temporary, self.path, images)
+
+    def _is_kept(self, path: Path) -> bool:
+        """Return whether a person changed a file of the whole run, with a warning if so."""
+        if not self._written.changed([path]):
+            return False
+        warnings.warn(
+            f"{path} was changed after it was written, and is kept; rename it and repeat the command to get "
+            "that of this run",
+            stacklevel=3,
+        )
+        return True
 
     def drop(self, name: str) -> None:
         """Delete an image's files that were written, and its record."""

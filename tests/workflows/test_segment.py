@@ -780,7 +780,7 @@ def test_too_little_memory_for_one_image_skips_it(run, out, segmenter):
     assert pd.read_csv(out / "summary.csv")["image"].tolist() == ["a", "below/a"]
 
 
-def test_what_to_check_first_is_written_at_the_end(images, segmenter, tmp_path):
+def test_what_to_check_first_is_written_at_the_end(images, segmenter, tmp_path, capsys):
     (images / "a.png").rename(images / "=a.png")  # a name that spreadsheets would run
     assert main(["segment", str(images), "--out", str(tmp_path / "out"), "--save", "review"]) == 0
     rows = pd.read_csv(tmp_path / "out" / "review.csv")
@@ -788,3 +788,7 @@ def test_what_to_check_first_is_written_at_the_end(images, segmenter, tmp_path):
     assert rows["confidence"].is_monotonic_increasing
     assert iio.imread(tmp_path / "out" / "review.png").shape[2] >= 3
     assert (tmp_path / "out" / "measurements.csv").exists()
+    (tmp_path / "out" / "review.csv").write_text("checked\n")
+    assert main(["segment", str(images), "--out", str(tmp_path / "out"), "--save", "review"]) == 0
+    assert "review.csv was changed after it was written, and is kept" in capsys.readouterr().err
+    assert (tmp_path / "out" / "review.csv").read_text() == "checked\n"
