@@ -39,7 +39,8 @@ def unet(
     *skips, x = _encoder(encoder_weights)(scaled)
     for filters, skip in zip(decoder_filters, reversed(skips), strict=True):
         x = layers.Concatenate()([upsample(filters, 3)(x), skip])
-    last = {"padding": "same", "activation": "sigmoid", "name": "maps"}
+    # 32 bits also in mixed precision: 16 would round probabilities near 1
+    last = {"padding": "same", "activation": "sigmoid", "dtype": "float32", "name": "maps"}
     if detail_filters:
         detail = layers.Conv2D(detail_filters, 3, padding="same", activation="relu", name="detail")(scaled)
         x = layers.Concatenate()([upsample(detail_filters, 3)(x), detail])
