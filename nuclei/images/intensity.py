@@ -99,15 +99,17 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Bring low..high to 0..255 uint8."""
     if (every := _every_value(values.dtype)) is not None:  # a table is faster
         return _stretch(every.astype(np.float32), low, high)[values.astype(np.intp) - every[0]]
-    scaled = np.clip((_floats(values) - np.float64(low)) / max(high - low, 1e-12), 0, 1)
+    with np.errstate(over="ignore"):  # where a constant image has a few other values
+        scaled = np.clip((_floats(values) - np.float64(low)) / max(high - low, 1e-300), 0, 1)
     return np.round(scaled * 255).astype(np.uint8)
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
-    """Return values as float32, or as float64 where they are beyond its range."""
-    with np.errstate(over="ignore"):
-        small = values.astype(np.float32)
-    return small if np.isfinite(small).all() else values.astype(np.float64)
+    """Return values as float32, or as float64 where they are too large or too small for it."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = values.astype(np.float32)
+    fits = 1e-30 < np.abs(single).max() < np.inf or not values.any()
+    return single if fits else values.astype(np.float64)
 
 
 def _every_value(dtype: np.dtype) -> np.ndarray | None:

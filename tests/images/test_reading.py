@@ -363,8 +363,9 @@ def test_channels_have_the_names_of_the_file(tmp_path):
     assert open_image(tmp_path / "c.tif", channel=0).channels == ("ch0", "ch1")
 
 
-def test_values_beyond_single_precision(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", GREY * 1e300)
+@pytest.mark.parametrize("unit", [1e300, 1e-20, 1e-300])
+def test_values_beyond_single_precision(tmp_path, unit):
+    tifffile.imwrite(tmp_path / "a.tif", GREY * unit)
     expected = as_rgb8(GREY.astype(np.float64))
     np.testing.assert_array_equal(as_rgb8(open_image(tmp_path / "a.tif").pixels()), expected)
 
