@@ -1,5 +1,6 @@
 """What every part uses: files written whole or not at all, checks of parameters, paths, versions."""
 
+import hashlib
 import json
 import math
 import os
@@ -108,6 +109,20 @@ def checked_number(name: str, value: Any, low: float, high: float = math.inf, wh
     if not low <= float(value) <= high:
         raise ValueError(f"`{name}` is {value}, expected {expected}")
     return int(value) if whole else float(value)
+
+
+def short_name(name: str) -> str:
+    """Shorten the parts of an image's name, with a hash, so that endings fit into the 255 bytes of disks.
+
+    >>> short_name("plate/a"), len(short_name("x" * 240))
+    ('plate/a', 189)
+    """
+    parts = name.split("/")
+    for k, content in enumerate(map(os.fsencode, parts)):
+        if len(content) > 200:
+            beginning = content[:180].decode("utf-8", "ignore")
+            parts[k] = f"{beginning}-{hashlib.sha256(content).hexdigest()[:8]}"
+    return "/".join(parts)
 
 
 @contextmanager

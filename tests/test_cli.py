@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pandas as pd
 import pytest
 import tifffile
 from conftest import write_sample
+from PIL import Image
+from scipy import ndimage as ndi
 
 import nuclei
 from nuclei.cli import main
@@ -166,6 +169,16 @@ def test_images_that_taught_the_model_are_told(score, segmenter, squares):
     assert code == 0 and f"was trained on {squares[1].id}: the score is too good" in err
 
 
+def test_a_truth_without_any_nucleus_is_told(score, tmp_path, folder, flat, segmenter):
+    segmenter.labels = lambda image: 0 * perfect(image)
+    for path in flat[1].iterdir():
+        iio.imwrite(path, 0 * iio.imread(path))
+    code, printed, err = score(truth=flat[1])
+    assert code == 0 and "0 nuclei, 0 predicted" in printed
+    assert "labels: no nucleus in any image" in err
+    assert "no nucleus" not in score(out=tmp_path / "with")[2]
+
+
 def test_labels_that_are_probably_wrong_are_listed(score, tmp_path, flat):
     pictures, labels = flat
     wrong = iio.imread(labels / "square-0.png")
@@ -178,6 +191,22 @@ def test_labels_that_are_probably_wrong_are_listed(score, tmp_path, flat):
     ]
     score(out=tmp_path / "without")
     assert not (tmp_path / "without" / "audit.csv").exists()
+
+
+def test_names_too_long_and_names_that_spreadsheets_would_run(score, tmp_path, flat, segmenter):
+    pictures, labels = flat
+    long, formula = "x" * 250, "=1+1"
+    for folder in flat:
+        (folder / "square-0.png").rename(folder / f"{long}.png")
+        (folder / "square-2.png").rename(folder / f"{formula}.png")
+    segmenter.labels = lambda image: np.where(perfect(image) == 3, 0, perfect(image))
+    assert score(pictures, labels, more=["--audit"])[0] == 0
+    assert set(pd.read_csv(tmp_path / "out" / "audit.csv")["image"]) == {
+        long, "square-1", "'=1+1", "square-3",
+    }  # fmt: skip
+    names = [path.stem for path in (tmp_path / "out" / "labels").iterdir()]
+    assert len(names) == 4 and formula in names and max(map(len, names)) <= 200
+    assert {each["id"] for each in scores(tmp_path / "out")["per_image"]} >= {long, formula}
 
 
 def test_ignored_images_are_left_out(score, tmp_path, solution):
@@ -211,6 +240,39 @@ def test_pictures_of_16_bits_are_read(score, tmp_path, flat):
     (pictures / "square-0.png").unlink()
     tifffile.imwrite(pictures / "square-0.tif", deep)  # 16-bit RGB, which Pillow cannot read
     assert score(pictures, labels)[0] == 0
+
+
+def test_pictures_are_read_by_their_photometric_interpretation(score, tmp_path, flat, squares):
+    """Also beside their labels, as training reads them."""
+    pictures, labels = flat
+    inverted = 255 - squares[1].image[..., 0]
+    tifffile.imwrite(pictures / "square-1.tif", inverted, photometric="miniswhite")
+    Image.fromarray(squares[3].image).convert("CMYK").save(pictures / "square-3.TIFF")
+    assert score(pictures, labels)[0] == 0
+    for path in labels.iterdir():
+        shutil.copy(path, pictures / f"{path.stem}_labels{path.suffix}")
+    assert score(pictures, pictures, tmp_path / "beside")[0] == 0
+    assert scores(tmp_path / "out")["all"]["score"] == scores(tmp_path / "beside")["all"]["score"] == 1
+
+
+def test_numbers_of_a_grey_palette_do_not_merge(score, tmp_path, flat):
+    pictures, labels = flat
+    picture = Image.fromarray(iio.imread(labels / "square-0.png").astype(np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0] + 255 * [90, 90, 90])
+    picture.save(labels / "square-0.png")
+    assert score(pictures, labels)[0] == 0
+    assert scores(tmp_path / "out")["all"]["score"] == 1
+
+
+def test_linked_folders_are_searched_and_files_that_are_not_read_named(score, tmp_path, folder, squares):
+    (tmp_path / "all").mkdir()
+    for s in squares:
+        (tmp_path / "all" / s.id).symlink_to(folder / s.id, target_is_directory=True)
+    (folder / "square-2" / "raw.nd2").touch()
+    code, printed, err = score(tmp_path / "all", tmp_path / "all")
+    assert code == 0 and "4 images, 12 nuclei" in printed
+    (line,) = [line for line in err.splitlines() if "warning" in line]
+    assert "square-2/raw.nd2" in line and "convert" in line
 
 
 def break_nothing_there(folder, solution, flat):
@@ -330,6 +392,64 @@ def break_binary_labels(folder, solution, flat):
     return {"truth": flat[1]}, ["square-1.tif: 2 separate pieces have 1 number (255)"]
 
 
+def changed_labels(flat, change):
+    """The label images as a truth, with one of them changed to something else, of whole numbers."""
+    path = flat[1] / "square-1.tif"
+    tifffile.imwrite(path, np.round(change(tifffile.imread(path).astype(float))).astype(np.uint16))
+    return {"truth": flat[1]}
+
+
+def break_classes_of_ilastik(folder, solution, flat):
+    words = changed_labels(flat, lambda labels: np.where(labels > 0, 2, 1))
+    return words, ["square-1.tif: the number 1 covers most", "expected 0 for the background"]
+
+
+def break_background_255(folder, solution, flat):
+    words = changed_labels(flat, lambda labels: np.where(labels > 0, labels, 255))
+    return words, ["square-1.tif: the number 255 covers most", "expected 0 for the background"]
+
+
+def break_borders_as_a_class(folder, solution, flat):
+    words = changed_labels(flat, lambda labels: 2 * (labels > 0) - ndi.binary_erosion(labels > 0))
+    return words, ["square-1.tif: 6 separate pieces have 2 numbers (1, 2)", "skimage.measure.label"]
+
+
+def break_soft_edges(folder, solution, flat):
+    words = changed_labels(flat, lambda labels: ndi.gaussian_filter(255.0 * (labels > 0), 1))
+    return words, ["square-1.tif: numbers change by steps along the edges", "Threshold and label"]
+
+
+def break_interpolated_labels(folder, solution, flat):
+    words = changed_labels(flat, lambda labels: ndi.zoom(ndi.zoom(60 * labels, 0.5, order=1), 2, order=1))
+    return words, ["square-1.tif: numbers change by steps along the edges", "without interpolation"]
+
+
+def break_one_mask_for_all(folder, solution, flat):
+    masks = folder / "square-1" / "masks"
+    every = np.max([iio.imread(path) for path in masks.iterdir()], axis=0)
+    shutil.rmtree(masks)
+    masks.mkdir()
+    iio.imwrite(masks / "all.png", every)
+    return {}, ["square-1/masks: 3 separate pieces have 1 mask file", "skimage.measure.label"]
+
+
+def break_one_row_for_all(folder, solution, flat):
+    lines = solution.read_text().splitlines()
+    rows = [line.split(",") for line in lines if line.startswith("square-1,")]
+    every = " ".join(runs for _, runs, *_ in rows)
+    lines = [line for line in lines if not line.startswith("square-1,")] + [f"square-1,{every},64,64,Public"]
+    solution.write_text("\n".join(lines))
+    return {"truth": solution}, ["solution.csv: the labels of square-1: 3 separate pieces have 1 number"]
+
+
+def break_channel(folder, solution, flat):
+    return {"more": ["--channel", "-1"]}, ["--channel is -1, expected a whole number from 0"]
+
+
+def break_page(folder, solution, flat):
+    return {"more": ["--page", "-1"]}, ["--page is -1, expected a whole number from 0"]
+
+
 def break_jpeg_labels(folder, solution, flat):
     shutil.move(flat[1] / "square-0.png", flat[1] / "square-0.jpg")
     return {"truth": flat[1]}, ["square-0.jpg: JPEG changes the numbers"]
@@ -353,12 +473,28 @@ def test_bad_input_is_one_clear_line(spoil, score, tmp_path, folder, solution, f
     segmenter.labels = None  # nothing may be segmented before the error
     words, expected = spoil(folder, solution, flat)
     code, printed, err = score(**words)
-    (line,) = [line for line in err.splitlines() if not line.startswith("reading ")]  # a progress bar
+    (line,) = [
+        line for line in err.splitlines() if line and not line.startswith("reading ")
+    ]  # a progress bar
     assert code == 2 and printed == ""
     assert line.startswith("nuclei: error: ")
     for part in expected:
         assert part in line
+    assert not re.search("delete|remove", line, re.IGNORECASE), "no file of a user's"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["images", "truth"])
+@pytest.mark.parametrize("name", ["slides.czi", "plate.tar.gz", "plate.zip", "cut.zip"])
+def test_another_file_than_a_zip_is_named_and_stays(score, tmp_path, folder, name, place):
+    path, content = tmp_path / name, b"something else"
+    if name == "cut.zip":
+        shutil.make_archive(tmp_path / "cut", "zip", folder)
+        content = path.read_bytes()[:-100]
+    path.write_bytes(content)
+    code, _, err = score(**{place: path})
+    assert code == 2 and f"{name}: " in err and ("zip" in err or "ImageId" in err)
+    assert not re.search("delete|remove", err, re.IGNORECASE) and path.read_bytes() == content
 
 
 @pytest.mark.parametrize(

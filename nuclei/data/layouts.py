@@ -104,7 +104,7 @@ def _image_with_masks(
     if not masks:
         raise FileNotFoundError(
             f"{source}: {id} has no masks, expected its nuclei as {place / 'masks'}/*.png (one all-black "
-            "mask where there are none). Add them or remove the image."
+            "mask where there are none). Add them or move the image elsewhere."
         )
     return id, Files(str(images[0]), masks=[str(path) for path in masks])
 
@@ -135,6 +135,6 @@ def _pair(
     for what, alone, others in (("labels", images, labels_of), ("image", labels, dict(images))):
         if missing := [path for name, path in alone if name not in others]:
             raise FileNotFoundError(
-                f"{source}: no {what} for {some(missing)}. Add or remove files. {EXPECTED}"
+                f"{source}: no {what} for {some(missing)}. Add files, or move these elsewhere. {EXPECTED}"
             )
     return [(PurePosixPath(name).name, Files(str(path), str(labels_of[name]))) for name, path in images]

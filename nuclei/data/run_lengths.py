@@ -92,7 +92,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
             skip_blank_lines=False,  # for correct line numbers in errors
             encoding="utf-8-sig",  # spreadsheets write a byte order mark
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except Exception as error:  # of any type: pandas unpacks files by their names, such as .tar.gz
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
         raise ValueError(f"{path}: no CSV with the columns ImageId, EncodedPixels ({error})") from error
     return table.rename(columns=str.strip).fillna("")  # fields missing from a line
 

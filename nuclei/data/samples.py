@@ -157,7 +157,8 @@ def _read_samples(
     with ThreadPoolExecutor() as pool:
         loading = [pool.submit(_read_sample, read, id, found[id], channel, page) for id in sorted(found)]
         try:
-            return [future.result() for future in tqdm(loading, desc=f"reading {path.name}", unit="image")]
+            with tqdm(loading, desc=f"reading {path.name}", unit="image") as bar:
+                return [future.result() for future in bar]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -173,7 +174,7 @@ def _read_sample(
         raise ValueError(f"{files.image}: {error}") from error
     if min(image.shape[:2]) < MIN_SIDE:
         height, width = image.shape[:2]
-        expected = f"expected at least {MIN_SIDE} on each side. Remove the image."
+        expected = f"expected at least {MIN_SIDE} on each side. Move the image elsewhere."
         raise ValueError(f"{files.image}: {height} x {width} pixels, {expected}")
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:

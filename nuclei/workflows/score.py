@@ -10,17 +10,19 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nuclei.common import (
+    checked_number,
     checked_path,
     model_folder,
     naming_output,
     output_folder,
     quiet,
+    short_name,
     some,
     versions,
     write_json,
 )
 from nuclei.data.fields import field_numbers
-from nuclei.data.labels import as_labels, check_labels
+from nuclei.data.labels import as_labels, check_labels, check_nuclei
 from nuclei.data.layouts import ending_of, plain_stem
 from nuclei.data.run_lengths import read_rle_csv, read_table
 from nuclei.data.samples import Sample, load_samples, open_files
@@ -32,6 +34,7 @@ from nuclei.images.finding import ENDINGS, SUFFIXES, UNREAD, UNREAD_LABELS, is_p
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
+from nuclei.output.tables import write_csv
 from nuclei.output.written import Written
 from nuclei.segmentation.inference import engine
 
@@ -67,11 +70,17 @@ def score(
 
     Raises FileNotFoundError or ValueError where anything is missing, broken or does not fit together, before
     anything is written. Files of an earlier run are replaced, unless a person changed them. Warns where the
-    model was trained on images with the same ids.
+    model was trained on images with the same ids, or no image has a nucleus.
     """
+    channel = checked_number("channel", channel, 0, whole=True)
+    page = checked_number("page", page, 0, whole=True)
     folder, out = model_folder(model), output_folder(out)
     images, truth = (_checked_input(name, path, out) for name, path in (("images", images), ("truth", truth)))
     samples, ignored = read_samples(images, truth, channel, page)
+    if not any(s.labels.any() for s in samples):
+        warnings.warn(
+            f"{truth}: no nucleus in any image; a score of 1 only says: none was found", stacklevel=2
+        )
     with quiet():
         from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
 
@@ -85,7 +94,7 @@ def score(
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
         for sample, field in zip(bar, field_numbers(samples), strict=True):
             prediction = segmenter.predict(sample.image)
-            with written.replacing(out / "labels" / f"{sample.id}.tif") as temporary:
+            with written.replacing(_label_file(out, sample)) as temporary:
                 write_labels(temporary, prediction.labels)
             results.append(compare(sample, prediction.labels, field))
             found = sample.id, sample.labels, prediction.labels, prediction.confidence
@@ -103,7 +112,7 @@ def score(
             write_json(temporary, report)
         if audit:
             with written.replacing(out / "audit.csv") as temporary:
-                ranked(suspicious).to_csv(temporary, index=False)
+                write_csv(temporary, ranked(suspicious))
     return report
 
 
@@ -126,7 +135,7 @@ def _results(out: Path, samples: list[Sample], audit: bool) -> Written:
     written = Written(out)
     tables = ["scores.json", "audit.csv"] if audit else ["scores.json"]
     if foreign := written.changed(
-        [out / file for file in (*tables, *(f"labels/{s.id}.tif" for s in samples))]
+        [*(out / table for table in tables), *(_label_file(out, sample) for sample in samples)]
     ):
         raise ValueError(
             f"{foreign[0]}: is there already, and was not written by an earlier run, or changed after it; "
@@ -134,6 +143,10 @@ def _results(out: Path, samples: list[Sample], audit: bool) -> Written:
         )
     (out / "scores.json").unlink(missing_ok=True)
     return written
+
+
+def _label_file(out: Path, sample: Sample) -> Path:
+    return out / "labels" / f"{short_name(sample.id)}.tif"
 
 
 def read_samples(
@@ -152,10 +165,13 @@ def read_samples(
     shapes = {id: pictures[id]().shape[:2] for id in checking}
     labels, marked = read_truth(truth, shapes)
     if unknown := sorted(set(labels) - set(pictures)):
-        raise ValueError(f"{truth}: {some(unknown)} not among the images in {images}; add or remove them")
+        found = f"{some(unknown)} not among the images in {images}"
+        raise ValueError(f"{truth}: {found}; add them, or move their labels elsewhere")
     ignored = sorted(marked & set(pictures))
     if missing := sorted(set(pictures) - set(labels) - marked):
-        raise ValueError(f"{truth}: no truth for {some(missing)} in {images}; add it or remove the images")
+        raise ValueError(
+            f"{truth}: no truth for {some(missing)} in {images}; add it, or move the images elsewhere"
+        )
     if not labels:
         raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
     for id in labels:
@@ -170,6 +186,8 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     """
     if truth.is_file() and truth.suffix.lower() != ".zip":
         labels = read_rle_csv(truth, shapes)
+        for id, found in labels.items():
+            check_nuclei(found, f"{truth}: the labels of {id}", np.arange(found.max() + 1))
         return labels, set(read_table(truth)["ImageId"]) - set(labels)
     names, _ = open_files(truth)
     if any(PurePosixPath(name).parent.name == "images" for name in names):
@@ -198,7 +216,9 @@ def _pictures(
     files: dict[str, str] = {}
     for id, path in found:
         if id in files:
-            raise ValueError(f"{source}: more than one picture for {id}, expected one; remove or rename one")
+            raise ValueError(
+                f"{source}: more than one picture for {id}, expected one; rename one or move it elsewhere"
+            )
         files[id] = str(path)
     if not files:
         expected = "label images" if labels else "<id>/images/<id>.png or files"

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from nuclei.common import checked_number, delete, model_folder, naming_output, output_folder, quiet, versions
+from nuclei.common import (
+    checked_number,
+    delete,
+    model_folder,
+    naming_output,
+    output_folder,
+    quiet,
+    short_name,
+    versions,
+)
 from nuclei.evaluation.calibration import warning
 from nuclei.images.finding import find_images, is_address
 from nuclei.images.reading import WHOLE, Image, open_image
@@ -117,7 +126,7 @@ def segment(
     about: dict = {"images": str(root), "model": str(model), "fingerprint": fingerprint(folder)}
     about |= {"thresholds": segmenter.settings["thresholds"], "save": formats, **reading}
     about |= {"pixel_size": pixel_size, **predicting, "versions": versions() | {"engine": engine()}}
-    files = {_short(name): path for name, path in found.items()}
+    files = {short_name(name): path for name, path in found.items()}
     stamps = {name: _stamp(path, root) for name, path in files.items()}
     size = (pixel_size, pixel_size) if pixel_size else None
     with _connected(workers, dask, str(model)) as connected, naming_output(out), locked(out):
@@ -310,20 +319,6 @@ def fingerprint(folder: Path) -> str:
     for path in sorted({*folder.glob("*.keras"), folder / "settings.json"}):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _short(name: str) -> str:
-    """Shorten the parts of an image's name, with a hash, so that endings fit into the 255 bytes of disks.
-
-    >>> _short("plate/a"), len(_short("x" * 240))
-    ('plate/a', 189)
-    """
-    parts = name.split("/")
-    for k, content in enumerate(map(os.fsencode, parts)):
-        if len(content) > 200:
-            beginning = content[:180].decode("utf-8", "ignore")
-            parts[k] = f"{beginning}-{hashlib.sha256(content).hexdigest()[:8]}"
-    return "/".join(parts)
 
 
 def _stamp(place: str | Path, root: Path) -> dict:
