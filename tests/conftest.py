@@ -8,6 +8,7 @@ os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" /
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
 
 from nuclei.data.samples import Sample, load_samples
 
@@ -61,3 +62,21 @@ def write_sample(folder, sample):
     for k in range(1, sample.labels.max() + 1):
         mask = np.where(sample.labels == k, 255, 0).astype(np.uint8)
         iio.imwrite(folder / sample.id / "masks" / f"{k:04d}.png", mask)
+
+
+def write_ome_set(folder, pictures):
+    """Write positions p0, p1, … of an OME-TIFF set, a file each; a pixel is 0.25 µm high and 0.5 µm wide."""
+    folder.mkdir(exist_ok=True)
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(len(pictures))]
+    images = "".join(
+        f'<Image ID="Image:{k}" Name="p{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT" '
+        f'Type="{picture.dtype}" SizeX="{picture.shape[1]}" SizeY="{picture.shape[0]}" SizeZ="1" SizeC="1" '
+        f'SizeT="1" PhysicalSizeX="0.5" PhysicalSizeY="0.25"><Channel ID="Channel:{k}:0" '
+        f'SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1"><UUID FileName="p{k}.ome.tif">{uuid}</UUID>'
+        f"</TiffData></Pixels></Image>"
+        for k, (picture, uuid) in enumerate(zip(pictures, uuids, strict=True))
+    )
+    for k, (picture, uuid) in enumerate(zip(pictures, uuids, strict=True)):
+        schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+        xml = f'<?xml version="1.0"?><OME xmlns="{schema}" UUID="{uuid}">{images}</OME>'
+        tifffile.imwrite(folder / f"p{k}.ome.tif", picture, description=xml, metadata=None)

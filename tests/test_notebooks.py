@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
 import nbformat
 import numpy as np
 import papermill
@@ -144,6 +145,15 @@ def test_a_single_image_is_scored_without_what_needs_tuning(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     scores = json.loads((tmp_path / "metrics.json").read_text())
     assert set(scores["compared"]) == {"this model"} and scores["all"]["images"] == 1
+
+
+def test_images_without_any_nucleus_train_no_model(tmp_path):
+    data = own_images(tmp_path, "synthetic-small-fluorescent-1", "synthetic-small-fluorescent-2")
+    for mask in Path(data).glob("*/masks/*.png"):
+        iio.imwrite(mask, np.zeros_like(iio.imread(mask), np.uint8))
+    done = run("02_train", tmp_path, data=data)
+    assert done.returncode == 1 and "training images has a nucleus" in done.stderr
+    assert "Add labelled images" in done.stderr and not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("stem", SMALL)

@@ -30,8 +30,9 @@ def colour_converter(page: tifffile.TiffPage, stored: int) -> Callable[[np.ndarr
         return lambda values: values[..., :visible]
     if mode and page.dtype == np.uint8:
         return lambda values: _by_pillow(values[..., :visible], mode)
+    name = mode or getattr(kind, "name", kind)
     raise ValueError(
-        f"{page.dtype} values with the photometric interpretation {getattr(kind, 'name', kind)} are not "
+        f"{page.dtype} values with the photometric interpretation {name} are not "
         "supported; save the image as RGB or as grey with black as zero, for example with Fiji (Image > Type)"
     )
 

@@ -10,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
+from conftest import write_ome_set
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -334,18 +335,7 @@ def test_a_picture_too_large_for_memory_is_refused_with_its_size(tmp_path):
 
 
 def test_positions_of_an_ome_set_are_each_in_their_own_file(tmp_path):
-    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(3)]
-    images = "".join(
-        f'<Image ID="Image:{k}" Name="p{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT" Type="uint16" '
-        f'SizeX="6" SizeY="5" SizeZ="1" SizeC="1" SizeT="1" PhysicalSizeX="0.5" PhysicalSizeY="0.25">'
-        f'<Channel ID="Channel:{k}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">'
-        f'<UUID FileName="p{k}.ome.tif">{uuid}</UUID></TiffData></Pixels></Image>'
-        for k, uuid in enumerate(uuids)
-    )
-    for k, uuid in enumerate(uuids):
-        schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
-        xml = f'<?xml version="1.0"?><OME xmlns="{schema}" UUID="{uuid}">{images}</OME>'
-        tifffile.imwrite(tmp_path / f"p{k}.ome.tif", GREY + k, description=xml, metadata=None)
+    write_ome_set(tmp_path, [GREY, GREY + 1, GREY + 2])
     for k in range(3):
         image = open_image(tmp_path / f"p{k}.ome.tif")
         np.testing.assert_array_equal(image.pixels(), GREY + k)

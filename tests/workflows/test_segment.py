@@ -20,6 +20,8 @@ import pytest
 import roifile
 import shapely
 import tifffile
+from conftest import write_ome_set
+from PIL import Image
 from skimage.measure import label
 
 from nuclei import ROOT
@@ -175,6 +177,76 @@ def test_warnings_of_an_image_are_noted(run, out, images):
     assert "furlong" in summary.loc["mosaic", "note"] and "12.0%" in summary.loc["mosaic", "note"]
 
 
+def test_a_scale_bar_and_hot_pixels_do_not_hide_the_nuclei(run, out, tmp_path):
+    """In a 12-bit image: 0.6 % of the pixels in white as a bar, and 0.5 % single ones of any brightness."""
+    plain = 300 + 10 * picture(3, np.uint16) + np.random.default_rng(0).integers(0, 20, (40, 50), np.uint16)
+    bar, hot = plain.copy(), plain.copy()
+    bar[35:37, 40:46] = 65_535
+    hot[27:38:5, 5:50:15] = [[9_000, 20_000, 65_535], [40_000, 11_000, 50_000], [30_000, 65_000, 15_000]]
+    spoiled = {"bar": bar, "hot": hot}
+    for name, pixels in spoiled.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
+    code, _, err = run(places=[tmp_path / "bar.tif", tmp_path / "hot.tif"])
+    notes = pd.read_csv(out / "summary.csv").set_index("image")["note"]
+    assert code == 0 and len(err.splitlines()) == 2
+    for name, pixels in spoiled.items():
+        found, kept = tifffile.imread(out / f"{name}_labels.tif"), pixels == plain
+        np.testing.assert_array_equal(found[kept] > 0, picture(3)[kept] > 0)
+        assert f"{name}.tif" in err and "left out of the contrast" in notes[name]
+
+
+def test_the_nuclei_are_the_same_however_a_file_states_its_greys(run, out, tmp_path):
+    folder, rgb = tmp_path / "greys", Image.fromarray(picture(3)).convert("RGB")
+    folder.mkdir()
+    negative = np.arange(255, -1, -1)
+    palette = np.tile(257 * negative, (3, 1)).astype(np.uint16)
+    tifffile.imwrite(folder / "palette.tif", 255 - picture(3), photometric="palette", colormap=palette)
+    for bits, dtype in ((8, np.uint8), (16, np.uint16)):
+        inverted = np.iinfo(dtype).max - picture(3, dtype)
+        tifffile.imwrite(folder / f"white is zero {bits}.tif", inverted, photometric="miniswhite")
+    for name in ("YCbCr.tif", "CMYK.tif", "CMYK.jpg", "LA.tif", "LA.png", "LAB.tif"):
+        rgb.convert(name[:-4]).save(folder / name)
+    rgb.save(folder / "jpeg.tif", compression="jpeg")
+    deep = np.asarray(rgb.convert("CMYK")).astype(np.uint16) * 257
+    tifffile.imwrite(folder / "deep.tif", deep, photometric="separated")
+
+    code, printed, err = run(places=[folder])
+    assert code == 1 and printed.startswith("9 images, 27 nuclei")
+    for path in out.glob("*_labels.tif"):
+        np.testing.assert_array_equal(tifffile.imread(path), label(picture(3)), path.name)
+    for name, refused in (("LAB.tif", "CIELAB"), ("deep.tif", "CMYK")):
+        (line,) = [line for line in err.splitlines() if f"skipped {folder / name}" in line]
+        assert f"{refused} are not supported" in line and "as RGB" in line
+
+
+def test_each_file_of_an_ome_set_gives_its_own_position(run, out, tmp_path):
+    """Several positions in one file are several pages."""
+    pictures = [picture(k, np.uint16) for k in (1, 2, 3)]
+    write_ome_set(tmp_path / "set", pictures)
+    with tifffile.TiffWriter(tmp_path / "all.ome.tif", ome=True) as tiff:
+        for pixels in pictures:
+            tiff.write(pixels)
+    for page in ((), ("--page", "0")):
+        assert run(*page, "--overwrite", places=[tmp_path / "set"])[0] == 0
+        counts = pd.read_csv(out / "summary.csv").set_index("image")["nuclei"]
+        assert counts.to_dict() == {"p0.ome": 1, "p1.ome": 2, "p2.ome": 3}
+    code, _, err = run(places=[tmp_path / "all.ome.tif"], out=tmp_path / "none")
+    assert code == 1 and "all.ome.tif: a stack of 3 pages" in err and "choose a page, 0 to 2" in err
+    assert "3 nuclei" in run("--page", "2", places=[tmp_path / "all.ome.tif"], out=tmp_path / "last")[1]
+
+
+def test_linked_folders_are_searched_and_files_that_are_not_read_named_once(run, images, tmp_path):
+    (tmp_path / "far").mkdir()
+    iio.imwrite(tmp_path / "far" / "d.png", picture(4)[:, :50])
+    (images / "link").symlink_to(tmp_path / "far", target_is_directory=True)
+    for name in ("below/c.czi", "e.lif", "f.nd2", "link/g.webp"):
+        (images / name).touch()
+    code, printed, err = run()
+    assert code == 0 and printed.startswith("4 images, 10 nuclei")
+    (line,) = err.splitlines()
+    assert "below/c.czi, e.lif, f.nd2 and 1 more" in line and "convert" in line
+
+
 def test_a_calibrated_model_warns_of_images_with_doubtful_nuclei(run, out, segmenter):
     segmenter.settings = segmenter.settings | {"calibration": {"confidence": [0, 1], "probability": [0, 1]}}
     predict = segmenter.predict
@@ -304,6 +376,29 @@ def test_pixel_sizes_reach_tables_and_labels(run, out, images):
     assert run("--pixel-size", "2", "--overwrite")[0] == 0
     table = pd.read_csv(out / "measurements.csv")
     np.testing.assert_array_equal(table["area_um2"], 4 * table["area_px"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ome": True, "metadata": {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}},
+        {"imagej": True, "resolution": (2, 4), "metadata": {"unit": "um"}},
+    ],
+    ids=["OME", "ImageJ"],
+)
+def test_both_sides_of_pixels_that_are_not_square_count(run, out, tmp_path, options):
+    """A nucleus of 10 rows and 8 columns; of a perimeter nothing is said."""
+    tifffile.imwrite(tmp_path / "flat.tif", picture(1), **options)
+    assert run(places=[tmp_path / "flat.tif"])[0] == 0
+    (row,) = pd.read_csv(out / "measurements.csv").to_dict("records")
+    assert (row["area_px"], row["area_um2"]) == (80, 10)
+    assert (row["centroid_x_um"], row["centroid_y_um"]) == (7.5 / 2, 9.5 / 4)
+    assert row["major_axis_um"] / row["minor_axis_um"] == pytest.approx(np.sqrt(63 / 99) * 2, rel=1e-3)
+    assert np.isnan(row["perimeter_um"]) and np.isnan(row["circularity"])
+    (image,) = pd.read_csv(out / "summary.csv").to_dict("records")
+    assert (image["pixel_width_um"], image["pixel_height_um"]) == (0.5, 0.25)
+    with tifffile.TiffFile(out / "flat_labels.tif") as tiff:
+        assert tiff.pages[0].get_resolution() == (2, 4)
 
 
 def test_the_chosen_channel_is_seen_and_all_are_measured(run, out, images, segmenter):
