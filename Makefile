@@ -45,7 +45,10 @@ ifeq ($(TRAIN),1)
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_dsb2018.ipynb \
 		$(RECIPE)/dsb2018.yml -p encoder_weights $(ENCODER_WEIGHTS)
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_general.ipynb \
-		$(RECIPE)/general.yml -p model_folder saved_model/general -p plot_folder plot/training
+		$(RECIPE)/general.yml
+	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_general_longer.ipynb \
+		$(RECIPE)/general.yml -f notebooks/recipes/general_longer.yml \
+		-p model_folder saved_model/general -p plot_folder plot/training
 endif
 	$(PAPERMILL) notebooks/03_evaluate.ipynb runs/reproduce/03_baseline.ipynb -p data dsb2018 \
 		-p model_folder saved_model/baseline -y "compare_folder: null" \

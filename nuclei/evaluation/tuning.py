@@ -23,7 +23,7 @@ GRID = {
 }
 """Arguments of `labels_from_maps`, each with the values to try."""
 
-MIN_IOUS = (0.3, 0.35, 0.4, 0.45, 0.5)
+MIN_IOUS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 """Values of `min_iou` to try. From an IoU of 0.5 on a nucleus counts as found, and in images unlike those of
 the training the IoU network expects less, so that higher values would lose nuclei."""
 

@@ -6,15 +6,18 @@ would have had.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from nuclei.data.samples import Sample
 from nuclei.images.intensity import normalize
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.training.augmentation import Augment, crop
 from nuclei.training.targets import foreground_target
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def normalize_samples(samples: list[Sample]) -> list[Sample]:
@@ -79,12 +82,14 @@ def batches(
     batch_size: int = 16,
     steps: int | None = None,
     **options,
-) -> tf.data.Dataset:
+) -> "tf.data.Dataset":
     """Return the batches of one epoch, prepared during training; for the `options` see `draw_batch`.
 
     `epoch`, such as an `EpochCounter`, is called for the current epoch whenever a batch is drawn; the default
     repeats one epoch, as validation should.
     """
+
+    import tensorflow as tf  # only here: batches can be drawn without it
 
     def load(step):
         return draw_batch(samples, int(step), epoch=epoch(), batch_size=batch_size, steps=steps, **options)

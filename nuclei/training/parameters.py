@@ -47,6 +47,7 @@ RULES: dict[str, Rule] = {
     "monitor": _one_of("val_accuracy", "val_score"),
     "momentum": MEMORY,
     "weight_average": MEMORY,
+    "weight_decay": MEMORY,
     "learning_rate": FRACTION,
     "resize": SIDE,
     "crop": SIDE,

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
 LAYERS = (*(f"block_{k}_expand_relu" for k in (1, 3, 6, 13)), "block_16_project")
@@ -139,19 +138,27 @@ def compile_unet(
     warmup_epochs: int = 0,
     decay_epochs: int | None = None,
     weight_average: float = 0.0,
+    weight_decay: float = 0.0,
     edge_weight: float = 0.0,
+    devices: int = 1,
 ) -> None:
     """Compile the U-Net with Adam at the rate of `schedule`, its loss, and pixel accuracy as metric.
 
     One map has the binary cross-entropy, two have `instance_loss`. `weight_average` is the memory of an
-    exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none.
+    exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none. `weight_decay` is
+    the share of the kernels that a step at a rate of 1 would take away. Of several `devices`, batches are
+    normalised whole.
+
+    Decoupled weight decay: Loshchilov and Hutter, ICLR 2019.
     """
-    for layer in _batch_normalisations(model):  # over the whole batch, also where it is shared out
-        layer.synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    for layer in _batch_normalisations(model):
+        layer.synchronized = devices > 1
     average = {"use_ema": True, "ema_momentum": weight_average} if weight_average else {}
     rate = schedule(learning_rate, steps_per_epoch, epochs, warmup_epochs, decay_epochs)
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0, weight_decay=weight_decay or None, **average)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=1.0, **average),
+        optimizer,
         loss="binary_crossentropy" if model.output_shape[-1] == 1 else instance_loss(edge_weight),
         metrics=[accuracy],
     )
@@ -235,34 +242,3 @@ class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return self.values
-
-
-def use_bfloat16() -> None:
-    """Let TensorFlow compute convolutions in bfloat16 if the CPU can; weights stay float32."""
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
-
-
-def strategy(devices: int | None = None) -> tf.distribute.Strategy:
-    """Return where a training runs: build, load and compile the model in its ``scope()``.
-
-    Of several GPUs, each gets its share of every batch, and gradients are averaged: the training is that of
-    one GPU, but for rounding, where the batches are multiples of `devices`. See
-    https://www.tensorflow.org/guide/distributed_training.
-
-    `devices` is the number of GPUs, or of processors where there is no GPU; by default all. Raises ValueError
-    where there are fewer.
-    """
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if (devices or 1) > len(found):
-        there = f"{len(found)} {found[0].device_type}"
-        raise ValueError(
-            f"devices is {devices}, but {there} was found; give a smaller number, or null for all"
-        )
-    names = [device.name for device in found[:devices]]
-    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
-
-
-def seed_everything(seed: int) -> None:
-    """Make the training reproducible: the same seed on the same machine gives the same weights."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()

@@ -10,8 +10,8 @@ from nuclei.segmentation.scale import boxes_near, find_diameter, scales_for
     "diameter, scales",
     [
         (0, [1]),
-        (9.9, [2]),
-        (10, [1, 2]),
+        (9.9, [1, 2]),
+        (10, [1, 4 / 3]),
         (20, [1]),
         (39, [1]),
         (40, [0.5, 1]),

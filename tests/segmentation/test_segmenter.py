@@ -124,7 +124,7 @@ def brightness(batch, training=False):
 
 
 @pytest.mark.parametrize(
-    "side, scales", [(5, [2]), (10, [1, 2]), (20, [1]), (35, [0.5, 1]), (70, [0.25, 0.5])]
+    "side, scales", [(5, [1, 2]), (10, [1, 4 / 3]), (20, [1]), (35, [0.5, 1]), (70, [0.25, 0.5])]
 )
 def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     image = np.zeros((128, 128, 3), np.uint8)
@@ -134,9 +134,11 @@ def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     predicted = found.predict(image)
     assert np.mean((predicted.labels > 0) != (image[..., 0] > 0)) < 0.01 and predicted.labels.max() == 1
     assert predicted.scales == scales
-    extra = [(128 * scale,) * 2 for scale in scales if scale != 1]
-    if scales == [1, 2]:  # the nucleus and 64 pixels around it: rows 0 to 96, columns 0 to 112
-        extra = [(192, 224)]
+    extra = [(128 * scale,) * 2 for scale in scales if scale < 1]
+    if side == 5:  # the nucleus and 64 pixels around it: rows 0 to 80, columns 0 to 112
+        extra = [(160, 224)]
+    if side == 10:  # the nucleus and 96 pixels around it: rows 0 to 120, all columns; padded
+        extra = [(160, 192)]
     assert brightness.seen == [(128, 128), (64, 64), *extra], "half the scale covers no more: it is the last"
     assert np.allclose(predicted.maps, found.multiscale_maps(image, scales))
     found.settings["working_diameter"] = 0
@@ -170,7 +172,7 @@ def test_the_maps_of_two_scales_are_averaged():
     image = np.zeros((64, 64, 3), np.uint8)
     image[10:18, 30:38] = 255
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
-    once, twice = (maps_of(found, image, scale=scale) for scale in (1, 2))
+    once, twice = (maps_of(found, image, scale=scale) for scale in (1, 4 / 3))
     assert not np.allclose(once, twice)
     assert np.allclose(maps_of(found, image), (once + twice) / 2)
 

@@ -9,6 +9,7 @@ import pytest
 
 from nuclei.figures import diagram
 from nuclei.training.batches import draw_batch
+from nuclei.training.hardware import seed_everything
 from nuclei.training.iou_network import fit_iou_network
 from nuclei.training.targets import interior_target
 from nuclei.training.unet import (
@@ -16,7 +17,6 @@ from nuclei.training.unet import (
     freeze_encoder,
     instance_loss,
     schedule,
-    seed_everything,
     set_momentum,
     unet,
     upsample,

@@ -14,7 +14,8 @@ import tensorflow as tf
 from nuclei.data.samples import Sample
 from nuclei.training import callbacks
 from nuclei.training.batches import batches
-from nuclei.training.unet import compile_unet, seed_everything, strategy
+from nuclei.training.hardware import seed_everything, strategy
+from nuclei.training.unet import compile_unet
 
 folder, devices = Path(sys.argv[1]), int([*sys.argv, 1][2])
 one = [tf.config.LogicalDeviceConfiguration()]
@@ -35,7 +36,7 @@ with strategy().scope():
             keras.layers.Conv2D(1, 1, activation="sigmoid"),
         ]
     )
-    compile_unet(network, steps_per_epoch=3, epochs=5, weight_average=0.9)
+    compile_unet(network, steps_per_epoch=3, epochs=5, weight_average=0.9, devices=devices)
 epoch = callbacks.EpochCounter()
 network.fit(
     batches(samples, size=32, batch_size=2, seed=3, epoch=epoch),
