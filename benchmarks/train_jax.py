@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python benchmarks/train_jax.py train START_MODEL OUT   # seven minutes on an H100
     python benchmarks/train_jax.py finish START_MODEL OUT                    # half an hour on two cores
 
-The first does what 02_train does up to its curves: the same batches, loss, optimizer, rates and callbacks.
+The first does what 02_train does up to its curves: the same batches, loss, optimizer and rates.
 But all processors draw batches, and the network computes in bfloat16. It needs ``jax[cuda13]``. The second
 does what remains, from candidates to thresholds, and writes OUT/model.
 
@@ -32,7 +32,6 @@ from nuclei.notebook import recipe
 from nuclei.training import unet
 from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.batches import draw_batch, normalize_samples
-from nuclei.training.callbacks import training_callbacks
 from nuclei.training.targets import TARGETS
 
 PARAMETERS = recipe("general", "general_longer")
@@ -89,7 +88,7 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
     schedule = ("steps_per_epoch", "epochs", "learning_rate", "warmup_epochs", "decay_epochs")
     loss = ("weight_average", "weight_decay", "edge_weight")
     unet.compile_unet(network, **{name: p[name] for name in (*schedule, *loss)})
-    keeping = {"monitor": p["monitor"], "patience": p["patience"], "average": True, "parameters": p}
+    best = {"save_best_only": True, "save_weights_only": True, "monitor": p["monitor"], "mode": "max"}
     network.fit(
         each,
         steps_per_epoch=p["steps_per_epoch"],
@@ -97,7 +96,11 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
         validation_data=draw_batch(
             normalize_samples(validation), 0, shuffle=False, batch_size=len(validation), **COMMON
         ),
-        callbacks=training_callbacks(out, **keeping),
+        callbacks=[
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # the averaged weights are validated and kept
+            keras.callbacks.CSVLogger(out / "history.csv"),
+            keras.callbacks.ModelCheckpoint(out / "best.weights.h5", **best),
+        ],
         verbose=2,
     )
 
