@@ -88,7 +88,7 @@ def history(
     figure = Figure(figsize=(WIDTH, 3.4))
     axis = figure.subplots()
     epochs, validation = table["epoch"] + 1, table[f"val_{metric}"]
-    line: Look = {"marker": "o" if len(table) <= 25 else "", "markersize": 4}
+    line: Look = {"marker": "o" if len(table) <= 30 else "", "markersize": 4}
     if metric in table:
         axis.plot(epochs, table[metric], "--", color=TRAINING, label="training", **line)
     axis.plot(epochs, validation, color=VALIDATION, linewidth=2, label="validation", **line)

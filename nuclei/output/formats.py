@@ -169,7 +169,10 @@ def summary_row(result: Result) -> pd.DataFrame:
     """Return the row of an image in ``summary.csv``: names, `summarise`, and how the model was applied."""
     row: dict = {"image": result.name, "file": result.file}
     row |= summarise(result.table, result.labels.shape, result.pixel_size)
-    row |= {"scale": " ".join(f"{scale:g}" for scale in result.scales), "median_diameter_px": result.diameter}
+    row |= {
+        "scale": " ".join(f"{scale:.3g}" for scale in result.scales),
+        "median_diameter_px": result.diameter,
+    }
     row |= {"note": result.note, "warning": result.warning}
     return pd.DataFrame([row])
 

@@ -236,7 +236,7 @@ class Segmenter:
         if diameter and not any(low <= diameter * scale <= high for scale in scales):
             warnings.warn(
                 f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "
-                f"{' and '.join(f'{scale:g}' for scale in scales)}; the model was trained on {low:.0f} to "
+                f"{' and '.join(f'{scale:.3g}' for scale in scales)}; the model was trained on {low:.0f} to "
                 f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
                 stacklevel=2,
             )
