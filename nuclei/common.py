@@ -87,11 +87,13 @@ def naming_output(out: Path) -> Iterator[None]:
 
 
 def checked_path(name: str, path: str | Path) -> Path:
-    """Return a parameter as a path, with ~ expanded; TypeError or ValueError where it is none, or empty."""
+    """Return a parameter as a path, with ~ expanded; TypeError or ValueError where it is none."""
     if not isinstance(path, (str, Path)):
         raise TypeError(f"`{name}` is {path!r}, expected a path")
     if not str(path).strip() or "\0" in str(path):
         raise ValueError(f"`{name}` is {str(path)!r}, expected the name of a file or folder")
+    if "://" in str(path):
+        raise ValueError(f"`{name}` is the address {path}, expected a file or folder of this machine")
     return Path(path).expanduser()
 
 

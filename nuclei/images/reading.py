@@ -48,8 +48,11 @@ class Image:
         """Return all channels of a window, (h, w, C); ValueError where it cannot be read, or has NaN."""
         if isinstance(self.source, np.ndarray):
             return self.source[window]
-        with _errors_named(self.name, self.source.kind):
-            return _checked(self.source[window])
+        try:
+            with _errors_named(self.name, self.source.kind):
+                return _checked(self.source[window])
+        except OSError as error:  # of the disk or the network
+            raise ValueError(f"{self.name}: {error}") from error
 
     def pixels(self, window: Window = WHOLE) -> np.ndarray:
         """Return a window of what a model sees: (h, w) grey or (h, w, 3) RGB, in the file's values."""

@@ -146,8 +146,8 @@ def test_addresses(tmp_path):
     assert set(names) == {"one/a", "two/a"}
 
 
-def test_a_server(tmp_path):
-    write_zarr(tmp_path / "a.zarr", PLANES[0, 0, 0], "yx")
+def test_a_server(tmp_path, monkeypatch):
+    write_zarr(tmp_path / "a.zarr", PLANES[0, 0, 0], "yx", chunks=(20, 20))
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(quiet, directory=tmp_path)
@@ -155,6 +155,10 @@ def test_a_server(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/a.zarr"
         assert np.array_equal(open_image(address).pixels(), PLANES[0, 0, 0])
+        monkeypatch.setattr("nuclei.images.ome_zarr.LARGE", 999)
+        large = open_image(address)
         server.shutdown()
     with pytest.raises((ValueError, OSError)):
         open_image(address)
+    with pytest.raises(ValueError, match=f"{address}: Cannot connect"):
+        large[:9, :9]
