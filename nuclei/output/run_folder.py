@@ -64,7 +64,7 @@ class RunFolder:
                 )
         if started and not overwrite:
             about = self._compared(about)
-            self._clear_temporary()
+            self.clear_temporary()
             self._rename(stamps, Path(about["images"]))
         else:
             if overwrite:
@@ -236,8 +236,8 @@ class RunFolder:
                     "segment both in one run, or choose another folder for `out`"
                 )
 
-    def _clear_temporary(self) -> None:
-        """Delete the temporary files of runs that were killed; see `nuclei.common.replacing`."""
+    def clear_temporary(self) -> None:
+        """Delete the temporary files of processes that were killed; see `nuclei.common.replacing`."""
         for left in self.path.rglob(".*.tmp"):
             process = left.suffixes[-2:][0].removeprefix(".")
             if process.isdecimal() and not psutil.pid_exists(int(process)):

@@ -3,11 +3,15 @@
 A worker loads the model once and writes the files of its images itself, each whole or not at all; tables are
 written by the client. The tiles of a large image are shared out among all workers. What a worker that died
 had to do is given to another one, which replaces what the first has written.
+
+Tiles are tasks and not blocks of a dask array, whose results do not overlap: a nucleus at the edge of a block
+would be cut. See `nuclei.segmentation.stitching`.
 """
 
 import logging
 import math
 import os
+import signal
 import socket
 import time
 import warnings
@@ -31,8 +35,8 @@ from nuclei.workflows.segment import Run, fingerprint, naming_warnings
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-PATIENCE = 60
-"""Seconds in which a scheduler must have its first worker."""
+ANSWER, PATIENCE = 10, 60
+"""Seconds in which a scheduler must answer, and must have its first worker."""
 
 
 @contextmanager
@@ -44,17 +48,23 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
     """
     try:
         from dask import config
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, Security
+        from distributed.comm import connect
+        from distributed.utils import LoopRunner
     except ImportError as error:
         wanted = "`workers` and `dask` need the package distributed: pip install nuclei-unet[cluster]"
         raise ModuleNotFoundError(wanted) from error
     model = os.path.abspath(model) if os.path.isdir(model) else model
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what concerns a user is reported here
-    options: dict = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    silent = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # any free port
+    options: dict = {"threads_per_worker": 1, "silence_logs": logging.CRITICAL, "scheduler_kwargs": silent}
     with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}):  # it starts again, maybe slowly
         try:
-            client = Client(dask or LocalCluster(workers, **options), timeout=10)
+            if dask is not None:  # for what listens there but is no scheduler, Client would wait for ever
+                secure = Security().get_connection_args("client")  # of the user's configuration
+                LoopRunner().run_sync(connect, dask, callback_timeout=ANSWER, **secure).abort()
+            client = Client(LocalCluster(workers, **options) if dask is None else dask, timeout=ANSWER)
         except (OSError, ValueError) as error:
             about_it = "no scheduler answers there; check the address, such as tcp://host:8786"
             raise ValueError(f"`dask` {dask}: {about_it}, and that it runs") from error
@@ -64,6 +74,8 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
             except TimeoutError as error:
                 raise ValueError(f"`dask` {dask}: no worker after {PATIENCE} seconds; start some") from error
             check(client.run(about, model, on_error="return"), about(model))
+            if dask is None:
+                client.run(_leave_interrupts)
             yield Workers(client, model)
 
 
@@ -101,7 +113,12 @@ class Workers:
         future = self.client.submit(_process, *self._sent(run, name), pure=False)
 
         def result() -> Image | int | None:
-            done, pixels, messages = _result(future)
+            try:
+                done, pixels, messages = _result(future)
+            except ModuleNotFoundError as error:  # of the worker, but for an image that was deleted
+                if is_address(run.files[name]) or os.path.exists(run.files[name]):
+                    raise
+                raise ValueError("no such file any more") from error
             self.pixels += pixels
             for message in messages:
                 warnings.warn(message, stacklevel=2)
@@ -121,7 +138,8 @@ class Workers:
         """Segment tiles of the large image `name`, in any order; see `segment_large`."""
         from distributed import as_completed
 
-        sent: dict = {"tiles": tiles, "run": self._sent(run, name)}
+        tiles = tiles._replace(store=os.path.abspath(tiles.store))
+        sent: dict = {"tiles": tiles, "run": self._sent(run, name), "client": self.client.id}
         return map(_result, as_completed(self.client.map(_segment_tile, numbers, **sent, pure=False)))
 
     def _sent(self, run: Run, name: str) -> tuple:
@@ -150,6 +168,7 @@ LARGE = "large"
 def _process(model: str, expected: tuple, out: str, options: dict):
     """Process an image on a worker; return its number of nuclei or its error, its pixels, and warnings."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
+    _see(out, options)
     run = Run(results=_folder(out), segmenter=_loaded(model, expected), **options)
     (name,) = run.files
     done: Image | int | Exception | None
@@ -158,25 +177,43 @@ def _process(model: str, expected: tuple, out: str, options: dict):
             image = run.open(name)
             if image.is_large:
                 image.close()
-                return LARGE, 0, []
+                return LARGE, math.prod(image.shape), []
             done, pixels = run.process(name, image), math.prod(image.shape)
         except (ValueError, MemoryError) as error:
             done, pixels = error, 0
     return done, pixels, [str(each.message) for each in caught]
 
 
-def _segment_tile(k: int, tiles: Tiles, run: tuple) -> Measured:
+def _segment_tile(k: int, tiles: Tiles, run: tuple, client: str) -> Measured:
     """Do as `segment_tile` on a worker; `run` has the arguments of `_process`."""
-    model, expected, _, options = run
+    model, expected, out, options = run
+    _see(out, options)
     (place,) = options["files"].values()
-    return segment_tile(k, tiles, _opened(place, **options["reading"]), _loaded(model, expected))
+    return segment_tile(k, tiles, _opened(place, client, **options["reading"]), _loaded(model, expected))
+
+
+def _see(out: str, options: dict) -> None:
+    """Raise ModuleNotFoundError where a worker does not see the results' folder of a run, or its image."""
+    for path in (os.path.join(out, "run.json"), *options["files"].values()):
+        if not (is_address(path) or os.path.exists(path)):
+            wanted = "expected the folders of images and results at the same paths on all machines"
+            raise ModuleNotFoundError(f"worker {_here()} does not see {path}, {wanted}")
+
+
+def _here() -> str:
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _leave_interrupts() -> None:
+    """Let a worker leave Ctrl-C, which reaches all processes of a terminal, to the client."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @lru_cache(1)
 def _loaded(model: str, expected: tuple) -> Segmenter:
     """Load the model on a worker, which may have come after the others were checked."""
     try:
-        check({f"{socket.gethostname()} {os.getpid()}": about(model)}, dict(expected))
+        check({_here(): about(model)}, dict(expected))
     except ValueError as error:  # no image is to blame for it
         raise ModuleNotFoundError(str(error)) from error
     return Segmenter.load(model_folder(model))
@@ -184,9 +221,13 @@ def _loaded(model: str, expected: tuple) -> Segmenter:
 
 @lru_cache(1)
 def _folder(out: str) -> RunFolder:
-    return RunFolder(Path(out), f".written.{socket.gethostname()}.{os.getpid()}")
+    return RunFolder(Path(out), f".{socket.gethostname()}.{os.getpid()}")
 
 
 @lru_cache(1)
-def _opened(place: str, **reading) -> Image:
-    return open_image(place, **reading)
+def _opened(place: str, client: str, **reading) -> Image:
+    """Open an image on a worker, once for each `client`: the file may have been replaced since."""
+    try:
+        return open_image(place, **reading)
+    except OSError as error:  # as `Run.open` does
+        raise ValueError(f"worker {_here()}: {error}") from error

@@ -137,6 +137,7 @@ def segment(
         todo = {name: each for name, each in missing.items() if each}
         run = Run(files, stamps, results, todo, segmenter, reading, predicting, size, connected)
         _process(run, list(todo), len(files) - len(todo))
+        results.clear_temporary()  # of workers that died
         results.write_tables(formats)
         readable = {name: path for name, path in files.items() if name not in run.skipped}
         opened = {name: partial(open_image, path, channel, page) for name, path in readable.items()}

@@ -2,10 +2,15 @@
 
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -13,8 +18,11 @@ import pytest
 import tifffile
 
 from nuclei import ROOT
-from nuclei.output.run_folder import locked
+from nuclei.cli import main
+from nuclei.output.run_folder import RunFolder, locked
+from nuclei.segmentation.segmenter import Segmenter
 from nuclei.workflows import cluster
+from nuclei.workflows.segment import Run
 
 FAKE = Path(__file__).with_name("fake_segmenter.py")
 DEADLY = 251
@@ -37,7 +45,7 @@ def environment(orders):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Eight small images, a broken one, and a large one; a worker may die on the fourth and the large one."""
+    """Eight small images, a broken one, and a large one; a worker may die on 3.png and the large one."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for k in range(8):
@@ -65,9 +73,8 @@ def start(images, environment, tmp_path_factory):
 
     def start(out, *words, places=()):
         command = [*map(str, (*fixed, "--out", out, *words))]
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, **streams)
 
     return start
 
@@ -93,23 +100,31 @@ def single(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scheduler(environment, tmp_path_factory):
-    """The address of a scheduler with one worker, each a process of its own."""
+    """The address of a scheduler with one worker, each a process of its own, in another folder."""
     file = tmp_path_factory.mktemp("scheduler") / "scheduler.json"
     begin = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     begin += ["--no-dashboard", "--scheduler-file", str(file)]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)]
-    worker += ["--nthreads", "1", "--no-dashboard"]
-    silent = {
-        "stdout": subprocess.DEVNULL,
-        "stderr": subprocess.DEVNULL,
-        "env": environment,
-        "cwd": file.parent,
-    }
-    processes = [subprocess.Popen(command, **silent) for command in (begin, worker)]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": file.parent}
+    process = subprocess.Popen(begin, env=environment, **silent)
     while not file.exists():
         time.sleep(0.05)
-    yield json.loads(file.read_text())["address"]
-    for process in processes:
+    address = json.loads(file.read_text())["address"]
+    with worker(address, environment, file.parent):
+        yield address
+    process.terminate()
+    process.wait()
+
+
+@contextmanager
+def worker(scheduler, environment, folder):
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--nthreads", "1"]
+    with open(folder / "worker.log", "w+") as log:
+        process = subprocess.Popen(
+            [*command, "--no-dashboard"], env=environment, stdout=log, stderr=log, cwd=folder
+        )
+        while "Registered to" not in (folder / "worker.log").read_text():
+            time.sleep(0.05)
+        yield
         process.terminate()
         process.wait()
 
@@ -132,14 +147,15 @@ def test_two_processes_write_what_one_does_though_a_worker_dies(run, single, ord
 def test_a_client_that_dies_resumes(start, run, single, scheduler, orders, tmp_path):
     out = tmp_path / "out"
     (orders / "slow").touch()
-    client = start(out, "--dask", scheduler)
+    relative = os.path.relpath(out, ROOT)
+    client = start(relative, "--dask", scheduler)
     while client.poll() is None and not list(out.glob("*.geojson")):
         time.sleep(0.01)
     client.kill()
     client.communicate()
     assert client.returncode == -9
     (orders / "slow").unlink()
-    code, printed, err = run(out, "--dask", scheduler)
+    code, printed, err = run(relative, "--dask", scheduler)
     assert code == 1 and "more complete before" in printed, err
     assert files(out) == single
 
@@ -154,11 +170,39 @@ def test_an_image_on_which_workers_die_is_skipped_by_name(run, environment, orde
     assert (tmp_path / "out" / "0_labels.tif").exists()
 
 
-def test_no_scheduler_at_the_address(run, tmp_path):
-    code, _, err = run(tmp_path / "out", "--dask", "tcp://127.0.0.1:9")
-    assert (
-        code == 2 and "--dask tcp://127.0.0.1:9: no scheduler answers" in err and len(err.splitlines()) == 1
-    )
+def test_no_scheduler_at_the_address(images, model, tmp_path, monkeypatch, capsys):
+    fake = SimpleNamespace(settings={"thresholds": {}}, check_scale=lambda scale: None)
+    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    monkeypatch.setattr(cluster, "ANSWER", 1)
+    words = ["segment", str(images), "--out", str(tmp_path / "out"), "--model", str(model), "--dask"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for address in ("", "nonsense", "tcp://127.0.0.1:9", f"tcp://127.0.0.1:{silent.getsockname()[1]}"):
+            assert main([*words, address]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert f"--dask {address}: no scheduler answers" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_ends_the_workers_without_a_word(start, scheduler, environment, orders, tmp_path, monkeypatch):
+    monkeypatch.delitem(environment, "PYTHONWARNINGS")
+    (orders / "slow").touch()
+    client = start(tmp_path / "out", "--workers", "1")
+    while client.poll() is None and not list(tmp_path.glob("out/*.geojson")):
+        time.sleep(0.01)
+    os.killpg(client.pid, signal.SIGINT)
+    _, err = client.communicate(timeout=60)
+    (orders / "slow").unlink()
+    assert (client.returncode, err) == (130, "nuclei: interrupted\n")
+
+
+def test_a_worker_of_another_version_is_refused(run, scheduler, environment, tmp_path):
+    shutil.copytree(ROOT / "nuclei", tmp_path / "nuclei", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "nuclei" / "__init__.py", "a") as file:
+        file.write('\n__version__ = "other"\n')
+    path = os.pathsep.join(map(str, (tmp_path, FAKE.parent)))
+    with worker(scheduler, environment | {"PYTHONPATH": path}, tmp_path):
+        code, _, err = run(tmp_path / "out", "--dask", scheduler)
+    assert code == 2 and "has nuclei other, expected" in err and len(err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -171,6 +215,47 @@ def test_workers_that_differ_are_refused():
         cluster.check({"tcp://b": {"nuclei": "2.0", "model": "xyz"}}, expected)
     with pytest.raises(ValueError, match="worker tcp://b: No module named 'nuclei'; install"):
         cluster.check({"tcp://b": ModuleNotFoundError("No module named 'nuclei'")}, expected)
+
+
+@pytest.fixture
+def submit(model, tmp_path, monkeypatch):
+    """Submit the image a.tif of 20 x 30 pixels, which is large, to a worker that is this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nuclei.images.tiff.LARGE", 100)
+    monkeypatch.setattr(cluster, "_loaded", lambda *_: None)
+    here = SimpleNamespace(submit=lambda f, *words, **_: SimpleNamespace(result=lambda: f(*words)))
+    workers = cluster.Workers(here, str(model))
+    tifffile.imwrite("a.tif", np.zeros((20, 30), np.uint8))
+    run = Run({"a": Path("a.tif")}, {"a": {}}, RunFolder(tmp_path / "out"), {"a": []}, None, {}, {}, None)
+    return workers, lambda: workers.submit(run.process, "a")
+
+
+def test_a_worker_that_does_not_see_a_folder_ends_the_run(submit, tmp_path, monkeypatch):
+    workers, submit = submit
+    with pytest.raises(ModuleNotFoundError, match=f"worker .* does not see {tmp_path}/out/run.json"):
+        submit().result()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").touch()
+    assert submit().result().shape == (20, 30) and workers.pixels == 600
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    future = submit()
+    monkeypatch.chdir(tmp_path)  # a.tif is here
+    with pytest.raises(ModuleNotFoundError, match="does not see .*elsewhere/a.tif"):
+        future.result()
+    Path("a.tif").unlink()
+    with pytest.raises(ValueError, match="no such file any more"):
+        submit().result()
+
+
+def test_a_large_image_is_opened_anew_for_each_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("nuclei.images.tiff.LARGE", 100)
+    for value in (1, 2):
+        tifffile.imwrite(tmp_path / "new.tif", np.full((20, 30), value, np.uint8), compression="zlib")
+        (tmp_path / "new.tif").replace(tmp_path / "a.tif")
+        image = cluster._opened(str(tmp_path / "a.tif"), f"client {value}")
+        assert image.pixels().max() == value
+    image.close()
 
 
 def test_one_run_at_a_time(run, tmp_path):
@@ -188,11 +273,6 @@ def test_one_process_imports_no_dask(environment, images, tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT
     )
     assert done.stdout.endswith("set()\n"), done.stderr
-
-
-def test_one_of_both_ways(run, tmp_path):
-    code, _, err = run(tmp_path / "out", "--workers", "2", "--dask", "tcp://127.0.0.1:9")
-    assert code == 2 and "--workers and --dask are both given" in err
 
 
 def test_without_the_package_it_is_named(monkeypatch):
