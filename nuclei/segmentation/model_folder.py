@@ -34,9 +34,10 @@ SETTINGS = {
 LEAST = {"resize": 1, "working_diameter": 0}  # 0 = every image is used at its own scale
 
 
-def read_model_folder(folder: str | Path) -> dict:
+def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     """Read a model from its folder alone: the fields of `nuclei.segmentation.segmenter.Segmenter`, by name.
 
+    `callers` are the threads that predict at the same time, see `nuclei.segmentation.inference`.
     Raises FileNotFoundError where the folder or one of its files is missing, ValueError where a file cannot
     be read or the settings lack what the model needs; see also `nuclei.segmentation.inference.engine`.
     """
@@ -51,7 +52,7 @@ def read_model_folder(folder: str | Path) -> dict:
     engine()  # one that is missing is no fault of the model's
     try:
         parts = {
-            "model": StoredNetwork(folder / "model.keras"),
+            "model": StoredNetwork(folder / "model.keras", callers=callers),
             "settings": json.loads((folder / "settings.json").read_text()),
             "split": json.loads((folder / "split.json").read_text()),
             "history": pd.read_csv(folder / "history.csv"),

@@ -53,9 +53,9 @@ class Segmenter:
     iou_network: "keras.Model | None" = None
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Segmenter":
+    def load(cls, folder: str | Path, callers: int = 1) -> "Segmenter":
         """Load a model from its folder alone: see `nuclei.segmentation.model_folder.read_model_folder`."""
-        return cls(**read_model_folder(folder))
+        return cls(**read_model_folder(folder, callers))
 
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder: see `nuclei.segmentation.model_folder.write_model_folder`."""

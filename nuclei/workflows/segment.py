@@ -119,7 +119,7 @@ def segment(
     with quiet():
         from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
 
-    segmenter = Segmenter.load(folder)
+    segmenter = Segmenter.load(folder, min(AT_A_TIME, len(found)))
     segmenter.check_scale(scale)
     reading = {"channel": channel, "page": page}
     predicting = {"scale": scale, "augment": augment}
