@@ -45,7 +45,7 @@ class Fake:
 def segmenter(monkeypatch):
     """What `Segmenter.load` returns; a test may give it other labels."""
     fake = Fake()
-    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    monkeypatch.setattr(Segmenter, "load", lambda *_: fake)
     return fake
 
 
@@ -600,7 +600,7 @@ def test_a_relative_model_may_start_from_the_root(score, tmp_path, segmenter, mo
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     loaded = []
-    monkeypatch.setattr(Segmenter, "load", lambda path: loaded.append(path) or segmenter)
+    monkeypatch.setattr(Segmenter, "load", lambda path, *_: loaded.append(path) or segmenter)
     assert score(model="saved_model/mine")[0] == 0
     assert loaded == [folder]
     assert scores(tmp_path / "out")["model"]["folder"] == "saved_model/mine"

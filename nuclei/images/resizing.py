@@ -18,3 +18,15 @@ def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     sides = zip(shape, labels.shape, strict=True)
     nearest = [((np.arange(n) + 0.5) * side / n).astype(int) for n, side in sides]
     return labels[np.ix_(*nearest)]
+
+
+def resize_maps(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, C) floats to `shape`, bilinear: several times as fast as `skimage.transform.resize`."""
+    for axis, length in enumerate(shape):
+        if (side := maps.shape[axis]) != length:
+            place = np.clip((np.arange(length) + 0.5) * side / length - 0.5, 0, side - 1)
+            low = place.astype(int)
+            share = (place - low).astype(maps.dtype).reshape([-1, *[1] * (2 - axis)])
+            lower, upper = (np.take(maps, index, axis) for index in (low, np.minimum(low + 1, side - 1)))
+            maps = lower + share * (upper - lower)
+    return maps

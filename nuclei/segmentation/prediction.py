@@ -14,7 +14,6 @@ class Maps(NamedTuple):
     image: np.ndarray  # (H, W, 3) uint8, with the grey values that the network saw
     maps: np.ndarray  # (H, W, C) float32, 0-1: the foreground, and perhaps a second map of `training.targets`
     scales: Sequence[float] = (1,)  # at which the network ran; the maps are the mean over them
-    diameter: float = 0.0  # pixels of the image, of the median nucleus at a first estimate; 0 without nuclei
 
 
 class Prediction(NamedTuple):

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from skimage.transform import resize
 
 from nuclei.images.intensity import as_rgb8, normalize
-from nuclei.images.resizing import resize_image
+from nuclei.images.resizing import resize_image, resize_maps
 from nuclei.images.tiles import STRIDE, tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import StoredNetwork, compiled
@@ -92,7 +91,9 @@ class Segmenter:
         UserWarning
             The median nucleus is smaller or larger than those that the model was trained on.
         """
-        return self.label(self.predict_maps(image, scale=scale, augment=augment))
+        predicted = self.label(self.predict_maps(image, scale=scale, augment=augment))
+        self.check_size(predicted.diameter, predicted.scales)
+        return predicted
 
     def predict_maps(
         self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
@@ -104,15 +105,12 @@ class Segmenter:
             image = normalize(image)
         if size := self.settings["resize"]:
             small = self.multiscale_maps(resize_image(image, (size, size)), augment=augment)
-            maps = resize(small, image.shape[:2], order=1, anti_aliasing=False)
-            return Maps(image, maps, [1], median_diameter(labels_from_maps(maps, **SIZING)))
+            return Maps(image, resize_maps(small, image.shape[:2]))
         scales = [1 if scale == "auto" else scale]
         maps = self.multiscale_maps(image, scales, augment)
         if scale == "auto" and (chosen := self.find_scales([image], [maps])) != scales:
             scales, maps = chosen, self.multiscale_maps(image, chosen, augment, native=maps)
-        diameter = median_diameter(labels_from_maps(maps, **SIZING))
-        self.check_size(diameter, scales)
-        return Maps(image, maps, scales, diameter)
+        return Maps(image, maps, scales)
 
     def label(self, predicted: Maps | Prediction, **thresholds) -> Prediction:
         """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
@@ -160,8 +158,7 @@ class Segmenter:
         """
 
         def maps_at(scale: float, part: np.ndarray) -> np.ndarray:
-            maps, shape = self._scaled_maps(part, scale, augment), part.shape[:2]
-            return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
+            return resize_maps(self._scaled_maps(part, scale, augment), part.shape[:2])
 
         each: list[np.ndarray] = []
         for scale in sorted(scales):

@@ -49,7 +49,7 @@ def training_examples(
         rng = np.random.default_rng((seed, k))
         crop = _rescaled_crop(s.image, s.labels, rng)
         for image, labels in ((s.image, s.labels), augment(*crop, rng) if augment else crop):
-            with warnings.catch_warnings():  # of sizes that the model was not trained on: intended here
+            with warnings.catch_warnings():  # of outliers, which augmentation adds
                 warnings.simplefilter("ignore")
                 predicted = segmenter.predict_maps(image)
             found = propose(predicted.maps, predicted.image)

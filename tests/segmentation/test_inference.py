@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -65,6 +66,16 @@ def test_each_engine_gives_what_the_stored_network_gives(name, network, tmp_path
     stored = StoredNetwork(tmp_path / "network.keras", exact=True)
     same_maps(compiled(stored), network)
     assert stored.keras.output_shape == network.output_shape
+
+
+def test_threads_that_share_a_network_get_what_one_alone_gets(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCLEI_ENGINE", "openvino")
+    network.save(tmp_path / "network.keras")
+    alone, shared = (StoredNetwork(tmp_path / "network.keras", True, callers) for callers in (1, 3))
+    batches = [np.random.default_rng(k).random((1, 32, 32 * (1 + k % 3), 3), np.float32) for k in range(30)]
+    with ThreadPoolExecutor(3) as pool:
+        for batch, maps in zip(batches, pool.map(shared, batches), strict=True):
+            np.testing.assert_array_equal(maps, alone(batch))
 
 
 def test_an_engine_that_is_not_there_is_named(monkeypatch):

@@ -172,7 +172,7 @@ def test_an_image_on_which_workers_die_is_skipped_by_name(run, environment, orde
 
 def test_no_scheduler_at_the_address(images, model, tmp_path, monkeypatch, capsys):
     fake = SimpleNamespace(settings={"thresholds": {}}, check_scale=lambda scale: None)
-    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    monkeypatch.setattr(Segmenter, "load", lambda *_: fake)
     monkeypatch.setattr(cluster, "ANSWER", 1)
     words = ["segment", str(images), "--out", str(tmp_path / "out"), "--model", str(model), "--dask"]
     with socket.create_server(("127.0.0.1", 0)) as silent:

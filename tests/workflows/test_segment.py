@@ -61,7 +61,7 @@ class Thresholder:
 @pytest.fixture
 def segmenter(monkeypatch):
     fake = Thresholder()
-    monkeypatch.setattr(Segmenter, "load", lambda folder: fake)
+    monkeypatch.setattr(Segmenter, "load", lambda *_: fake)
     return fake
 
 
