@@ -21,10 +21,11 @@ def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def resize_maps(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, C) floats to `shape`, bilinear: several times as fast as `skimage.transform.resize`."""
+    """Resize (H, W, C) floats as `skimage.transform.resize` does with order 1, but several times as fast."""
     for axis, length in enumerate(shape):
         if (side := maps.shape[axis]) != length:
-            place = np.clip((np.arange(length) + 0.5) * side / length - 0.5, 0, side - 1)
+            place = np.abs((np.arange(length) + 0.5) * side / length - 0.5)
+            place = side - 1 - np.abs(side - 1 - place)  # mirrored ends
             low = place.astype(int)
             share = (place - low).astype(maps.dtype).reshape([-1, *[1] * (2 - axis)])
             lower, upper = (np.take(maps, index, axis) for index in (low, np.minimum(low + 1, side - 1)))
