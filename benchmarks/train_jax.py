@@ -1,14 +1,15 @@
 """Train the network of recipes/general_longer.yml on one GPU with JAX, and make a model of it.
 
-    KERAS_BACKEND=jax python benchmarks/train_jax.py train START_MODEL OUT   # seven minutes on an H100
-    python benchmarks/train_jax.py finish START_MODEL OUT                    # half an hour on two cores
+    KERAS_BACKEND=jax python benchmarks/train_jax.py train START_MODEL OUT
+    python benchmarks/train_jax.py finish START_MODEL OUT
 
-The first does what 02_train does up to its curves: the same batches, loss, optimizer and rates.
-But all processors draw batches, and the network computes in bfloat16. It needs ``jax[cuda13]``. The second
-does what remains, from candidates to thresholds, and writes OUT/model.
+The first does what 02_train does up to its curves: the same batches, loss, optimizer and learning rates. But
+all processors draw batches, and the network computes in bfloat16. It needs ``jax[cuda13]``. The second does
+what remains, from candidates to thresholds, in half an hour on two CPU cores, and writes OUT/model.
 
-The shipped model comes from the first version of this script, whose learning rate followed the clock: for
-55 % of 508 seconds it was constant, then it fell along a cosine. That were 6,605 batches.
+The shipped model comes from the first version of this script. Its learning rate depended on time: it was
+constant for 55 % of 508 seconds, in which 6,605 batches were learned, and then fell along a cosine. This
+version has been run on a CPU only, for a few steps.
 """
 
 import json
@@ -17,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -35,10 +37,8 @@ from nuclei.training.batches import draw_batch, normalize_samples
 from nuclei.training.targets import TARGETS
 
 PARAMETERS = recipe("general", "general_longer")
-drawing: dict = {}  # the samples, in each process that draws batches
-
-
 COMMON = {"size": PARAMETERS["crop"], "target": TARGETS[PARAMETERS["target"]], "seed": PARAMETERS["seed"]}
+drawing: dict = {}  # the samples and their weights, in each process that draws batches
 
 
 def batch(epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,7 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
     unet.compile_unet(network, **{name: p[name] for name in (*schedule, *loss)})
     best = {"save_best_only": True, "save_weights_only": True, "monitor": p["monitor"], "mode": "max"}
     network.fit(
-        each,
+        chain([first], each),
         steps_per_epoch=p["steps_per_epoch"],
         epochs=p["epochs"],
         validation_data=draw_batch(
@@ -121,6 +121,7 @@ def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample]
     segmenter.iou_network = iou_network.fit_iou_network(*learned, seed=p["seed"])
     tuned = tune_segmenter(segmenter, validation, field_numbers(validation), p["seed"])
     segmenter.split, segmenter.history = split_ids(train, validation), pd.read_csv(out / "history.csv")
+    segmenter.split["train"] = sorted({*segmenter.split["train"], *former.split["train"]})
     best = segmenter.history["val_accuracy"].idxmax()
     before = {name: former.settings.get(name) for name in ("parameters", "data", "versions", "before")}
     segmenter.settings |= tuned | {

@@ -18,16 +18,3 @@ def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     sides = zip(shape, labels.shape, strict=True)
     nearest = [((np.arange(n) + 0.5) * side / n).astype(int) for n, side in sides]
     return labels[np.ix_(*nearest)]
-
-
-def resize_maps(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, C) floats as `skimage.transform.resize` does with order 1, but several times as fast."""
-    for axis, length in enumerate(shape):
-        if (side := maps.shape[axis]) != length:
-            place = np.abs((np.arange(length) + 0.5) * side / length - 0.5)
-            place = side - 1 - np.abs(side - 1 - place)  # mirrored ends
-            low = place.astype(int)
-            share = (place - low).astype(maps.dtype).reshape([-1, *[1] * (2 - axis)])
-            lower, upper = (np.take(maps, index, axis) for index in (low, np.minimum(low + 1, side - 1)))
-            maps = lower + share * (upper - lower)
-    return maps

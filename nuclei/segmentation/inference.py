@@ -70,8 +70,8 @@ class StoredNetwork:
     path : Path
     exact : bool; whether to compute in 32 bits even where the processor has 16-bit floats (bfloat16), which
         are twice as fast
-    callers : int; threads that call it at the same time. One uses all processors; several share them out,
-        which wastes less time on small images.
+    callers : int; the number of threads that will call it at the same time. A single one uses all processors,
+        several share them, which is faster for small images. The results are the same.
     """
 
     def __init__(self, path: Path, exact: bool = False, callers: int = 1):

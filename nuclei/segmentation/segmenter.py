@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from skimage.transform import resize
 
 from nuclei.images.intensity import as_rgb8, normalize
-from nuclei.images.resizing import resize_image, resize_maps
+from nuclei.images.resizing import resize_image
 from nuclei.images.tiles import STRIDE, tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import StoredNetwork, compiled
@@ -53,7 +54,10 @@ class Segmenter:
 
     @classmethod
     def load(cls, folder: str | Path, callers: int = 1) -> "Segmenter":
-        """Load a model from its folder alone: see `nuclei.segmentation.model_folder.read_model_folder`."""
+        """Load a model from its folder alone, for as many threads as will call it at the same time.
+
+        Errors are those of `nuclei.segmentation.model_folder.read_model_folder`.
+        """
         return cls(**read_model_folder(folder, callers))
 
     def save(self, folder: str | Path) -> Path:
@@ -105,7 +109,7 @@ class Segmenter:
             image = normalize(image)
         if size := self.settings["resize"]:
             small = self.multiscale_maps(resize_image(image, (size, size)), augment=augment)
-            return Maps(image, resize_maps(small, image.shape[:2]))
+            return Maps(image, resize(small, image.shape[:2], order=1, anti_aliasing=False))
         scales = [1 if scale == "auto" else scale]
         maps = self.multiscale_maps(image, scales, augment)
         if scale == "auto" and (chosen := self.find_scales([image], [maps])) != scales:
@@ -158,7 +162,8 @@ class Segmenter:
         """
 
         def maps_at(scale: float, part: np.ndarray) -> np.ndarray:
-            return resize_maps(self._scaled_maps(part, scale, augment), part.shape[:2])
+            maps, shape = self._scaled_maps(part, scale, augment), part.shape[:2]
+            return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
 
         each: list[np.ndarray] = []
         for scale in sorted(scales):

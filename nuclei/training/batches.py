@@ -89,7 +89,7 @@ def batches(
     repeats one epoch, as validation should.
     """
 
-    import tensorflow as tf  # only here: batches can be drawn without it
+    import tensorflow as tf  # only here: `draw_batch` works without it
 
     def load(step):
         return draw_batch(samples, int(step), epoch=epoch(), batch_size=batch_size, steps=steps, **options)

@@ -1,4 +1,4 @@
-"""What a training computes on, with which precision, and reproducibly."""
+"""Set TensorFlow up for a training: the devices, their precision, reproducible results."""
 
 import keras
 import tensorflow as tf

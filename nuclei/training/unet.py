@@ -145,11 +145,10 @@ def compile_unet(
     """Compile the U-Net with Adam at the rate of `schedule`, its loss, and pixel accuracy as metric.
 
     One map has the binary cross-entropy, two have `instance_loss`. `weight_average` is the memory of an
-    exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none. `weight_decay` is
-    the share of the kernels that a step at a rate of 1 would take away. Of several `devices`, batches are
-    normalised whole.
-
-    Decoupled weight decay: Loshchilov and Hutter, ICLR 2019.
+    exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none. Each
+    step subtracts the learning rate times `weight_decay` from every kernel, as a fraction of it; 0 for none
+    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019). `devices` is how many share a
+    batch: batch normalisation is over the whole batch.
     """
     for layer in _batch_normalisations(model):
         layer.synchronized = devices > 1

@@ -61,7 +61,7 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
     options: dict = {"threads_per_worker": 1, "silence_logs": logging.CRITICAL, "scheduler_kwargs": silent}
     with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}):  # it starts again, maybe slowly
         try:
-            if dask is not None:  # for what listens there but is no scheduler, Client would wait for ever
+            if dask is not None:  # for what listens there but is no scheduler, Client would wait without end
                 secure = Security().get_connection_args("client")  # of the user's configuration
                 LoopRunner().run_sync(connect, dask, callback_timeout=ANSWER, **secure).abort()
             client = Client(LocalCluster(workers, **options) if dask is None else dask, timeout=ANSWER)
@@ -193,7 +193,7 @@ def _segment_tile(k: int, tiles: Tiles, run: tuple, client: str) -> Measured:
 
 
 def _see(out: str, options: dict) -> None:
-    """Raise ModuleNotFoundError where a worker does not see the results' folder of a run, or its image."""
+    """Raise ModuleNotFoundError, which ends a run, where a worker does not see its folder or the image."""
     for path in (os.path.join(out, "run.json"), *options["files"].values()):
         if not (is_address(path) or os.path.exists(path)):
             wanted = "expected the folders of images and results at the same paths on all machines"

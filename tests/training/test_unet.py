@@ -169,6 +169,16 @@ def test_the_loss_follows_from_the_maps(channels, loss):
     assert network.optimizer.use_ema and network.optimizer.ema_momentum == 0.9
 
 
+def test_weight_decay_shrinks_kernels_alone():
+    network = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(1, 1, bias_initializer="ones")])
+    compile_unet(network, steps_per_epoch=1, epochs=1, learning_rate=0.1, weight_decay=0.5)
+    kernel, bias = network.get_weights()
+    variables = network.trainable_variables
+    network.optimizer.apply([keras.ops.zeros_like(each) for each in variables], variables)
+    np.testing.assert_allclose(network.get_weights()[0], kernel * (1 - 0.1 * 0.5), rtol=1e-6)
+    assert (network.get_weights()[1] == bias).all()
+
+
 def test_one_batch_can_be_learned_by_heart(squares):
     seed_everything(0)
     network = unet(encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 16, 16))
