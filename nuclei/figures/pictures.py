@@ -156,7 +156,7 @@ def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, str]], *, title
     for axis, (image, nucleus, name, text) in zip(axes.flat, crops, strict=False):
         _show(axis, brightened(image))
         draw_outlines(axis, predicted=nucleus)
-        axis.set_title(f"{shortened(name, 18)}\n{text}", fontsize=7)
+        axis.set_title(f"{shortened(name, 14)}\n{text}", fontsize=7)
     for axis in axes.flat[len(crops) :]:
         axis.remove()
     return figure
