@@ -10,7 +10,7 @@ from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import keras  # takes seconds to import
 
 ENGINES = ("openvino", "tensorflow")
+
+FIRST = Lock()
+"""Held during the first inference of a thread: if OpenVINO's first two run at once, both may wait forever."""
 
 CACHED = 20
 """Networks that are kept in the user's cache folder, the latest ones."""
@@ -104,6 +107,8 @@ class StoredNetwork:
         def run(batch: np.ndarray) -> np.ndarray:
             if not hasattr(own, "request"):
                 own.request = ready.create_infer_request()
+                with FIRST:
+                    return own.request.infer([batch])[0]
             return own.request.infer([batch])[0]
 
         return run

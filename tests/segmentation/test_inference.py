@@ -78,6 +78,28 @@ def test_threads_that_share_a_network_get_what_one_alone_gets(network, tmp_path,
             np.testing.assert_array_equal(maps, alone(batch))
 
 
+AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import numpy as np
+from nuclei.common import DEFAULT_MODEL, model_folder
+from nuclei.segmentation.inference import StoredNetwork
+
+sys.setswitchinterval(1e-6)  # threads take turns as often as they can
+network = StoredNetwork(model_folder(DEFAULT_MODEL) / "iou.keras", callers=8)
+started = Barrier(8)
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda batch: (started.wait(), network(batch)), np.zeros((8, 1, 19), np.float32)))
+"""
+
+
+def test_the_first_calls_of_several_threads_do_not_wait_for_each_other():
+    # in new processes, as only the first calls of a process can; without the lock half of them hung
+    for _ in range(4):
+        subprocess.run([sys.executable, "-c", AT_ONCE], cwd=ROOT, check=True, timeout=60)
+
+
 def test_an_engine_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("NUCLEI_ENGINE", "abacus")
     with pytest.raises(ValueError, match="abacus.*expected one of openvino, tensorflow"):
