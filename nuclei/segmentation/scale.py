@@ -1,6 +1,7 @@
 """The size of nuclei, and the scales at which the network works best on them."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -45,10 +46,11 @@ def find_diameter(
     At native scale the network finds nothing in very large nuclei, or only fragments. So the image, of so
     many `pixels` and a `shortest` side, is halved up to three times, as long as nuclei of a size known from
     training (`diameters`: smallest, largest) then cover clearly more of it, each weighted by its mean
-    foreground. `nuclei_at` returns, for a scale, the areas of the nuclei found, (N,) in pixels of the
-    rescaled image, and the mean foreground of each.
+    foreground. A quarter is tried first, as it costs little. `nuclei_at` returns, for a scale, the areas of
+    the nuclei found, (N,) in pixels of the rescaled image, and the mean foreground of each.
     """
 
+    @cache
     def size_and_cover(scale: float) -> tuple[float, float]:
         """Return the median diameter, and the fraction of the image that nuclei of a known size cover."""
         areas, confidences = nuclei_at(scale)
@@ -57,14 +59,19 @@ def find_diameter(
         covered = float(areas[known] @ confidences[known]) / (pixels * scale**2)
         return circle_diameter(areas) / scale, covered
 
-    scale, (diameter, covered) = 1.0, size_and_cover(1)
-    while scale > 1 / 8 and shortest * scale / 2 >= 62:
-        coarser, coarser_covered = size_and_cover(scale / 2)
-        nothing = covered < 0.0005 and coarser_covered >= covered
-        if not (nothing or 0.6 * coarser_covered > covered):
+    def shows_more(coarse: float, fine: float) -> bool:
+        before, covered = size_and_cover(fine)[1], size_and_cover(coarse)[1]
+        return 0.6 * covered > before or (before < 0.0005 and covered >= before)
+
+    scales = [scale for scale in (1 / 2, 1 / 4, 1 / 8) if shortest * scale >= 62]
+    best = 1.0
+    if 1 / 4 in scales and not shows_more(1 / 4, best):
+        scales = []
+    for scale in scales:
+        if not shows_more(scale, best):
             break
-        scale, diameter, covered = scale / 2, coarser, coarser_covered
-    return diameter
+        best = scale
+    return size_and_cover(best)[0]
 
 
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:

@@ -1,10 +1,11 @@
 """A trained model with its settings: from an image to its nuclei."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -110,11 +111,9 @@ class Segmenter:
         if size := self.settings["resize"]:
             small = self.multiscale_maps(resize_image(image, (size, size)), augment=augment)
             return Maps(image, resize(small, image.shape[:2], order=1, anti_aliasing=False))
-        scales = [1 if scale == "auto" else scale]
-        maps = self.multiscale_maps(image, scales, augment)
-        if scale == "auto" and (chosen := self.find_scales([image], [maps])) != scales:
-            scales, maps = chosen, self.multiscale_maps(image, chosen, augment, native=maps)
-        return Maps(image, maps, scales)
+        passes: dict[float, np.ndarray] = {}
+        scales = self.find_scales([image], [passes]) if scale == "auto" else [scale]
+        return Maps(image, self.multiscale_maps(image, scales, augment, {} if augment else passes), scales)
 
     def label(self, predicted: Maps | Prediction, **thresholds) -> Prediction:
         """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
@@ -152,29 +151,28 @@ class Segmenter:
         image: np.ndarray,
         scales: Sequence[float] = (1,),
         augment: bool = False,
-        native: np.ndarray | None = None,
+        passes: Mapping[float, np.ndarray] = MappingProxyType({}),
     ) -> np.ndarray:
         """Run the network on an image at some scales and return the mean of its maps.
 
         (H, W, 3) uint8 with the grey values of the training images -> (H, W, C) float32, 0-1; see `Maps`.
-        The larger scales are run only near what the smallest one shows; elsewhere their maps are 0. `native`
-        are the maps at scale 1, if there already.
+        The larger scales are run only near what the smallest one shows; elsewhere their maps are 0. `passes`
+        holds the maps that are there already, by scale, at the size of the rescaled image.
         """
 
-        def maps_at(scale: float, part: np.ndarray) -> np.ndarray:
-            maps, shape = self._scaled_maps(part, scale, augment), part.shape[:2]
+        def enlarged(maps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
 
         each: list[np.ndarray] = []
         for scale in sorted(scales):
-            if scale == 1 and native is not None:
-                each.append(native)
-            elif not each:
-                each.append(maps_at(scale, image))
-            else:
-                each.append(np.zeros_like(each[0]))
-                for box, near in boxes_near(each[0][..., 0] > FAINT, scale):
-                    each[-1][box][near] = maps_at(scale, image[box])[near]
+            if scale in passes or not each:
+                maps = passes[scale] if scale in passes else self._scaled_maps(image, scale, augment)
+                each.append(enlarged(maps, image.shape[:2]))
+                continue
+            each.append(np.zeros_like(each[0]))
+            for box, near in boxes_near(each[0][..., 0] > FAINT, scale):
+                maps = self._scaled_maps(image[box], scale, augment)
+                each[-1][box][near] = enlarged(maps, near.shape)[near]
         return np.mean(each, axis=0)
 
     def _scaled_maps(self, image: np.ndarray, scale: float, augment: bool = False) -> np.ndarray:
@@ -196,19 +194,21 @@ class Segmenter:
     def _maps_of(self) -> Callable[[np.ndarray], np.ndarray]:
         return compiled(vars(self)["model"])
 
-    def find_scales(self, images: Sequence[np.ndarray], native: Sequence[np.ndarray] = ()) -> list[float]:
+    def find_scales(
+        self, images: Sequence[np.ndarray], passes: Sequence[dict[float, np.ndarray]] = ()
+    ) -> list[float]:
         """Find the scales at which to run the network on an image: see `find_diameter` and `scales_for`.
 
         `images`, (H, W, 3) uint8, are the image or windows spread over a large one, with the grey values of
-        the training images; `native`, (H, W, C) float32, their maps at native scale, if there already.
+        the training images. Their maps are put into `passes`, a dict for each, by scale.
         """
         if not (working := self.settings.get("working_diameter")):
             return [1]
 
         def nuclei_at(scale: float) -> tuple[np.ndarray, np.ndarray]:
             areas, confidences = [], []
-            each = native if native and scale == 1 else (self._scaled_maps(i, scale) for i in images)
-            for maps in each:
+            for image, kept in zip(images, passes or ({} for _ in images), strict=False):
+                kept[scale] = maps = self._scaled_maps(image, scale)
                 labels = labels_from_maps(maps, **SIZING)
                 areas.append(np.bincount(labels.ravel())[1:])
                 confidences.append(confidence(labels, maps[..., 0]))

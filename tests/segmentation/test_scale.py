@@ -40,12 +40,12 @@ def found(table):
 @pytest.mark.parametrize(
     "table, side, asked",
     [
-        ({1: (50, 20, 0.9), 0.5: (50, 10, 0.9)}, 20, [1, 0.5]),  # nothing is gained
-        ({1: (4, 60, 0.9), 0.5: (20, 50, 0.9), 0.25: (20, 25, 0.9)}, 100, [1, 0.5, 0.25]),
-        ({1: (4, 60, 0.9), 0.5: (20, 100, 0.9), 0.25: (20, 50, 0.9)}, 60, [1, 0.5]),  # of unknown size
-        ({0.125: (20, 30, 0.9)}, 240, [1, 0.5, 0.25, 0.125]),  # nothing at all at finer scales
-        ({1: (50, 20, 0.9), 0.5: (50, 10, 0.9), 0.125: (30, 50, 0.8)}, 20, [1, 0.5]),  # haze, far off
-        ({}, 0, [1, 0.5, 0.25, 0.125]),
+        ({1: (50, 20, 0.9), 0.5: (50, 10, 0.9)}, 20, [1, 0.25]),  # nothing is gained
+        ({1: (4, 60, 0.9), 0.5: (20, 50, 0.9), 0.25: (20, 25, 0.9)}, 100, [1, 0.25, 0.5]),
+        ({1: (4, 60, 0.9), 0.5: (20, 100, 0.9), 0.25: (20, 50, 0.9)}, 60, [1, 0.25, 0.5]),  # of unknown size
+        ({0.125: (20, 30, 0.9)}, 240, [1, 0.25, 0.5, 0.125]),  # nothing at all at finer scales
+        ({1: (50, 20, 0.9), 0.5: (50, 10, 0.9), 0.125: (30, 50, 0.8)}, 20, [1, 0.25]),  # haze, far off
+        ({}, 0, [1, 0.25, 0.5, 0.125]),
     ],
 )
 def test_the_scale_at_which_known_nuclei_cover_most_tells_their_size(table, side, asked):
@@ -56,7 +56,7 @@ def test_the_scale_at_which_known_nuclei_cover_most_tells_their_size(table, side
 
 
 def test_small_images_are_not_made_smaller_than_the_network_can_use():
-    for shortest, expected in ((100, [1]), (130, [1, 0.5]), (250, [1, 0.5, 0.25])):
+    for shortest, expected in ((100, [1]), (130, [1, 0.5]), (250, [1, 0.25, 0.5])):
         nuclei_at, scales = found({})
         find_diameter(nuclei_at, shortest**2, shortest)
         assert scales == expected

@@ -134,12 +134,12 @@ def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     predicted = found.predict(image)
     assert np.mean((predicted.labels > 0) != (image[..., 0] > 0)) < 0.01 and predicted.labels.max() == 1
     assert predicted.scales == scales
-    extra = [(128 * scale,) * 2 for scale in scales if scale < 1]
-    if side == 5:  # the nucleus and 64 pixels around it: rows 0 to 80, columns 0 to 112
-        extra = [(160, 224)]
-    if side == 10:  # the nucleus and 96 pixels around it: rows 0 to 120, all columns; padded
-        extra = [(160, 192)]
-    assert brightness.seen == [(128, 128), (64, 64), *extra], "half the scale covers no more: it is the last"
+    extra = {
+        5: [(160, 224)],  # the nucleus and 64 pixels around it: rows 0 to 80, columns 0 to 112
+        10: [(160, 192)],  # the nucleus and 96 pixels around it: rows 0 to 120, all columns; padded
+        70: [(32, 32)],
+    }
+    assert brightness.seen == [(128, 128), (64, 64), *extra.get(side, [])], "each scale is run once"
     assert np.allclose(predicted.maps, found.multiscale_maps(image, scales))
     found.settings["working_diameter"] = 0
     assert found.predict(image).scales == [1]
@@ -179,7 +179,7 @@ def test_the_maps_of_two_scales_are_averaged():
 
 def test_an_image_without_nuclei_stays_at_native_scale():
     found = Segmenter(brightness, {"resize": None, "working_diameter": 15, "thresholds": THRESHOLDS})
-    for side, passes in ((40, [40]), (300, [300, 150, 75])):
+    for side, passes in ((40, [40]), (300, [300, 75, 150])):
         brightness.seen = []
         predicted = found.predict(np.zeros((side, side, 3), np.uint8))
         assert predicted.labels.max() == 0 and predicted.scales == [1]
