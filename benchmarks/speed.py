@@ -18,8 +18,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -120,8 +121,31 @@ def processes(sizes: Sizes) -> dict:
     return {"images": len(known), "megapixels": pixels / 1e6, "scores": scores, **timed}
 
 
+@contextmanager
+def stardist() -> Iterator[dict[str, Callable[[int], Any]]]:
+    """Yield what runs StarDist's network on an image of so many pixels a side.
+
+    It is there if the variable STARDIST names the folder of its environment, see `peers/stardist.py`.
+    """
+    if not (folder := os.environ.get("STARDIST")):
+        yield {}
+        return
+    words = [Path(folder) / "bin" / "python", "-P", ROOT / "benchmarks" / "peers" / "stardist.py", "speed"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+
+        def run(side: int) -> None:
+            print(side, file=process.stdin, flush=True)
+            while process.stdout.readline() != "done\n":
+                if process.poll() is not None:
+                    raise RuntimeError("StarDist's process has ended")
+
+        yield {"stardist": run}
+        process.stdin.close()
+
+
 def network(sizes: Sizes) -> dict:
-    """The network alone, by engine and size of the image, against Keras' `predict`."""
+    """The network alone, by engine and size of the image, against Keras' `predict` and StarDist's network."""
     from nuclei.segmentation.inference import StoredNetwork, compiled
 
     path = MODEL / "model.keras"
@@ -135,12 +159,13 @@ def network(sizes: Sizes) -> dict:
         "keras predict": lambda batch: keras_model.predict(batch.astype(np.float32), verbose=0),
     }
     found = {}
-    for side in sizes.sides:
-        batch = np.random.default_rng(0).integers(0, 256, (1, side, side, 3)).astype(np.uint8)
-        each = {name: partial(engine, batch) for name, engine in engines.items()}
-        timed = in_turn(sizes.repeats, **each)
-        rates = {name: round(side**2 / 1e6 / seconds, 3) for name, seconds in timed["seconds"].items()}
-        found[str(side)] = timed | {"megapixels_per_second": rates}
+    with stardist() as peer:
+        for side in sizes.sides:
+            batch = np.random.default_rng(0).integers(0, 256, (1, side, side, 3)).astype(np.uint8)
+            each = {name: partial(engine, batch) for name, engine in engines.items()}
+            timed = in_turn(sizes.repeats, **each, **{name: partial(run, side) for name, run in peer.items()})
+            rates = {name: round(side**2 / 1e6 / seconds, 3) for name, seconds in timed["seconds"].items()}
+            found[str(side)] = timed | {"megapixels_per_second": rates}
     return found
 
 
