@@ -43,10 +43,9 @@ def is_zarr(place: str | Path) -> bool:
 def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[str, str | Path]]:
     """Find image files: named ones, those below folders, those of patterns such as ``plates/*/dapi_*.tif``.
 
-    An OME-Zarr is one image; it may also have an address, such as ``s3://bucket/a.zarr``.
-
-    Hidden files, those in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one
-    of `RESULTS` are not images. Links to folders are followed. Warns of `UNREAD` formats in a folder.
+    An OME-Zarr is one image; it may also have an address, such as ``s3://bucket/a.zarr``. Hidden files, those
+    in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one of `RESULTS` are not
+    images. Links to folders are followed. Warns of `UNREAD` formats in a folder.
 
     Returns the folder that all have in common, absolute, and the files by name: a name is the path from that
     folder, with ``/`` and without the suffix, which stays only where two files would have one name. An image
@@ -110,18 +109,16 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def warn_of_unread(names: Iterable[str], place: str | Path, formats: Iterable[str] = UNREAD) -> None:
+def warn_of_unread(names: Iterable[str], place: str | Path, formats: Sequence[str] = UNREAD) -> None:
     """Warn once of files in a folder or zip whose formats are not read; `names` are paths in it, with /."""
-    formats = set(formats)
     found = {
         str(part)  # an OME-Zarr is a folder: its many files count as one
         for path in map(PurePosixPath, names)
         for part in (path, *path.parents)
-        if part.suffix.lower() in formats and not any(name.startswith(".") for name in part.parts)
+        if is_picture(part, formats)
     }
     if found:
-        listed = some(sorted(found))
-        unread = f"{listed} left out, in a format that is not read"
+        unread = f"{some(sorted(found))} left out, in a format that is not read"
         warnings.warn(f"{place}: {unread}; {CONVERT}", stacklevel=3)
 
 

@@ -19,8 +19,8 @@ class ZarrPlane:
     """One plane of an OME-Zarr; its attributes and windows are those of `nuclei.images.tiff.TiffPage`.
 
     Planes are counted from 0 through all z of the first time point, then the next. Three 8-bit channels
-    displayed in red, green and blue are colours. Raises ImageError where there are several planes and none
-    was chosen, or not that one, or no window can be read on its own.
+    displayed in red, green and blue are colours. Raises ImageError as `chosen_page` does, or where no window
+    can be read on its own.
     """
 
     kind, note = "an OME-Zarr", ""
@@ -36,17 +36,15 @@ class ZarrPlane:
         about = about.get("ome", about)
         if not (about.get("multiscales") and about["multiscales"][0].get("datasets")):
             parts = ", ".join(sorted(group.keys())) or "nothing"
-            raise ImageError(
-                f"a Zarr group without multiscales was found, expected those of an image; it holds {parts}. "
-                "Of a plate or another collection, name the images in it one by one"
-            )
+            found = f"a Zarr group without multiscales was found, expected an image; it holds {parts}"
+            raise ImageError(f"{found}. Of a plate or another collection, name the images in it one by one")
         scales = about["multiscales"][0]
         level = group[scales["datasets"][0]["path"]]
         axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales.get("axes", "tczyx")]
-        lengths = dict(zip(axes, level.shape, strict=True))
-        outer = {axis: n for axis, n in lengths.items() if axis not in "cyx"}
         if axes[-2:] != ["y", "x"]:
             raise ImageError(f"axes {''.join(axes)} were found, expected y and x as the last")
+        lengths = dict(zip(axes, level.shape, strict=True))
+        outer = {axis: n for axis, n in lengths.items() if axis not in "cyx"}
         self.description = f"axes {''.join(axes)} of shape {level.shape}"
         index = chosen_page(math.prod(outer.values()), page, self.description)
         numbers = map(int, np.unravel_index(index, [*outer.values()] or [1]))
@@ -55,11 +53,9 @@ class ZarrPlane:
         self.shape = (lengths["y"], lengths["x"], lengths.get("c", 1))
         self.is_large = lengths["y"] * lengths["x"] > LARGE
         if self.is_large and math.prod(level.chunks[-2:]) > LARGE:
-            found = " x ".join(map(str, level.chunks[-2:]))
-            raise ImageError(
-                f"chunks of {found} pixels were found, expected at most {LARGE / 1e6:.0f} megapixels, as "
-                "each is read whole; write it with smaller chunks, such as 1024 x 1024"
-            )
+            found = f"chunks of {' x '.join(map(str, level.chunks[-2:]))} pixels were found"
+            expected = f"expected at most {LARGE / 1e6:.0f} megapixels, as each is read whole"
+            raise ImageError(f"{found}, {expected}; write it with smaller chunks, such as 1024 x 1024")
         self.names = _channel_names(about, self.shape[2], self.dtype)
         self.pixel_size = _pixel_size(scales)
 
@@ -81,9 +77,8 @@ def _channel_names(about: dict, count: int, dtype: np.dtype) -> tuple[str, ...]:
 
 def _pixel_size(scales: dict) -> tuple[float, float] | None:
     """Return the height and width of a pixel in micrometres; None where a factor or its unit is missing."""
-    units = {"micrometer": "um", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm", "meter": "m"}
     with suppress(AttributeError, KeyError, TypeError, ValueError):  # metadata that are damaged, or older
-        size = np.array([MICROMETRES[units[axis["unit"]]] for axis in scales["axes"][-2:]])
+        size = np.array([MICROMETRES[axis["unit"]] for axis in scales["axes"][-2:]])
         for each in (scales["datasets"][0], scales):
             for change in each.get("coordinateTransformations", ()):
                 size = size * (change["scale"][-2:] if change["type"] == "scale" else 1)

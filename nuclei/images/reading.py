@@ -1,7 +1,4 @@
-"""Opens image files: every part of the project reads them through `open_image`.
-
-A file may hold several pages (planes of a stack, time points) and channels; both are counted from 0.
-"""
+"""Opens image files: every part of the project reads them through `open_image`."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ import tifffile
 from nuclei.images.finding import CONVERT, is_zarr
 from nuclei.images.intensity import one_dye
 from nuclei.images.ome_zarr import ZarrPlane
-from nuclei.images.tiff import BEGINNINGS, RGB, File, ImageError, TiffPage
+from nuclei.images.tiff import BEGINNINGS, RGB, File, ImageError, TiffPage, chosen_page
 from nuclei.images.tiles import Window, spread_windows
 
 WHOLE = (slice(None), slice(None))
@@ -28,9 +25,9 @@ WHOLE = (slice(None), slice(None))
 class Image:
     """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C), in the file's values.
 
-    Attributes are also its ``shape``, (H, W), the ``dtype`` of its values, and ``is_large``: whether windows
-    are read from disk when they are asked for, as of a TIFF or OME-Zarr of more than `tiff.LARGE` pixels, to
-    be closed, or used in a ``with`` statement. All others are in memory.
+    It also has a ``shape``, (H, W), and the ``dtype`` of its values. If it ``is_large``, a TIFF or OME-Zarr
+    of more than `tiff.LARGE` pixels, windows are read from disk when they are asked for: close it, or use a
+    ``with`` statement. All others are in memory.
     """
 
     source: np.ndarray | TiffPage | ZarrPlane
@@ -79,15 +76,14 @@ class Image:
 def open_image(
     file: File, channel: int | None = None, page: int | None = None, name: str | None = None
 ) -> Image:
-    """Open a PNG, JPEG, BMP, GIF or TIFF file, whatever its name ends in, or the folder or address of an
-    OME-Zarr; errors call it `name`.
+    """Open a PNG, JPEG, BMP, GIF or TIFF file, or the folder or address of an OME-Zarr.
 
-    The `page` is needed where there are several, the `channel` or colour that a model sees where there are
-    several and no colours. A fluorescence image of one dye in RGB is seen as the grey picture it is.
+    The `page`, from 0, is needed where there are several (planes of a stack, time points), and so is the
+    `channel` that a model sees, but of RGB. A fluorescence image of one dye in RGB is seen as the grey
+    picture it is. Errors call the file `name`.
 
-    Raises ValueError where the file is broken or no image, has several pages or channels and none was chosen
-    (the error lists them) or not the one that was, or has values that are no numbers; OSError where it cannot
-    be opened.
+    Raises ValueError where the file is broken or no image, has no such page or channel, has several and none
+    was chosen (the error lists them), or has values that are no numbers; OSError where it cannot be opened.
     """
     name = str(file) if name is None else name
     opens: type[TiffPage] | type[ZarrPlane] | None = None
@@ -127,9 +123,9 @@ def open_image(
 
 
 def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
-    """Return the numbers of a label image or mask as they are stored: (H, W) or (H, W, C) array.
+    """Return the numbers of a label image or mask as stored, with alpha: (H, W) or (H, W, C), of any dtype.
 
-    A palette's numbers stay, and alpha is kept. Raises ValueError, with the file's `name`, for a broken file.
+    Raises ValueError, with the file's `name`, for a broken file.
     """
     content = file.read()
     is_tiff = content[:4] in BEGINNINGS
@@ -143,13 +139,9 @@ def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
 def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarray:
     """Return the picture in a file that Pillow reads; with `palette`, indices become their colours."""
     with PIL.Image.open(io.BytesIO(content)) as picture:
-        pages = getattr(picture, "n_frames", 1)
-        if page is None and pages > 1 or not 0 <= (page or 0) < pages:
-            asked = "" if page is None else f"page {page} was asked for, "
-            raise ImageError(f"{asked}a file of {pages} pages was found; choose a page, 0 to {pages - 1}")
+        picture.seek(chosen_page(getattr(picture, "n_frames", 1), page))
         if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
             return imagecodecs.png_decode(content)
-        picture.seek(page or 0)
         converted = picture.mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX") or picture.mode == "P" and palette
         pixels = np.asarray(picture.convert("RGB") if converted else picture)
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -9,8 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from nuclei.images.photometric import GREY, colour_converter
-from nuclei.images.tiff_metadata import channel_names, pixel_size
+from nuclei.images.tiff_metadata import GREY, channel_names, colour_converter, pixel_size
 from nuclei.images.tiles import Window
 
 File = str | Path | BinaryIO
@@ -31,9 +30,8 @@ class TiffPage:
     with a ``note`` where its unit is unknown; ``names`` of channels; ``description``, the axes and shape of
     what is in the file; and ``is_large`` if it has more than `LARGE` pixels.
 
-    Pages are counted from 0 through all series. Windows of an uncompressed file that is given by its path are
-    mapped into memory. Raises ImageError where there are several pages and none was chosen, or not that one;
-    nearly any other error where the file is broken, also when a window is read.
+    Pages are counted from 0 through all series. Raises ImageError as `chosen_page` does; nearly any other
+    error where the file is broken, also when a window is read.
     """
 
     kind = "a TIFF"
@@ -140,15 +138,15 @@ class _Stack:
         return zarr.open_array(series.aszarr(), mode="r")
 
 
-def chosen_page(pages: int, page: int | None, description: str) -> int:
+def chosen_page(pages: int, page: int | None, description: str = "") -> int:
     """Return the number of the page to read; ImageError where one of several must be chosen, or is not there.
 
-    `description` says which pages were found.
+    `description`, of the axes, is for the error.
     """
     if page is None and pages > 1 or not 0 <= (page or 0) < pages:
         asked = "" if page is None else f"page {page} was asked for, "
-        found = f"{asked}a stack of {pages} pages was found ({description})"
-        raise ImageError(f"{found}; choose a page, 0 to {pages - 1}")
+        axes = f" ({description})" if description else ""
+        raise ImageError(f"{asked}a stack of {pages} pages was found{axes}; choose a page, 0 to {pages - 1}")
     return page or 0
 
 

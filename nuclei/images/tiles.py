@@ -1,7 +1,7 @@
 """Images tile by tile: overlapping windows, of each of which the core is kept.
 
 A prediction at a pixel depends on the pixels around it, so a tile has a halo around its core. Tiles begin at
-multiples of the network's stride: shifted by less, the network would predict something slightly different.
+multiples of the network's stride: otherwise its prediction would be slightly different.
 """
 
 from collections.abc import Callable
@@ -35,9 +35,8 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
     """Cover an image of `shape` (H, W) with overlapping tiles, row by row.
 
     They have at most `tile` pixels a side, `halo` of them beyond the core except at the image's border. Each
-    pixel of the image is in exactly one core. Tiles begin at multiples of 32, lie in the image, and are
-    equally large, but for the last of a row or column, which may be smaller. Raises ValueError if a size is
-    no multiple of 32, or the halos leave no core.
+    pixel is in exactly one core. All tiles are equally large, but for the last of a row or column. Raises
+    ValueError if a size is no multiple of 32, or the halos leave no core.
 
     >>> for (_, outer), (_, core) in windows((9, 300), tile=128, halo=32):
     ...     print(outer.start, core.start, core.stop, outer.stop)
@@ -84,8 +83,8 @@ def tiled_maps(
 ) -> np.ndarray:
     """Predict an (H, W, 3) uint8 image tile by tile, in memory bounded by the tile's size: (H, W, C) float32.
 
-    The result is that of `predict`, (h, w, 3) uint8 -> (h, w, C) float32, for the whole image, but for the
-    influence of pixels beyond the halo; see `windows`.
+    `predict` takes (h, w, 3) uint8 and returns (h, w, C) float32. For the whole image the result would be the
+    same, but for the influence of pixels beyond the halo; see `windows`.
     """
     maps = np.zeros(0)
     for window in windows(image.shape[:2], tile, halo):

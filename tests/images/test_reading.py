@@ -255,7 +255,7 @@ def test_a_refused_file_is_closed(tmp_path):
 def test_a_png_has_no_pages(tmp_path):
     iio.imwrite(tmp_path / "a.png", GREY.astype(np.uint8))
     assert open_image(tmp_path / "a.png", page=0).pixels().shape == (5, 6)
-    with pytest.raises(ValueError, match="a.png: page 1 was asked for, a file of 1 pages was found"):
+    with pytest.raises(ValueError, match="a.png: page 1 was asked for, a stack of 1 pages was found"):
         open_image(tmp_path / "a.png", page=1)
 
 
@@ -317,7 +317,7 @@ def test_one_frame_and_several_of_a_gif(tmp_path):
     frames[0].save(tmp_path / "one.gif")
     assert open_image(tmp_path / "one.gif").shape == (40, 50)
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match="two.gif: a file of 2 pages was found; choose a page, 0 to 1"):
+    with pytest.raises(ValueError, match="two.gif: a stack of 2 pages was found; choose a page, 0 to 1"):
         open_image(tmp_path / "two.gif")
     assert open_image(tmp_path / "two.gif", page=1).pixels().max() == 200
 
