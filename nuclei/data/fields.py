@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import cdist
 
 from nuclei.data.samples import Sample
 
@@ -28,11 +29,11 @@ WINDOW = 5  # pixels; edges are smoothed along their length against noise
 
 
 class Join(NamedTuple):
-    """Sample `second` continues sample `first` to the "right" or "below"."""
+    """Sample `second` continues sample `first` on a side of it."""
 
     first: int
     second: int
-    side: str
+    side: str  # "right" or "below"
 
 
 def held_out(sample: Sample) -> str:
@@ -46,10 +47,9 @@ def joins(samples: list[Sample]) -> list[Join]:
 
     The last column (row) of one must continue in the first column (row) of the other: both prefer each other
     to all other images, by a clear margin; the step across the seam is about as small as steps inside the
-    tiles; and the edges are closer than unrelated ones with as much structure would be, which edges without
-    structure cannot be. Square roots of grey levels even out photon noise, and let faint background count
-    beside bright nuclei (Anscombe, Biometrika 35, 1948). The constants were chosen by inspecting the joins
-    near them in the 664 images of the 2018 Data Science Bowl.
+    tiles; and the edges are closer than unrelated ones with as much structure would be. Square roots of grey
+    levels even out photon noise (Anscombe, Biometrika 35, 1948). The constants were chosen by inspecting the
+    joins near them in the 664 images of the 2018 Data Science Bowl.
     """
     alike = defaultdict(list)
     for index, sample in enumerate(samples):
@@ -59,19 +59,17 @@ def joins(samples: list[Sample]) -> list[Join]:
 
 
 def _joins_of_equal_size(samples: list[Sample], members: list[int]) -> list[Join]:
-    """Find the joins among the samples with the indices `members`, see `joins`."""
     joined = []
     images = [samples[index].image for index in members]
     for side, axis in (("right", 1), ("below", 0)):
         before, last, first, after = (
             np.stack([_smoothed(image.take(k, axis)) for image in images]) for k in (-2, -1, 0, 1)
         )
-        seam = _distances(last, first)
+        seam = cdist(last, first, "sqeuclidean") / last.shape[1]
         itself = seam.diagonal().copy()  # no partner but a rival: shared shading continues in itself
         np.fill_diagonal(seam, np.inf)
-        inside = (
-            np.add.outer(np.mean((last - before) ** 2, axis=1), np.mean((after - first) ** 2, axis=1)) / 2
-        )
+        steps = (np.mean((a - b) ** 2, axis=1) for a, b in ((last, before), (after, first)))
+        inside = np.add.outer(*steps) / 2
         unrelated = np.add.outer(last.var(axis=1), first.var(axis=1))
         for i, j in enumerate(seam.argmin(axis=1)):
             rivals = np.concatenate([np.delete(seam[i], j), np.delete(seam[:, j], i), itself[[i, j]]])
@@ -86,12 +84,6 @@ def _smoothed(edge: np.ndarray) -> np.ndarray:
     roots = np.sqrt(edge.astype(float))
     windows = np.lib.stride_tricks.sliding_window_view(roots, min(WINDOW, len(roots)), axis=0)
     return windows.mean(axis=-1).ravel()
-
-
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the (N, N) mean squared differences of all rows of `a` (N, L) and all rows of `b` (N, L)."""
-    squares = np.mean(a**2, axis=1)[:, None] + np.mean(b**2, axis=1) - 2 * a @ b.T / a.shape[1]
-    return np.maximum(squares, 0)
 
 
 def field_numbers(samples: list[Sample]) -> np.ndarray:

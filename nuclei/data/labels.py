@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 from skimage.measure import label
+from skimage.segmentation import clear_border, relabel_sequential
 
 from nuclei.common import counted, some
 
@@ -17,16 +18,13 @@ def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
 def paint(nuclei: list[np.ndarray], size: int) -> np.ndarray:
     """Label the pixels of nuclei, each given as the places of its pixels among `size`.
 
-    Returns (size,) int32 with 0 = background; nucleus k of the list is k + 1. Where nuclei overlap, the
-    smaller one is painted over the larger, so that none disappears behind another. One without pixels, or
-    that smaller ones cover whole, leaves no pixel; the labels are then renumbered without gaps.
+    Returns (size,) int32 with 0 = background; nucleus k of the list is k + 1. Smaller nuclei are painted over
+    larger ones, so that none disappears behind another. If one leaves no pixel, the next move up.
     """
     labels = np.zeros(size, np.int32)
     for k in sorted(range(len(nuclei)), key=lambda k: -nuclei[k].size):
         labels[nuclei[k]] = k + 1
-    visible = np.bincount(labels, minlength=len(nuclei) + 1) > 0
-    visible[0] = False
-    return np.where(visible, np.cumsum(visible), 0).astype(np.int32)[labels]
+    return relabel_sequential(labels)[0].astype(np.int32)
 
 
 def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
@@ -34,8 +32,7 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
 
     `picture` is an (H, W) array of whole numbers, of any type: 0 = background, any other number = one
     nucleus. It may also be (H, W, 1 to 4): equal colours, perhaps with alpha. Raises ValueError for a JPEG,
-    whose numbers are not those that were saved, for colours, stacks, negative numbers and fractions, and as
-    `check_nuclei` does.
+    for colours, stacks, negative numbers and fractions, and as `check_nuclei` does.
     """
     if name.lower().endswith(JPEG):
         raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it again as PNG or TIFF.")
@@ -43,17 +40,13 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     if labels.ndim == 3 and labels.shape[2] <= 4:
         colours = without_alpha(labels, name)
         if (colours != colours[..., :1]).any():
-            raise ValueError(
-                f"{name}: a picture in colours, expected a label image with a number per nucleus"
-            )
+            raise ValueError(f"{name}: a picture in colours, expected a label image, a number per nucleus")
         labels = colours[..., 0]
     if labels.ndim != 2:
         raise ValueError(f"{name}: an array of shape {picture.shape}, expected a label image (H, W)")
     if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.round(labels))).all():
-        raise ValueError(
-            f"{name}: {labels.dtype} numbers that are not whole, expected a label image with 0 as background "
-            "and one whole number per nucleus. Threshold and label a map of probabilities first."
-        )
+        found = f"{labels.dtype} numbers that are not whole, expected a whole number per nucleus"
+        raise ValueError(f"{name}: {found}. Threshold and label a map of probabilities first.")
     if labels.min() < 0:
         raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
     numbers, index = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)  # 0 stays 0
@@ -67,10 +60,8 @@ def without_alpha(picture: np.ndarray, name: str) -> np.ndarray:
     alpha = picture.shape[2] in (2, 4)
     visible = picture[..., : picture.shape[2] - alpha]
     if alpha and not visible.any() and np.ptp(picture[..., -1]):
-        raise ValueError(
-            f"{name}: all of it is black, and only its transparency varies, expected numbers or white on "
-            "black. Save it without transparency."
-        )
+        found = "all of it is black, only its transparency varies, expected numbers or white on black"
+        raise ValueError(f"{name}: {found}. Save it without transparency.")
     return visible
 
 
@@ -82,12 +73,11 @@ IN_BETWEEN = 0.1
 def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = None) -> None:
     """Raise ValueError unless the labels can be those of nuclei.
 
-    They cannot if one covers most of the image and most of its border: it is the background; if labels change
-    by steps along edges: they were interpolated, or have soft edges; if most enclose large holes: they are
-    outlines; or if there are twice as many separate pieces as labels, or one label has very many, small ones
-    beside a large one aside: they are a mask of all nuclei, a map of classes, shades that each stand for
-    several, or have borders with a number of their own. Of the 1,629 images of five data sets, none has a
-    nucleus over more than 9 % of it or its border, and one has more than 1.2 pieces a label: 1.8.
+    They cannot if one covers most of the image and most of its border (it is the background), if they change
+    by steps along edges (they were interpolated), if most enclose large holes (they are outlines), or if
+    there are twice as many separate pieces as labels, or very many of one label (a mask of all nuclei, or a
+    map of classes). Of the 1,629 images of five data sets, none has a nucleus over more than 9 % of it or its
+    border, and one has more than 1.2 pieces a label: 1.8.
 
     `labels` are (H, W) int32, 0 = background, 1..N; `numbers`, (N + 1,), those that the labels have in the
     file called `name`. Without them, every label is a mask file of its own.
@@ -99,22 +89,16 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     largest = areas[1:].argmax() + 1
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     if 2 * areas[largest] > labels.size and 2 * np.count_nonzero(border == largest) > border.size:
-        raise ValueError(
-            f"{name}: the number {shown[largest]} covers most of the image and of its border, as the "
-            "background does, expected 0 for the background and one number per nucleus."
-        )
+        found = f"the number {shown[largest]} covers most of the image and of its border"
+        raise ValueError(f"{name}: {found}, expected 0 for the background and one number per nucleus.")
     if _in_between(labels) > IN_BETWEEN:
-        raise ValueError(
-            f"{name}: numbers change by steps along the edges of nuclei, expected one number per nucleus. "
-            "Threshold and label soft edges; resize labels without interpolation."
-        )
+        found = "numbers change by steps along the edges of nuclei, expected one number per nucleus"
+        raise ValueError(f"{name}: {found}. Threshold soft edges; resize labels without interpolation.")
     holes = _hole_areas(labels)
     nuclei, pieces = int(np.count_nonzero(areas[1:])), _count_pieces(labels)
     if 2 * len(holes) >= nuclei and 4 * holes.sum() > areas[1:].sum():
-        raise ValueError(
-            f"{name}: most numbers enclose large holes, as outlines do, expected filled nuclei. Fill each, "
-            "for example with scipy.ndimage.binary_fill_holes(labels == number)."
-        )
+        found = "most numbers enclose large holes, as outlines do, expected filled nuclei"
+        raise ValueError(f"{name}: {found}. Fill each: scipy.ndimage.binary_fill_holes(labels == number).")
     if pieces.sum() >= 2 * nuclei or pieces.max() >= max(5, nuclei / 2):
         have = counted(nuclei, "mask file" if numbers is None else "number")
         values = "" if numbers is None else f" ({some(shown[1:])})"
@@ -137,22 +121,15 @@ def _count_pieces(labels: np.ndarray) -> np.ndarray:
 
 def _hole_areas(labels: np.ndarray) -> np.ndarray:
     """Return the areas of background that labels enclose, in pixels."""
-    pieces = label(labels == 0, connectivity=1)
-    border = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
-    areas = np.bincount(pieces.ravel())
-    areas[[0, *np.unique(border)]] = 0
-    return areas[areas > 0]
+    holes = clear_border(label(labels == 0, connectivity=1))
+    return np.unique(holes[holes > 0], return_counts=True)[1]
 
 
 def hard_mask(mask: np.ndarray, name: str) -> np.ndarray:
     """Return an (H, W) mask, cut at half of its maximum where its edges are soft, or it is a JPEG."""
-    return mask > mask.max() / 2 if _is_soft(mask) or name.lower().endswith(JPEG) else mask
-
-
-def _is_soft(mask: np.ndarray) -> bool:
-    """Return whether the values of an (H, W) mask change by steps along its edges."""
     two_valued = not ((mask > 0) & (mask < mask.max())).any()  # nearly all are, and this is fast
-    return not two_valued and _in_between(mask) > IN_BETWEEN
+    is_soft = not two_valued and _in_between(mask) > IN_BETWEEN
+    return mask > mask.max() / 2 if is_soft or name.lower().endswith(JPEG) else mask
 
 
 def _in_between(labels: np.ndarray) -> float:
@@ -178,10 +155,8 @@ def check_labels(
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{name} are {labels.dtype}, expected integers with 0 as background and one number per nucleus; "
-            "threshold and label a map first, or cast the array if it holds whole numbers"
-        )
+        expected = "expected integers, 0 for the background and one number per nucleus"
+        raise TypeError(f"{name} are {labels.dtype}, {expected}; threshold and label a map, or cast it")
     if shape is not None and labels.shape != tuple(shape):
         raise ValueError(f"{name} have shape {labels.shape}, expected {tuple(shape)}; sizes must be equal")
     if labels.ndim != 2 or labels.size == 0:

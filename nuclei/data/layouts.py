@@ -39,20 +39,18 @@ class Files(NamedTuple):
 def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     """Return, by id, which of the files in the folder or zip `source` belong together.
 
-    With a mask per nucleus, the id is the folder that holds ``images/``; otherwise it is the common part of
-    the names of image and label image. Raises FileNotFoundError where an image or its nuclei are missing,
-    ValueError where two files belong to one image or id.
+    The id is the common part of the names of image and label image; with a mask per nucleus the folder around
+    ``images/``. Raises FileNotFoundError where an image or its nuclei are missing, ValueError where two files
+    belong to one image or id.
     """
     paths = map(PurePosixPath, sorted(names))
     pictures = [path for path in paths if is_picture(path) or is_outlines(path)]
-    in_folders = any(path.parent.name == "images" for path in pictures)
+    pair = _by_folder if any(path.parent.name == "images" for path in pictures) else _by_ending
     samples: dict[str, Files] = {}
-    for id, files in _by_folder(pictures, source) if in_folders else _by_ending(pictures, source):
+    for id, files in pair(pictures, source):
         if id in samples:
-            raise ValueError(
-                f"{source}: {samples[id].image} and {files.image} would both be called {id}. Rename one of "
-                "them and its labels."
-            )
+            both = f"{samples[id].image} and {files.image} would both be called {id}"
+            raise ValueError(f"{source}: {both}. Rename one of them and its labels.")
         samples[id] = files
     if not samples:
         raise FileNotFoundError(f"{source}: no images found. {EXPECTED}")
@@ -96,16 +94,12 @@ def _image_with_masks(
     place: PurePosixPath, images: list[PurePosixPath], masks: list[PurePosixPath], source: object
 ) -> tuple[str, Files]:
     if len(images) != 1:
-        raise FileNotFoundError(
-            f"{source}: {place / 'images'}/ holds {counted(len(images), 'image')}, and none has the name of "
-            f"a file in {place / 'masks'}/ or {place / 'labels'}/. {EXPECTED}"
-        )
+        found = f"{place / 'images'}/ holds {counted(len(images), 'image')}, and none has the name of a file"
+        raise FileNotFoundError(f"{source}: {found} in masks/ or labels/ beside it. {EXPECTED}")
     id = place.name or images[0].stem
     if not masks:
-        raise FileNotFoundError(
-            f"{source}: {id} has no masks, expected its nuclei as {place / 'masks'}/*.png (one all-black "
-            "mask where there are none). Add them or move the image elsewhere."
-        )
+        expected = f"expected its nuclei as {place / 'masks'}/*.png (one all-black mask where there are none)"
+        raise FileNotFoundError(f"{source}: {id} has no masks, {expected}. Add them or move the image away.")
     return id, Files(str(images[0]), masks=[str(path) for path in masks])
 
 
@@ -134,7 +128,6 @@ def _pair(
     labels_of = dict(labels)
     for what, alone, others in (("labels", images, labels_of), ("image", labels, dict(images))):
         if missing := [path for name, path in alone if name not in others]:
-            raise FileNotFoundError(
-                f"{source}: no {what} for {some(missing)}. Add files, or move these elsewhere. {EXPECTED}"
-            )
+            found = f"no {what} for {some(missing)}. Add files, or move these elsewhere"
+            raise FileNotFoundError(f"{source}: {found}. {EXPECTED}")
     return [(PurePosixPath(name).name, Files(str(path), str(labels_of[name]))) for name, path in images]

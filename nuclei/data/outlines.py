@@ -37,10 +37,10 @@ def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> n
 
     `content` is that of a zip of ImageJ's regions of interest, or of a GeoJSON file of QuPath, by the file's
     `name`: polygons in pixels, the top left corner of the image of `shape` at (0, 0). A pixel belongs to a
-    nucleus if its centre lies inside the outline; smaller nuclei lie over larger ones.
+    nucleus if its centre lies inside the outline. What has no area is ignored with a warning.
 
-    Points, lines and what else has no area are ignored with a warning. Raises ValueError where the file is
-    damaged, holds nothing else, or an outline covers no pixel of the image, or several other outlines.
+    Raises ValueError where the file is damaged, holds nothing else, or an outline covers no pixel of the
+    image, or several other outlines.
     """
     read = _read_rois if name.lower().endswith(ROIS) else _read_geojson
     nuclei: list[np.ndarray] = []
@@ -51,10 +51,8 @@ def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> n
             continue
         nuclei.append(_pixels(rings, shape))
         if not nuclei[-1].size:
-            raise ValueError(
-                f"{name}: {nucleus} covers no pixel of the image of {shape[0]} x {shape[1]} pixels. "
-                "Remove it, or check that the outlines are those of this image, in pixels."
-            )
+            found = f"{nucleus} covers no pixel of the image of {shape[0]} x {shape[1]} pixels"
+            raise ValueError(f"{name}: {found}. Are the outlines those of this image, in pixels?")
     if ignored:
         listed = f"{some(ignored)} without an area"
         if not nuclei:
@@ -65,10 +63,8 @@ def labels_from_outlines(content: bytes, name: str, shape: tuple[int, int]) -> n
     for number, places in enumerate(nuclei, start=1):
         inside, counts = np.unique(labels[places], return_counts=True)
         if np.count_nonzero(inside[counts == areas[inside]]) > 3:  # itself and three others
-            raise ValueError(
-                f"{name}: the outline {number} encloses several others, as that of a region does, expected "
-                "those of nuclei alone. Remove it."
-            )
+            found = f"the outline {number} encloses several others, expected those of nuclei alone"
+            raise ValueError(f"{name}: {found}. Remove it.")
     return labels.reshape(shape)
 
 
@@ -81,10 +77,8 @@ def _read_rois(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
                 raise ValueError("no .roi in it")
             rois = [ImagejRoi.frombytes(archive.read(str(each))) for each in names]
     except Exception as error:  # a damaged or encrypted file raises nearly anything
-        raise ValueError(
-            f"{name}: cannot be read ({error}), expected a zip of regions of interest, as ImageJ's ROI "
-            "Manager saves it. Save it again there."
-        ) from error
+        expected = "expected a zip of regions of interest, as ImageJ's ROI Manager saves it"
+        raise ValueError(f"{name}: cannot be read ({error}), {expected}. Save it again there.") from error
     for number, roi in enumerate(rois, start=1):
         is_area = roi.roitype in AREAS
         rings = [np.asarray(ring, float) for ring in roi.coordinates(multi=True)] if is_area else []
@@ -99,10 +93,8 @@ def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
         shapes = [each.get("nucleusGeometry") or each["geometry"] for each in features]
         found = [(shape["type"], shape.get("coordinates")) if shape else ("nothing", ()) for shape in shapes]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{name}: no GeoJSON of outlines ({type(error).__name__}: {error}), expected a "
-            "FeatureCollection, as QuPath exports it"
-        ) from error
+        problem = f"no GeoJSON of outlines ({type(error).__name__}: {error})"
+        raise ValueError(f"{name}: {problem}, expected a FeatureCollection, as QuPath exports it") from error
     for number, (kind, coordinates) in enumerate(found, start=1):
         parts = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
         rings = [np.asarray(ring, float)[:, :2] for part in parts for ring in part if len(ring)]

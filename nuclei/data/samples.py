@@ -1,8 +1,4 @@
-"""Images and their labelled nuclei, from any folder or zip into a list of samples.
-
-`nuclei.data.layouts` says which files belong together. Masks of one nucleus each are merged into one label
-image per sample.
-"""
+"""Images and their labelled nuclei, from any folder or zip into a list of samples."""
 
 import hashlib
 import io
@@ -10,13 +6,12 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from nuclei.common import ROOT, replacing
 from nuclei.data.image_types import image_type
@@ -82,8 +77,8 @@ def load_samples(
     download failed; ValueError where a file is broken or has the wrong size, an image is smaller than 32
     pixels, its labels do not distinguish the nuclei, or two data sets have one name.
 
-    The result is kept in ``data/cache/`` and read from there as long as the source does not change: merging
-    tens of thousands of mask files takes a minute. The cache may be deleted at any time.
+    The result is kept in ``data/cache/``, which may be deleted at any time, and read from there as long as
+    the source does not change.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     if not sources:
@@ -112,10 +107,7 @@ def load_samples(
 
 
 def fingerprint(samples: list[Sample]) -> str:
-    """Return 16 hex digits of a hash over the ids, pixels and labels, whatever the order of `samples`.
-
-    Results on data with the same fingerprint can be compared.
-    """
+    """Return 16 hex digits of a hash over the ids, pixels and labels, whatever the order of `samples`."""
     digest = hashlib.sha256()
     for sample in sorted(samples, key=lambda s: s.id):
         digest.update(f"{sample.id} {sample.image.shape}".encode())
@@ -150,20 +142,6 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
 
 
-def _read_samples(
-    path: Path, names: list[str], read: Callable[[str], bytes], channel: int | None, page: int | None
-) -> list[Sample]:
-    found = find_samples(names, path)
-    with ThreadPoolExecutor() as pool:
-        loading = [pool.submit(_read_sample, read, id, found[id], channel, page) for id in sorted(found)]
-        try:
-            with tqdm(loading, desc=f"reading {path.name}", unit="image") as bar:
-                return [future.result() for future in bar]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def _read_sample(
     read: Callable[[str], bytes], id: str, files: Files, channel: int | None, page: int | None
 ) -> Sample:
@@ -179,10 +157,9 @@ def _read_sample(
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
         if labels.shape != image.shape[:2]:
-            raise ValueError(
-                f"{name}: the mask is {labels.shape[0]} x {labels.shape[1]} pixels, expected "
-                f"{image.shape[0]} x {image.shape[1]} as its image {files.image}. Replace the mask."
-            )
+            (height, width), (h, w) = image.shape[:2], labels.shape
+            expected = f"expected {height} x {width} as its image {files.image}"
+            raise ValueError(f"{name}: the mask is {h} x {w} pixels, {expected}. Replace the mask.")
         return labels
 
     if files.labels and is_outlines(PurePosixPath(files.labels)):
@@ -240,7 +217,12 @@ def _read_cached(
                 return [Sample(str(id), arrays[f"image {k}"], arrays[f"labels {k}"]) for k, id in named]
         except Exception as error:  # of any type; the data themselves are intact
             warnings.warn(f"{cache}: cannot be read ({error}); the data are read again", stacklevel=3)
-    samples = _read_samples(path, names, read, channel, page)
+    found = find_samples(names, path)
+
+    def load(id: str) -> Sample:
+        return _read_sample(read, id, found[id], channel, page)
+
+    samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
     for old in cache.parent.glob(f"{where}{chosen}-{'?' * 8}.npz"):
         old.unlink()
     arrays = {f"image {k}": s.image for k, s in enumerate(samples)}

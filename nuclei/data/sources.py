@@ -78,9 +78,8 @@ def group_name(name: str, pattern: str = GROUP) -> str:
     except re.error as error:
         raise ValueError(f"group {pattern!r}: {error}, expected a regular expression") from error
     if not expression.groups:
-        raise ValueError(
-            rf"group {pattern!r}: no part is in parentheses, expected what images share, as in (.+)_\d+"
-        )
+        expected = r"expected what images share, as in (.+)_\d+"
+        raise ValueError(f"group {pattern!r}: no part is in parentheses, {expected}")
     match = expression.fullmatch(name)
     return "".join(part or "" for part in match.groups()) if match else ""
 
@@ -89,10 +88,8 @@ def _checked(path: Path, download: Download) -> Path:
     import pooch  # only here, as it is slow to import
 
     if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
-        raise ValueError(
-            f"{path}: the file has sha256 {found}, expected {download.sha256}. Move it elsewhere and "
-            "download the data set again, or load the file by its own name."
-        )
+        hashes = f"the file has sha256 {found}, expected {download.sha256}"
+        raise ValueError(f"{path}: {hashes}. Move it elsewhere, or load it by its own name.")
     return path
 
 
@@ -107,8 +104,6 @@ def _download(download: Download, file: Path) -> Path:
             file.unlink()
             raise ValueError("the download is no zip file")
     except (OSError, ValueError) as error:  # every network error of requests is an OSError
-        raise FileNotFoundError(
-            f"data/{file.name}: not there, and not to be had from {download.url} ({error}). Try again later, "
-            f"or get the file elsewhere and put it at data/{file.name}."
-        ) from error
+        found = f"data/{file.name}: not there, and not to be had from {download.url} ({error})"
+        raise FileNotFoundError(f"{found}. Try again later, or put it at data/{file.name}.") from error
     return file

@@ -1,8 +1,7 @@
 """Which samples train a model and which validate it.
 
-Many images are neighbouring tiles of one field of view, or parts of one image or patient: they share
-illumination, stain and nuclei cut by the edge. A split between them inflates validation scores, so fields are
-kept whole.
+Images of one field of view or patient share illumination, stain and nuclei cut by the edge. A split between
+them inflates validation scores, so fields are kept whole.
 """
 
 import json
@@ -58,10 +57,8 @@ def split(
                 validates |= group == field
     train, validation = ([samples[k] for k in np.flatnonzero(validates == side)] for side in (False, True))
     if not train or not validation:
-        raise ValueError(
-            f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split with "
-            f"validation_fraction {validation_fraction}: one side would be empty. Use more samples."
-        )
+        found = f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split"
+        raise ValueError(f"{found} with validation_fraction {validation_fraction}. Use more samples.")
     _check_sides(train, validation)
     return train, validation
 
@@ -75,17 +72,10 @@ def _strata(samples: list[Sample]) -> np.ndarray:
 def balanced_weights(samples: list[Sample]) -> np.ndarray:
     """Return how often to draw each sample in training, (N,) float above 0.
 
-    It is 1 over the square root of how many are of its data set and image type: a type with a hundredth of
-    the images is drawn a tenth as often.
+    It is 1 over the square root of how many samples are of its data set and image type.
     """
     stratum = _strata(samples)
     return 1 / np.sqrt(np.bincount(stratum)[stratum])
-
-
-def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]) -> None:
-    for what, of in (("of type", lambda s: image_type(s.image)), ("from the data set", lambda s: s.source)):
-        if missing := ", ".join(sorted({of(s) for s in train} - {of(s) for s in validation})):
-            warnings.warn(f"no image {what} {missing} is in validation", stacklevel=3)
 
 
 def _check_sides(train: list[Sample], validation: list[Sample]) -> None:
@@ -94,6 +84,12 @@ def _check_sides(train: list[Sample], validation: list[Sample]) -> None:
             found = f"none of the {len(side)} {name} images has a nucleus, expected one at least"
             raise ValueError(f"{found}. Add labelled images, or split with another seed.")
     _warn_of_what_validation_lacks(train, validation)
+
+
+def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]) -> None:
+    for what, of in (("of type", lambda s: image_type(s.image)), ("from the data set", lambda s: s.source)):
+        if missing := ", ".join(sorted({of(s) for s in train} - {of(s) for s in validation})):
+            warnings.warn(f"no image {what} {missing} is in validation", stacklevel=3)
 
 
 def check_split(train: list[Sample], validation: list[Sample]) -> None:
@@ -151,10 +147,8 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
 def check_validation(validation: list[Sample]) -> None:
     """Raise ValueError if all validation samples are of one field: none could score what it tuned."""
     if len(set(field_numbers(validation))) < 2:
-        raise ValueError(
-            f"{len(validation)} validation samples are of one field of view, expected two fields or more. "
-            "Raise validation_fraction, or add images."
-        )
+        found = f"{len(validation)} validation samples are of one field of view, expected two fields or more"
+        raise ValueError(f"{found}. Raise validation_fraction, or add images.")
 
 
 def is_seen(sample: Sample, seen: Collection[str]) -> bool:
