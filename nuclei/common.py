@@ -80,10 +80,8 @@ def naming_output(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(
-            f"`out` {out}: cannot be written to ({error.strerror or error}); what was complete before is "
-            "still there. Free some space or choose another place, then repeat the command."
-        ) from error
+        reason = f"cannot be written to ({error.strerror or error}); what was complete before is still there"
+        raise OSError(f"`out` {out}: {reason}. Free some space or choose another place.") from error
 
 
 def checked_path(name: str, path: str | Path) -> Path:
@@ -98,10 +96,7 @@ def checked_path(name: str, path: str | Path) -> Path:
 
 
 def checked_number(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False):
-    """Return a parameter that is None, or else a number from `low` to `high`, as Python's own type.
-
-    Raises TypeError or ValueError otherwise.
-    """
+    """Return a parameter that is None or a number from `low` to `high`; raise TypeError or ValueError."""
     if value is None:
         return None
     expected = f"a {'whole ' * whole}number from {low:g}" + (f" to {high:g}" if high < math.inf else "")
@@ -129,10 +124,7 @@ def short_name(name: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what native code writes to the standard error stream meanwhile; exceptions pass.
-
-    At every import TensorFlow lists the processor's features, before its log level takes effect.
-    """
+    """Drop what native code writes to standard error, such as TensorFlow at its import; exceptions pass."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # from now on: no message about a missing GPU
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

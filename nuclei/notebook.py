@@ -1,7 +1,4 @@
-"""What notebooks need of their own: checked parameters, recipes, results in their places, and widgets.
-
-papermill only warns of a misspelt parameter; `check_parameters` stops the notebook.
-"""
+"""What notebooks need of their own: checked parameters, recipes, results in their places, and widgets."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -21,15 +18,13 @@ from nuclei.images.reading import open_image
 
 
 def check_parameters(namespace: dict) -> None:
-    """Stop a notebook whose injected parameters do not match its parameters cell.
+    """Stop a notebook whose injected parameters do not match its parameters cell; papermill only warns.
 
     Call it as ``check_parameters(globals())`` after the cell that is tagged "parameters", in which every
-    parameter stands with its type: ``epochs: int = 2  # passes over the training set``. A type may be a
-    text that names several, such as ``"str or list"``.
+    parameter stands with its type: ``epochs: int = 2``, or a text that names several: ``"str or list"``.
 
     Raises NameError where a name was injected that the cell does not know, TypeError where a value has
-    another type, such as the text "false" for a bool. None, for "without", always passes (papermill cannot
-    read ``str | None``), and so does an int for a float.
+    another type. None always passes (papermill cannot read ``str | None``), and so does an int for a float.
     """
     types = namespace.get("__annotations__", {})
     for cell in namespace.get("In", []):
@@ -45,10 +40,8 @@ def check_parameters(namespace: dict) -> None:
         value, expected = namespace[name], kind if isinstance(kind, str) else kind.__name__
         found, fits = type(value).__name__, [*expected.split(" or "), "NoneType"]
         if found not in fits and not (found == "int" and "float" in fits):
-            raise TypeError(
-                f"parameter {name} is {value!r}, of type {found}; expected {expected}. "
-                "In a recipe write 0.001, not 1e-3, and true or false without quotes."
-            )
+            hint = "In a recipe write 0.001, not 1e-3, and true or false without quotes."
+            raise TypeError(f"parameter {name} is {value!r}, of type {found}; expected {expected}. {hint}")
 
 
 def parameter_values(namespace: dict) -> dict:
@@ -89,16 +82,12 @@ def results_folder(parent: str | Path, images: str | list[str]) -> str:
 
 
 def outlined_image(
-    folder: str | Path,
-    files: Mapping[str, Path],
-    name: str,
-    least_confidence: float = 0.0,
-    **reading: Any,
+    folder: str | Path, files: Mapping[str, Path], name: str, least_confidence: float = 0.0, **reading: Any
 ) -> Image.Image:
-    """Return the picture of an image with the outlines of its nuclei above a confidence, 0-1.
+    """Return the picture of an image with the outlines of its nuclei of at least a confidence, 0-1.
 
-    Its labels and measurements are in a `folder` of results; `files` are the images by name, see
-    `find_images`, and `reading` the channel and page with which it was segmented.
+    `folder` has its results, `files` are images by name, see `find_images`, and `reading` the channel and
+    page with which it was segmented.
     """
     labels = tifffile.imread(f"{folder}/{name}_labels.tif")
     table = pd.read_csv(f"{folder}/measurements.csv").query("image == @name")

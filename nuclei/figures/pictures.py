@@ -44,8 +44,7 @@ def examples(
 ) -> Figure:
     """Show images, (H, W, 3) uint8, and a close-up of each with the outlines of its nuclei, (H, W) int.
 
-    True outlines are orange, `predicted` ones blue. Where the close-up is not the whole image, a frame in the
-    image shows where it lies.
+    True outlines are orange, `predicted` ones blue. A frame shows where in the image the close-up lies.
     """
     name, colour = ("predicted", "predicted") if predicted else ("truth", "true")
     figure, axes = _panels(("image", f"close-up with\n{colour} outlines"), titles, title)
@@ -151,14 +150,11 @@ def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, str]], *, title
 
     crops : list of (image, nucleus, name, text): (H, W, 3) uint8, (H, W) bool, and what stands above
     """
-    columns = 6
-    figure, axes = _panels([""] * max(1, math.ceil(len(crops) / columns)), [""] * columns, title)
-    for axis, (image, nucleus, name, text) in zip(axes.flat, crops, strict=False):
+    figure, axes = _grid(len(crops), 6, title)
+    for axis, (image, nucleus, name, text) in zip(axes, crops, strict=True):
         _show(axis, brightened(image))
         draw_outlines(axis, predicted=nucleus)
         axis.set_title(f"{shortened(name, 14)}\n{text}", fontsize=7)
-    for axis in axes.flat[len(crops) :]:
-        axis.remove()
     return figure
 
 
@@ -186,11 +182,7 @@ def pipeline(
     nuclei = label2rgb(labels, colors=SHADES, bg_label=0, bg_color=to_rgb(DARK))
     steps += [("nuclei kept" + ", with confidence" * (confidence is not None), nuclei)]
     steps += [("comparison with the truth", bright)]
-    columns = 3 if len(steps) > 4 else len(steps)
-    figure, grid = _panels([""] * math.ceil(len(steps) / columns), [""] * columns)
-    axes = grid.flat[: len(steps)]
-    for axis in grid.flat[len(steps) :]:
-        axis.remove()
+    figure, axes = _grid(len(steps), 3 if len(steps) > 4 else len(steps))
     for number, (axis, (name, picture)) in enumerate(zip(axes, steps, strict=True), start=1):
         _show(axis, picture)
         if name == "candidates" and candidates:
@@ -257,6 +249,14 @@ def _panels(steps: Sequence[str], samples: Sequence[str], title: str = "") -> tu
     for axis, name in zip(axes[0], columns, strict=True):
         axis.set_title(name, fontsize=9)
     return figure, axes if upright else axes.T
+
+
+def _grid(panels: int, columns: int, title: str = "") -> tuple[Figure, np.ndarray]:
+    """Return a figure of so many square panels without names, row by row, and their axes."""
+    figure, axes = _panels([""] * max(1, math.ceil(panels / columns)), [""] * columns, title)
+    for axis in axes.flat[panels:]:
+        axis.remove()
+    return figure, axes.flat[:panels]
 
 
 def _show(axis: Axes, image: np.ndarray) -> None:

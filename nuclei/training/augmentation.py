@@ -1,8 +1,7 @@
 """Random changes of a training image and its labels: crop, flip, colour jitter, and stronger ones.
 
 An augmentation takes an (H, W, 3) uint8 image, (H, W) integer labels with 0 = background, and a random number
-generator; it returns an image and labels of the same shapes and dtypes. `nuclei.training.image_changes` holds
-the changes that it is made of.
+generator; it returns an image and labels of the same shapes and dtypes.
 """
 
 from collections.abc import Callable

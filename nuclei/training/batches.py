@@ -1,8 +1,4 @@
-"""From samples to batches: crop or resize, augment, compute the target.
-
-Random draws depend on (seed, epoch, index) alone: an interrupted training resumes with the batches that it
-would have had.
-"""
+"""From samples to batches: crop or resize, augment, compute the target."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +38,7 @@ def draw_batch(
     augment: Augment | None = None,
     target: Callable[[np.ndarray], np.ndarray] = foreground_target,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw batch number `step` of an epoch; the same arguments give the same arrays.
+    """Draw batch number `step` of an epoch; the same arguments give the same arrays, also after a restart.
 
     With `squeeze` whole images are resized to squares of `size` pixels a side, otherwise random squares are
     cut out: see `nuclei.training.augmentation.crop`. An epoch holds every sample once; or `steps` batches,
@@ -85,10 +81,8 @@ def batches(
 ) -> "tf.data.Dataset":
     """Return the batches of one epoch, prepared during training; for the `options` see `draw_batch`.
 
-    `epoch`, such as an `EpochCounter`, is called for the current epoch whenever a batch is drawn; the default
-    repeats one epoch, as validation should.
+    `epoch`, such as an `EpochCounter`, returns the current epoch; the default repeats one, for validation.
     """
-
     import tensorflow as tf  # only here: `draw_batch` works without it
 
     def load(step):

@@ -30,8 +30,8 @@ def training_callbacks(
 
     Below `folder` they write ``best.weights.h5``, those of the epoch with the highest `monitor`;
     ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard; and ``backup/``, from
-    which an interrupted training resumes when the same code runs again: it repeats the epoch in which it was
-    stopped. After `patience` epochs without improvement the training stops.
+    which an interrupted training resumes when the same code runs again. After `patience` epochs without
+    improvement the training stops.
 
     With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
     kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where
@@ -72,10 +72,8 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
         before = json.loads(file.read_text())
         changed = [name for name in {**before, **parameters} if before.get(name) != parameters.get(name)]
         if changed:
-            raise ValueError(
-                f"{folder}: holds an interrupted training with other parameters ({', '.join(changed)}); "
-                "to resume it, use the former values (parameters.json); to start again, name another folder"
-            )
+            found = f"holds an interrupted training with other parameters ({', '.join(changed)})"
+            raise ValueError(f"{folder}: {found}; use those in parameters.json, or name another folder")
     write_json(file, parameters)
 
 
@@ -121,7 +119,7 @@ class EpochCounter(keras.callbacks.Callback):
 class InstanceScore(keras.callbacks.Callback):
     """Add ``val_score`` to the log: the competition score on a crop of `size` pixels of each sample.
 
-    It is the best over a few thresholds, as the calibration of a network changes from epoch to epoch.
+    It is the best over a few thresholds, as calibration changes from epoch to epoch.
     """
 
     def __init__(self, samples: list[Sample], size: int):

@@ -12,19 +12,14 @@ def use_bfloat16() -> None:
 def strategy(devices: int | None = None) -> tf.distribute.Strategy:
     """Return where a training runs: build, load and compile the model in its ``scope()``.
 
-    Of several GPUs, each gets its share of every batch, and gradients are averaged: the training is that of
-    one GPU, but for rounding, where the batches are multiples of `devices`. See
-    https://www.tensorflow.org/guide/distributed_training.
-
-    `devices` is the number of GPUs, or of processors where there is no GPU; by default all. Raises ValueError
-    where there are fewer.
+    `devices` is the number of GPUs, or of processors where there is no GPU; by default all. Each gets its
+    share of every batch: the training is that of one GPU, but for rounding, where the batches are multiples
+    of `devices`. Raises ValueError where there are fewer.
     """
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if (devices or 1) > len(found):
         there = f"{len(found)} {found[0].device_type}"
-        raise ValueError(
-            f"devices is {devices}, but {there} was found; give a smaller number, or null for all"
-        )
+        raise ValueError(f"devices is {devices}, but {there} was found; use a smaller number, null for all")
     names = [device.name for device in found[:devices]]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 

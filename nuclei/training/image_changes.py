@@ -158,8 +158,8 @@ def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def stretch(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stretch the grey values once more, between random percentiles (0 to 3, and 97 to 99.99).
 
-    A changed image would be stretched before segmentation. The percentiles of a crop differ from those of its
-    image, so they are random; the factor is at most four, as more would turn an empty crop into noise.
+    They are random, as those of a crop differ from those of its image. The factor is at most four, as more
+    would turn an empty crop into noise.
     """
     low, high = np.percentile(image[::2, ::2], (rng.uniform(0, 3), 100 - 10 ** rng.uniform(-2, 0.48)))
     return (image - np.float32(low)) / np.float32(max(high - low, 0.25))

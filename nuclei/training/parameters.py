@@ -88,16 +88,13 @@ def check_start(parameters: dict, settings: dict, channels: int) -> None:
     start = parameters["start_from"]
     for name in ("resize", "normalize"):
         if (parameters[name] or None) != (settings.get(name) or None):
-            raise ValueError(
-                f"{name} is {parameters[name]}, but the model in {start} was trained with "
-                f"{name} {settings.get(name)}: give it that value"
-            )
+            trained = f"the model in {start} was trained with {name} {settings.get(name)}"
+            raise ValueError(f"{name} is {parameters[name]}, but {trained}: give it that value")
     wanted = 1 if parameters["target"] == "foreground" else 2
     if wanted != channels:
-        raise ValueError(
-            f"target is {parameters['target']!r}, which has {wanted} maps, but the model in {start} predicts "
-            f"{channels}: expected {'foreground' if channels == 1 else 'interior or distance'}"
-        )
+        found = f"target is {parameters['target']!r}, which has {wanted} maps"
+        expected = "foreground" if channels == 1 else "interior or distance"
+        raise ValueError(f"{found}, but the model in {start} predicts {channels}: expected {expected}")
 
 
 def model_settings(parameters: dict, train: list[Sample], start: dict | None = None) -> dict:

@@ -1,7 +1,6 @@
 """Targets: the maps that the network is trained to predict, computed from labels.
 
-A target has one or two channels: the foreground, and a map of each nucleus's inner part, which is low
-between nuclei that touch.
+They are the foreground, and perhaps a map of each nucleus's inner part, low between nuclei that touch.
 """
 
 import numpy as np

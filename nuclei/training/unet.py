@@ -21,10 +21,10 @@ def unet(
 ) -> keras.Model:
     """Build a U-Net: (B, H, W, 3) float32 0-255 -> (B, H, W, channels) float32 0-1; sides multiples of 32.
 
-    `channels` are the maps; 1 is the foreground alone, as published. `decoder_filters` are those of the
-    upsampling blocks, from the bottom up, `detail_filters` those of a skip connection from the image itself,
-    for sharper edges; 0 for none, as published. `encoder_weights` are "imagenet", a MobileNetV2
-    ``.weights.h5`` file, the folder of a model whose encoder is copied, or None for random ones.
+    `channels` are the maps; 1 is the foreground alone. `decoder_filters` are those of the upsampling blocks,
+    from the bottom up, `detail_filters` those of a skip connection from the image itself, for sharper edges;
+    0 for none. The defaults are as published. `encoder_weights` are "imagenet", a MobileNetV2 ``.weights.h5``
+    file, the folder of a model whose encoder is copied, or None for random ones.
 
     Raises ValueError for a frozen encoder of random weights, or weights that do not fit; FileNotFoundError
     where there is no such file, or the download failed.
@@ -55,18 +55,14 @@ def unet(
 def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -> None:
     """Raise ValueError or FileNotFoundError as `unet` would, before anything is built."""
     if encoder_weights is None and not encoder_trainable:
-        raise ValueError(
-            "encoder_weights is None and encoder_trainable is False: the encoder would stay random; "
-            'expected encoder_weights "imagenet" or a path, or encoder_trainable True'
-        )
+        found = "encoder_weights is None and encoder_trainable is False: the encoder would stay random"
+        raise ValueError(f'{found}; expected encoder_weights "imagenet" or a path')
     if encoder_weights in (None, "imagenet"):
         return
     path = Path(encoder_weights)
     if not (file := path / "model.keras" if path.is_dir() else path).is_file():
-        raise FileNotFoundError(
-            f"encoder_weights: no file {str(file)!r}, "
-            'expected "imagenet", the path of a MobileNetV2 .weights.h5 file, or a model folder'
-        )
+        expected = 'expected "imagenet", the path of a MobileNetV2 .weights.h5 file, or a model folder'
+        raise FileNotFoundError(f"encoder_weights: no file {str(file)!r}, {expected}")
 
 
 def upsample(filters: int, size: int) -> keras.Sequential:
@@ -85,14 +81,11 @@ def upsample(filters: int, size: int) -> keras.Sequential:
 
 
 def freeze_encoder(model: keras.Model, frozen: bool = True) -> None:
-    """Freeze the encoder of `model`, or let it be trained; compile afterwards.
-
-    Its batch normalisation stays frozen, as the statistics of a few small batches would be worse.
-    """
+    """Freeze the encoder of `model`, or train all of it but batch normalisation; compile afterwards."""
     encoder = model.get_layer("encoder")
     encoder.trainable = not frozen
     for layer in _batch_normalisations(encoder):
-        layer.trainable = False
+        layer.trainable = False  # statistics of a few small batches would be worse
 
 
 def set_momentum(model: keras.Model, momentum: float) -> None:
@@ -113,14 +106,10 @@ def _encoder(weights: str | Path | None) -> keras.Model:
         backbone = keras.applications.MobileNetV2(input_shape=(None, None, 3), include_top=False, weights=own)
     except Exception as error:  # Keras raises a bare Exception where the download fails
         if weights == "imagenet":
-            raise FileNotFoundError(
-                f'encoder_weights: "imagenet" could not be downloaded ({error}); fetch the file elsewhere '
-                "and pass its path as encoder_weights, or put it into ~/.keras/models/"
-            ) from error
-        raise ValueError(
-            f"encoder_weights: {str(weights)!r} does not hold MobileNetV2 weights ({error}), "
-            "expected a .weights.h5 file of keras.applications.MobileNetV2 without its top"
-        ) from error
+            found = f'encoder_weights: "imagenet" could not be downloaded ({error})'
+            raise FileNotFoundError(f"{found}; fetch the file elsewhere and pass its path") from error
+        found = f"encoder_weights: {str(weights)!r} does not hold MobileNetV2 weights ({error})"
+        raise ValueError(f"{found}, expected a .weights.h5 file of Keras's MobileNetV2, no top") from error
     outputs = [backbone.get_layer(name).output for name in LAYERS]
     encoder = keras.Model(backbone.input, outputs, name="encoder")
     if weights and from_model:
@@ -145,10 +134,9 @@ def compile_unet(
     """Compile the U-Net with Adam at the rate of `schedule`, its loss, and pixel accuracy as metric.
 
     One map has the binary cross-entropy, two have `instance_loss`. `weight_average` is the memory of an
-    exponential moving average of the weights: 0.998 averages about 500 steps; 0 for none. Each
-    step subtracts the learning rate times `weight_decay` from every kernel, as a fraction of it; 0 for none
-    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019). `devices` is how many share a
-    batch: batch normalisation is over the whole batch.
+    exponential moving average of the weights, such as 0.998; 0 for none. Each step takes the learning rate
+    times `weight_decay` off every kernel, as a fraction; 0 for none (Loshchilov and Hutter, "Decoupled Weight
+    Decay Regularization", ICLR 2019). `devices` is how many share a batch: it is normalised as a whole.
     """
     for layer in _batch_normalisations(model):
         layer.synchronized = devices > 1
