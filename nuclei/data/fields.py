@@ -89,9 +89,8 @@ def _smoothed(edge: np.ndarray) -> np.ndarray:
 def field_numbers(samples: list[Sample]) -> np.ndarray:
     """Return for each sample the number of its field of view: (N,) int, equal where samples belong together.
 
-    Tiles that join (see `joins`) are of one field, and so are samples with the same `Sample.group` in one
-    data set, images with the same pixels (as one image in two data sets), and tiles of one image of
-    `HELD_OUT`.
+    Of one field are tiles that join (see `joins`), samples with the same `Sample.group` in one data set,
+    images with the same pixels (as in two data sets), and tiles of one image of `HELD_OUT`.
     """
     pairs = [(join.first, join.second) for join in joins(samples)]
     first: dict[Hashable, int] = {}

@@ -26,8 +26,7 @@ def image_type(image: np.ndarray) -> str:
     Otsu's threshold has an equivalent diameter above `LARGE` pixels.
 
     The types are those of Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data
-    Science Bowl", Nature Methods 16 (2019), who sorted by eye. The constants were chosen on the training
-    set's images. All but `LARGE` lie in wide gaps; nuclei have all sizes.
+    Science Bowl", Nature Methods 16 (2019), who sorted by eye. The constants were chosen on its training set.
     """
     pixels = image[::2, ::2].astype(np.int16)  # a quarter of the pixels is enough
     if np.mean(pixels.max(axis=-1) - pixels.min(axis=-1)) > STAINED:

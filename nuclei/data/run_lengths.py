@@ -1,8 +1,7 @@
 """Kaggle's run-length encoding of labels.
 
-Pixels are numbered from 1, down the columns first, and a nucleus is written as "start length start length
-...". The CSV has the columns ImageId and EncodedPixels and one row per nucleus; the competition's solution
-files add Height, Width and Usage.
+Pixels are numbered from 1, down the columns first; "start length start length ..." is one nucleus and one row
+of a CSV with the columns ImageId and EncodedPixels, in solution files also Height, Width and Usage.
 """
 
 import warnings

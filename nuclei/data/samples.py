@@ -77,8 +77,7 @@ def load_samples(
     download failed; ValueError where a file is broken or has the wrong size, an image is smaller than 32
     pixels, its labels do not distinguish the nuclei, or two data sets have one name.
 
-    The result is kept in ``data/cache/``, which may be deleted at any time, and read from there as long as
-    the source does not change.
+    The result is kept in ``data/cache/``, and read from there as long as the source does not change.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     if not sources:

@@ -43,11 +43,7 @@ def locate(source: str | Path, root: Path) -> Path:
     if str(source) == "sample":
         return root / "data" / "sample"
     if download := DOWNLOADS.get(str(source)):
-        file = root / "data" / download.file
-        for path in (file.with_suffix(""), file):
-            if path.exists():
-                return _checked(path, download)
-        return _download(download, file)
+        return _fetched(download, root / "data" / download.file)
     path = root / Path(source).expanduser()  # an absolute path stays as it is
     if not path.exists():
         known = ", ".join(f'"{name}"' for name in ("sample", *DOWNLOADS))
@@ -84,20 +80,18 @@ def group_name(name: str, pattern: str = GROUP) -> str:
     return "".join(part or "" for part in match.groups()) if match else ""
 
 
-def _checked(path: Path, download: Download) -> Path:
+def _fetched(download: Download, file: Path) -> Path:
+    """Return the zip `file`, or the folder that it was unpacked to; without either download it whole."""
     import pooch  # only here, as it is slow to import
 
-    if download.sha256 and path.is_file() and (found := pooch.file_hash(path)) != download.sha256:
-        hashes = f"the file has sha256 {found}, expected {download.sha256}"
-        raise ValueError(f"{path}: {hashes}. Move it elsewhere, or load it by its own name.")
-    return path
-
-
-def _download(download: Download, file: Path) -> Path:
-    """Download a zip completely or not at all; pooch writes to a temporary name and checks the hash."""
-    import pooch
-
+    if (folder := file.with_suffix("")).exists():
+        return folder
     known_hash = download.sha256 and f"sha256:{download.sha256}"
+    if file.exists():
+        if download.sha256 and (found := pooch.file_hash(file)) != download.sha256:
+            hashes = f"the file has sha256 {found}, expected {download.sha256}"
+            raise ValueError(f"{file}: {hashes}. Move it elsewhere, or load it by its own name.")
+        return file
     try:
         pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
         if not zipfile.is_zipfile(file):

@@ -22,13 +22,11 @@ def split(
 ) -> tuple[list[Sample], list[Sample]]:
     """Divide samples, in any order, into training and validation samples.
 
-    By "field" what `field_numbers` finds to belong together stays together, and the share of validation is
-    taken of every image type of every data set, as nearly as whole fields allow. By "image" single images are
-    drawn at random, as the published baseline did: its scores leak. Samples of `nuclei.data.fields.HELD_OUT`
-    are always in validation.
+    By "field" whole fields of `field_numbers` are drawn, and the share of validation is taken of every image
+    type of every data set, as nearly as they allow. By "image" single images are drawn, as the published
+    baseline did: its scores leak. Samples of `nuclei.data.fields.HELD_OUT` are always in validation.
 
-    Raises ValueError for a fraction not between 0 and 1, too few samples for two sides, or a side without
-    any nucleus.
+    Raises ValueError for a fraction not between 0 and 1, too few samples, or a side without any nucleus.
     """
     if not 0 < validation_fraction < 1:
         found = f"validation_fraction is {validation_fraction}"

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.stats import binomtest
 
+from nuclei.common import counted
 from nuclei.figures.colours import INK, PREDICTION, TRAINING, TRUTH, VALIDATION
 from nuclei.figures.style import WIDTH, Look, shortened, styled
 
@@ -143,9 +144,7 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     score = table["score"].astype(float)
     counts = zip(table.index, table["images"], table["fields"], strict=True)
-    names = [
-        f"{name}\n{n:,} image{'s' * (n > 1)}, {m:,} field{'s' * (m > 1)} of view" for name, n, m in counts
-    ]
+    names = [f"{name}\n{counted(n, 'image')}, {counted(m, 'field')} of view" for name, n, m in counts]
     style: Look = {"height": 0.65, "tick_label": names, "ecolor": INK, "capsize": 3}
     style["color"] = ["#9FD0F2" if name.startswith("all ") else PREDICTION for name in table.index]
     bars = axis.barh(range(len(table)), score, xerr=_reach(table["interval"], score), **style)
@@ -180,8 +179,7 @@ def recall_by_size(table: pd.DataFrame) -> Figure:
 def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Show how many nuclei each image has, and how large and how bright they are, by the tables of a run.
 
-    Sizes are in micrometres where the tables have them. Grey images and images of several channels have a
-    panel of their own.
+    Sizes are in micrometres where the tables have them. Images of several channels have their own panel.
     """
     means = measurements.filter(regex="^intensity_mean").dropna(axis=1, how="all")
     channels = means.filter(like="_ch")
@@ -220,9 +218,8 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> Figure:
     """Show whether the confidence, (N,) floats 0-1, is the share of nuclei that are `matched`, (N,) bool.
 
-    A reliability diagram after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The
-    expected calibration error is the mean distance of a point to the diagonal, weighted by its nuclei. The
-    bars are 95 % Wilson intervals.
+    A reliability diagram after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, with 95 %
+    Wilson intervals. The error in the title is the mean distance to the diagonal, weighted by nuclei.
     """
     place = np.minimum((np.asarray(confidence, float) * bins).astype(int), bins - 1)
     groups = pd.DataFrame({"confidence": confidence, "matched": np.asarray(matched, int)}).groupby(place)

@@ -22,8 +22,7 @@ TOP, BOTTOM, LEFT, RIGHT = (0.5, 1), (0.5, 0), (0, 0.5), (1, 0.5)
 def architecture(model, size: int = 128) -> Figure:
     """Draw a network of `nuclei.training.unet`: encoder on the left, decoder on the right, skips across.
 
-    A block's height goes with the logarithm of its side, for images of `size` pixels, its width with that of
-    its channels.
+    A block's height and width go with the logarithms of its side, for images of `size` pixels, and channels.
     """
     skips = [output.shape[-1] for output in model.get_layer("encoder").outputs]
     blocks = [layer for layer in model.layers if type(layer).__name__ == "Sequential"]

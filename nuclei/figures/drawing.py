@@ -30,8 +30,8 @@ def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> 
     """Draw the outlines of predicted nuclei, (H, W) int, into a brightened copy of an (H, W, 3) uint8 image.
 
     Returns (H * scale, W * scale, 3) uint8, by default enlarged until the median nucleus is 32 pixels wide
-    and the longer side about 600, but never beyond 1,600 pixels. Outlines lie inside of the nuclei, at most
-    two pixels wide. In bright images a white line around them sets them off from the stain.
+    and the longer side about 600, but never beyond 1,600 pixels. Outlines lie inside of the nuclei. In bright
+    images a white line around them sets them off from the stain.
     """
     height, width = labels.shape
     if scale is None:

@@ -1,7 +1,6 @@
 """Every rule that changes grey values: to 8 bits, stretched, and which colour of one dye is the picture.
 
-Grey values are stretched by percentiles of the whole image, also where it is read window by window: otherwise
-a nucleus would look different from one tile to the next.
+They are stretched by percentiles of the whole image, so that a nucleus looks the same in every window.
 """
 
 import warnings
@@ -45,8 +44,8 @@ def normalize(image: np.ndarray) -> np.ndarray:
 
     Warns where outliers would leave the picture less than a third of the range, and leaves them out of the
     percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or
-    text (up to 5 % of the pixels) or a dark edge (up to half, as around a mosaic) that has an end value of
-    the type, in floats of the image. Warns of larger ones, and of an image of two grey values, too.
+    text (up to 5 % of the pixels) or a dark edge (up to half) that has an end value of the type, in floats of
+    the image. Warns of larger ones, and of an image of two grey values, too.
     """
     return _stretch(image, *_limits(lambda: [image], image.dtype, NORMAL))
 
@@ -54,9 +53,8 @@ def normalize(image: np.ndarray) -> np.ndarray:
 def rgb8_converter(image, normalize: bool = False) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that converts windows of an image as `as_rgb8`, and then `normalize`, do the whole.
 
-    It takes a window of ``image.pixels`` and returns (h, w, 3) uint8. All windows of the `Image` are read
-    first. The percentiles are exact for integers of 8 and 16 bits, whose values are counted. For other types
-    they come from some four million values, on a regular grid.
+    It takes a window of ``image.pixels`` and returns (h, w, 3) uint8. All of the `Image` is read first. The
+    percentiles are exact for integers of 8 and 16 bits, others come from four million values on a grid.
     """
     tiles = [tile.core for tile in windows(image.shape, halo=0)]
     step = int(np.ceil(np.sqrt(3 * image.shape[0] * image.shape[1] / SAMPLE)))

@@ -45,11 +45,9 @@ def pixel_size(tiff: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str
     if page.is_ome:
         with suppress(ValueError):  # metadata that is damaged, or that another file has
             for image in _ome_pixels(tiff)[:1]:
-                sizes = [float(image.get(f"PhysicalSize{axis}", 0)) for axis in "YX"]
+                height, width = (float(image.get(f"PhysicalSize{axis}", 0)) for axis in "YX")
                 units = [image.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX"]
-                height, width = (
-                    size * MICROMETRES.get(unit, 0) for size, unit in zip(sizes, units, strict=True)
-                )
+        height, width = height * MICROMETRES.get(units[0], 0), width * MICROMETRES.get(units[-1], 0)
     else:
         by_tag = {tifffile.RESUNIT.INCH: 25_400, tifffile.RESUNIT.CENTIMETER: 10_000}
         units = [str((tiff.imagej_metadata or {}).get("unit")).strip("\0 ")]

@@ -44,8 +44,7 @@ def draw_batch(
     cut out: see `nuclei.training.augmentation.crop`. An epoch holds every sample once; or `steps` batches,
     drawn with replacement, as often as the `weights`, (N,) floats of the samples, say.
 
-    Returns images, (B, size, size, 3) float32 0-255, and what `target` makes of their labels, (B, size, size,
-    C) float32 0-1.
+    Returns images, (B, size, size, 3) float32 0-255, and their `target`, (B, size, size, C) float32 0-1.
     """
     order = np.arange(len(samples))
     if shuffle:

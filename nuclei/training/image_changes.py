@@ -167,8 +167,7 @@ def stretch(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _coarser(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Shrink an image to `shape`, anti-aliased, and enlarge it again, both bilinear."""
-    sizes = [max(1, side) for side in shape[::-1]], image.shape[1::-1]
     planes = [Image.fromarray(plane) for plane in np.moveaxis(image, 2, 0)]
-    for size in sizes:
+    for size in ([max(1, side) for side in shape[::-1]], image.shape[1::-1]):
         planes = [plane.resize(size, Image.Resampling.BILINEAR) for plane in planes]
     return np.stack([np.asarray(plane) for plane in planes], axis=2)

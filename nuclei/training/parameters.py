@@ -100,9 +100,8 @@ def check_start(parameters: dict, settings: dict, channels: int) -> None:
 def model_settings(parameters: dict, train: list[Sample], start: dict | None = None) -> dict:
     """Return the settings with which a `Segmenter` prepares images as the training did.
 
-    They are the `parameters` of 02_train, or where ``working_diameter`` is None, that of `start`, the
-    settings of the model that it continues. At native scale ``diameters``, in pixels, are those of the small
-    and the large nuclei that the network has been trained on.
+    A ``working_diameter`` of None is that of `start`, the settings of the model that it continues. At native
+    scale ``diameters``, in pixels, are those of the small and the large nuclei in training.
     """
     settings = {name: parameters[name] for name in ("resize", "normalize", "working_diameter")}
     if settings["working_diameter"] is None:
