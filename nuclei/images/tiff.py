@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -98,7 +98,8 @@ class _Stack:
 
     def reader(self, file: File, page: int) -> Callable[[slice, slice], np.ndarray]:
         """Return a function from rows and columns of a page to its values, (h, w, C, S)."""
-        pixels, strip = self._pixels(file), self.series.keyframe.rowsperstrip
+        fetch, in_strips = self._fetcher(file)
+        strip = self.series.keyframe.rowsperstrip
         outer = [k for k, axis in enumerate(self.axes) if axis not in "YXCS"]
         place = dict(zip(outer, np.unravel_index(page, [self.shape[k] for k in outer]), strict=True))
         kept = "".join(axis for axis in self.axes if axis in "YXCS")
@@ -106,7 +107,7 @@ class _Stack:
         def read(rows: slice, columns: slice) -> np.ndarray:
             spans = {"Y": rows, "X": columns}
             window = (place.get(k, spans.get(axis, slice(None))) for k, axis in enumerate(self.axes))
-            return tifffile.transpose_axes(pixels[tuple(window)], kept, "YXCS")
+            return tifffile.transpose_axes(fetch(tuple(window)), kept, "YXCS")
 
         @lru_cache(1)  # windows beside each other lie in the same strips, which are decoded once
         def strips(first: int, last: int) -> np.ndarray:
@@ -116,26 +117,30 @@ class _Stack:
             first, last = rows.start // strip * strip, -(-max(rows.stop, rows.start + 1) // strip) * strip
             return strips(first, last)[rows.start - first : rows.stop - first, columns].copy()
 
-        direct = isinstance(pixels, (np.ndarray, Mapped)) or self.series.keyframe.is_tiled
-        return read if direct else from_strips
+        return from_strips if in_strips else read
 
-    def _pixels(self, file: File):
-        """Return the values of the series, as an array in memory or as one that is read at each access."""
+    def _fetcher(self, file: File) -> tuple[Callable[[tuple], np.ndarray], bool]:
+        """Return a function from a window along all axes to its values, and whether it decodes strips."""
         series, page = self.series, self.series.keyframe
         if page.dtype is None or page.imagedepth != 1:
             raise ValueError(f"values of {page.dtype} in shape {page.shape}, expected a flat image")
         if isinstance(file, (str, Path)) and page.is_memmappable and series.dataoffset is not None:
-            pixels = Mapped(file, page.parent.byteorder + series.dtype.char, series.dataoffset, self.shape)
+            dtype = page.parent.byteorder + series.dtype.char
+
+            def mapped(window: tuple) -> np.ndarray:  # each time, so that what was read leaves the memory
+                return np.array(np.memmap(file, dtype, "r", series.dataoffset, self.shape)[window])
+
             try:
-                pixels[:0]  # a file that is cut short fails here, and not hours later
+                mapped((slice(0),))  # a file that is cut short fails here, and not hours later
             except ValueError as error:
                 raise ValueError(f"the file is not complete ({error})") from error
-            return pixels
+            return mapped, False
         if self.pages == 1 and self.length("YX") <= LARGE:
-            return series.asarray().reshape(self.shape)
+            return series.asarray().reshape(self.shape).__getitem__, False
         import zarr  # slow to import, and seldom needed
 
-        return zarr.open_array(series.aszarr(), mode="r")
+        pixels: Any = zarr.open_array(series.aszarr(), mode="r")
+        return pixels.__getitem__, not page.is_tiled
 
 
 def chosen_page(pages: int, page: int | None, description: str = "") -> int:
@@ -156,13 +161,3 @@ def _choose(stacks: list[_Stack], page: int | None) -> tuple[_Stack, int]:
     while index >= stacks[0].pages:
         index -= stacks.pop(0).pages
     return stacks[0], index
-
-
-class Mapped:
-    """An array in a file, mapped again at each access, so that what was read does not stay in memory."""
-
-    def __init__(self, path, dtype, offset, shape):
-        self._map = lambda: np.memmap(path, dtype, "r", offset, shape)
-
-    def __getitem__(self, window):
-        return np.array(self._map()[window])
