@@ -78,9 +78,9 @@ def open_image(
 ) -> Image:
     """Open a PNG, JPEG, BMP, GIF or TIFF file, or the folder or address of an OME-Zarr.
 
-    The `page`, from 0, is needed where there are several (planes of a stack, time points), and so is the
-    `channel` that a model sees, but of RGB. A fluorescence image of one dye in RGB is seen as the grey
-    picture it is. Errors call the file `name`.
+    The `page`, from 0, is needed where there are several (planes of a stack, time points); so is the
+    `channel` that a model sees, except in RGB images. A fluorescence image of one dye in RGB is seen as the
+    grey picture it is. Errors call the file `name`.
 
     Raises ValueError where the file is broken or no image, has no such page or channel, has several and none
     was chosen (the error lists them), or has values that are no numbers; OSError where it cannot be opened.
@@ -123,9 +123,9 @@ def open_image(
 
 
 def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
-    """Return the numbers of a label image or mask as stored, with alpha: (H, W) or (H, W, C), of any dtype.
+    """Return the numbers of a label image or mask as stored, with palette indices and alpha.
 
-    Raises ValueError, with the file's `name`, for a broken file.
+    They are (H, W) or (H, W, C) of any dtype. Raises ValueError, with the file's `name`, for a broken file.
     """
     content = file.read()
     is_tiff = content[:4] in BEGINNINGS

@@ -56,7 +56,7 @@ def check_encoder(encoder_weights: str | Path | None, encoder_trainable: bool) -
     """Raise ValueError or FileNotFoundError as `unet` would, before anything is built."""
     if encoder_weights is None and not encoder_trainable:
         found = "encoder_weights is None and encoder_trainable is False: the encoder would stay random"
-        raise ValueError(f'{found}; expected encoder_weights "imagenet" or a path')
+        raise ValueError(f'{found}; expected encoder_weights "imagenet" or a path, or encoder_trainable True')
     if encoder_weights in (None, "imagenet"):
         return
     path = Path(encoder_weights)
