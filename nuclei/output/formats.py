@@ -25,7 +25,6 @@ from nuclei.data.run_lengths import encode_nuclei
 from nuclei.figures.drawing import overlay
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.tiles import CHUNK, blocks, reduced
-from nuclei.output.measurements import summarise
 from nuclei.output.outlines import Outline, polygons, roi
 from nuclei.output.review import Images, write_sheet, write_table
 from nuclei.output.tables import rounded
@@ -35,34 +34,27 @@ PREVIEW = 2000  # pixels, the longer side of the overlay of a large image
 
 @dataclass
 class Result:
-    """The nuclei of one image, as every writer gets them.
+    """The nuclei of one image, as every writer gets them."""
 
-    name, file : str; the image in tables, and where it was found
-    image : any image that `nuclei.images.intensity.as_rgb8` takes; what the model was applied to. Of a large
-        image, the `nuclei.images.reading.Image`
-    labels : (H, W) integer array, 0 = background; of a large image a `Renumbered`, read from disk
-    table : DataFrame; see `nuclei.output.measurements.measure`
-    pixel_size : (float, float) or None; height and width of a pixel in micrometres
-    scales, diameter : the scales at which the model was applied; the median nucleus in pixels
-    note : str; how the image was read where that is not obvious, and what was warned of
-    warning : str; why the nuclei should be checked; see `nuclei.evaluation.calibration.warning`
-    """
+    name: str  # in tables
+    file: str  # where the image was found
+    image: Any  # what the model was applied to, as `as_rgb8` takes it; of a large image a `reading.Image`
+    labels: Any  # (H, W) integers, 0 = background: an array, or of a large image a `Renumbered`
+    table: pd.DataFrame  # see `nuclei.output.measurements.measure`
+    pixel_size: tuple[float, float] | None = None  # height and width in micrometres
+    scales: Iterable[float] = (1,)  # at which the model was applied
+    diameter: float | None = None  # of the median nucleus in pixels
+    note: str = ""  # how the image was read where that is not obvious, and what was warned of
+    warning: str = ""  # why the nuclei should be checked
 
-    name: str
-    file: str
-    image: Any
-    labels: Any
-    table: pd.DataFrame
-    pixel_size: tuple[float, float] | None = None
-    scales: Iterable[float] = (1,)
-    diameter: float | None = None
-    note: str = ""
-    warning: str = ""
+    @property
+    def is_large(self) -> bool:
+        return not isinstance(self.labels, np.ndarray)
 
     @property
     def shown(self) -> tuple[np.ndarray, np.ndarray]:
         """The image and the labels as arrays; of a large image every k-th pixel, at most `PREVIEW` a side."""
-        if isinstance(self.labels, np.ndarray):
+        if not self.is_large:
             return self.image, self.labels
         shape, labels = self.labels.shape, self.labels.__getitem__
         return reduced(self.image.pixels, shape, PREVIEW), reduced(labels, shape, PREVIEW)
@@ -80,12 +72,14 @@ def write_labels(path: str | Path, labels, pixel_size: tuple[float, float] | Non
         ``labels[rows, columns]`` are used; 16 bits are written, or 32 for numbers above 65,535
     pixel_size : (float, float), optional; height and width of a pixel in micrometres
     """
-    dtype, options = _label_type(labels), resolution(pixel_size)
-    if dtype == np.uint16 and math.prod(labels.shape) < 2**30:
-        options = {"imagej": True}
-        if pixel_size:
-            options |= {"resolution": _per_unit(pixel_size, 1), "metadata": {"unit": "micron"}}
+    dtype = _label_type(labels)
     # ImageJ's own kind of TIFF has no 32-bit integers, nor 4 GB; it reads the common kind too
+    options: dict = {"imagej": dtype == np.uint16 and math.prod(labels.shape) < 2**30}
+    if pixel_size:
+        height, width = pixel_size
+        unit = 1 if options["imagej"] else 1e4  # micrometres
+        options["resolution"] = (unit / width, unit / height)
+        options |= {"metadata": {"unit": "micron"}} if options["imagej"] else {"resolutionunit": "CENTIMETER"}
     rows = ([labels[window].astype(dtype) for window in row] for row in blocks(labels.shape, CHUNK))
     strips = (zlib.compress(np.concatenate(row, axis=1)) for row in rows)
     shape = {"shape": labels.shape, "dtype": dtype, "rowsperstrip": CHUNK}
@@ -127,17 +121,6 @@ def _label_type(labels) -> type:
     return np.uint16 if labels.max() <= 65_535 else np.uint32
 
 
-def resolution(pixel_size: tuple[float, float] | None) -> dict:
-    """Return the arguments of `tifffile.imwrite` for a pixel size in micrometres, or for an unknown one."""
-    return {"resolution": _per_unit(pixel_size, 1e4), "resolutionunit": "CENTIMETER"} if pixel_size else {}
-
-
-def _per_unit(pixel_size: tuple[float, float], micrometres: float) -> tuple[float, float]:
-    """Return pixels per unit of so many micrometres along x and y, as TIFF orders them."""
-    height, width = pixel_size
-    return micrometres / width, micrometres / height
-
-
 def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
     """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged."""
     Image.fromarray(overlay(as_rgb8(image), labels)).save(path, format="PNG")
@@ -166,14 +149,31 @@ def nuclei_rows(result: Result) -> pd.DataFrame:
 
 
 def summary_row(result: Result) -> pd.DataFrame:
-    """Return the row of an image in ``summary.csv``: names, `summarise`, and how the model was applied."""
-    row: dict = {"image": result.name, "file": result.file}
-    row |= summarise(result.table, result.labels.shape, result.pixel_size)
-    row |= {
+    """Return the row of an image in ``summary.csv``; None is what is not known.
+
+    ``covered`` is the fraction of the image that nuclei cover; sides of a pixel are in micrometres.
+    """
+    table, shape = result.table, result.labels.shape
+    height, width = result.pixel_size or (None, None)
+    area = float(table["area_px"].median()) if len(table) else None
+    row = {
+        "image": result.name,
+        "file": result.file,
+        "width_px": shape[1],
+        "height_px": shape[0],
+        "pixel_width_um": width,
+        "pixel_height_um": height,
+        "nuclei": len(table),
+        "touching_border": int(table["touches_border"].sum()),
+        "median_area_px": area,
+        "median_area_um2": area * height * width if area and height and width else None,
+        "covered": float(table["area_px"].sum() / math.prod(shape)),
+        "mean_confidence": float(table["confidence"].mean()) if len(table) else None,
         "scale": " ".join(f"{scale:.3g}" for scale in result.scales),
         "median_diameter_px": result.diameter,
+        "note": result.note,
+        "warning": result.warning,
     }
-    row |= {"note": result.note, "warning": result.warning}
     return pd.DataFrame([row])
 
 
@@ -185,23 +185,16 @@ def run_length_rows(result: Result) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of output.
+    """One kind of output: a file for each image, or files of all images."""
 
-    about : str; one line, for help and tables
-    ending : str; what follows an image's name in its file, or "" for tables
-    write : function of a path and a `Result`; None for tables
-    tables : dict of file name -> function of a `Result`, which returns the image's rows in that table
-    of_run : dict of file name -> function that writes it when all images are done, of its path, the folder of
-        results, and what opens each image by its name
-    large : bool; whether it can be written for images that are too large for memory
-    """
-
-    about: str
-    ending: str = ""
-    write: Callable[[Path, Result], None] | None = None
+    about: str  # one line, for help and tables
+    ending: str = ""  # what follows an image's name in its file
+    write: Callable[[Path, Result], None] | None = None  # that file
     tables: dict[str, Callable[[Result], pd.DataFrame]] = field(default_factory=dict)
+    """File names, each with what returns the rows of an image."""
     of_run: dict[str, Callable[[Path, Path, Images], None]] = field(default_factory=dict)
-    large: bool = False
+    """File names, each with what writes it to a path when all images are done, from the folder of results."""
+    large: bool = False  # whether it can be written for images that are too large for memory
 
     @property
     def files(self) -> list[str]:

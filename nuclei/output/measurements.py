@@ -43,9 +43,13 @@ def measure(
     values = channels.astype(np.uint8) if channels.dtype == bool else channels
     names = ("label", "centroid", "num_pixels", "solidity", *ELLIPSE, *LENGTHS.values())
     found = regionprops_table(labels, values, (*names, *(f"intensity_{name}" for name in INTENSITY)))
-    square = not pixel_size or np.isclose(*pixel_size)
-    physical = _in_micrometres(labels, found, pixel_size) if pixel_size else {}
-    ellipse = found if square else regionprops_table(labels, properties=ELLIPSE, spacing=pixel_size)
+    height, width = pixel_size or (1, 1)
+    if square := np.isclose(height, width):
+        scaled = found | {name: found[name] * height for name in LENGTHS.values()}
+    else:
+        names = (*ELLIPSE, *(name for name in LENGTHS.values() if name != "perimeter"))
+        scaled = regionprops_table(labels, properties=names, spacing=pixel_size)
+        scaled["perimeter"] = np.full(len(found["label"]), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         circularity = 4 * np.pi * found["num_pixels"] / found["perimeter"] ** 2
     table = {
@@ -55,11 +59,15 @@ def measure(
         "area_px": found["num_pixels"],
         **{f"{ours}_px": found[name] for ours, name in LENGTHS.items()},
         "circularity": np.where(square & np.isfinite(circularity), circularity, np.nan),
-        "eccentricity": ellipse["eccentricity"],
-        "orientation_deg": (np.degrees(ellipse["orientation"]) + 90) % 180,
+        "eccentricity": scaled["eccentricity"],
+        "orientation_deg": (np.degrees(scaled["orientation"]) + 90) % 180,
         "solidity": found["solidity"],
-        **physical,
     }
+    if pixel_size:
+        table["centroid_x_um"] = found["centroid-1"] * width
+        table["centroid_y_um"] = found["centroid-0"] * height
+        table["area_um2"] = found["num_pixels"] * height * width
+        table |= {f"{ours}_um": scaled[name] for ours, name in LENGTHS.items()}
     for k in range(values.shape[2]):
         channel = f"_ch{k}" if values.shape[2] > 1 else ""
         table |= {f"intensity_{name}{channel}": found[f"intensity_{name}-{k}"] for name in INTENSITY}
@@ -69,40 +77,3 @@ def measure(
     table["touches_border"] = np.isin(found["label"], border)
     table["confidence"] = confidence[found["label"] - 1]
     return pd.DataFrame(table)
-
-
-def _in_micrometres(labels: np.ndarray, found: dict, pixel_size: tuple[float, float]) -> dict:
-    """Return the columns of `measure` in micrometres; `found` is what was measured in pixels."""
-    height, width = pixel_size
-    if np.isclose(height, width):
-        lengths = {f"{ours}_um": found[name] * height for ours, name in LENGTHS.items()}
-    else:
-        names = {ours: name for ours, name in LENGTHS.items() if name != "perimeter"}
-        spaced = regionprops_table(labels, properties=tuple(names.values()), spacing=pixel_size)
-        lengths = {f"{ours}_um": spaced[name] for ours, name in names.items()}
-        lengths["perimeter_um"] = np.full(len(found["label"]), np.nan)
-    centroids = {"centroid_x_um": found["centroid-1"] * width, "centroid_y_um": found["centroid-0"] * height}
-    return {**centroids, "area_um2": found["num_pixels"] * height * width, **lengths}
-
-
-def summarise(
-    table: pd.DataFrame, shape: tuple[int, int], pixel_size: tuple[float, float] | None = None
-) -> dict:
-    """Summarise what `measure` returned for an image of `shape` (H, W); None is what is not known.
-
-    ``covered`` is the fraction of the image that nuclei cover; sides of a pixel are in micrometres.
-    """
-    height, width = pixel_size or (None, None)
-    area = float(table["area_px"].median()) if len(table) else None
-    return {
-        "width_px": shape[1],
-        "height_px": shape[0],
-        "pixel_width_um": width,
-        "pixel_height_um": height,
-        "nuclei": len(table),
-        "touching_border": int(table["touches_border"].sum()),
-        "median_area_px": area,
-        "median_area_um2": area * height * width if area and height and width else None,
-        "covered": float(table["area_px"].sum() / (shape[0] * shape[1])),
-        "mean_confidence": float(table["confidence"].mean()) if len(table) else None,
-    }

@@ -3,7 +3,7 @@
 ``run.json`` says how the results were made, and is written first. For each image there is a record,
 ``.done/NAME.json``, from which file it was made and in which formats its results are complete. Beside it are
 the image's rows of each table, which are joined at the end, row by row, as an image may have a million
-nuclei. Those of `MEASURED` are always kept: with the labels, they are what further formats are made from.
+nuclei. The measurements are always kept: with the labels, they are what further formats are made from.
 
 What a person changed since it was written is kept, see `nuclei.output.written`; only `begin` with
 ``overwrite`` replaces it.
@@ -25,8 +25,6 @@ from nuclei.output.formats import FORMATS, Result
 from nuclei.output.review import Images
 from nuclei.output.tables import join_csv, read_csv, write_csv
 from nuclei.output.written import Written
-
-MEASURED = "measurements"
 
 
 class RunFolder:
@@ -53,9 +51,9 @@ class RunFolder:
         other parameters, or of another file of one name, or files that no run wrote but that have the names
         of results; `overwrite` does not replace these.
         """
-        started = (self.path / "run.json").exists()
-        files = [self.path / file for file in _tables(about["save"]) + _of_run(about["save"])]
-        files += [file for name in stamps for file in self.files(name, about["save"]).values()]
+        started, save = (self.path / "run.json").exists(), about["save"]
+        files = [self.path / file for key in save for file in (*FORMATS[key].tables, *FORMATS[key].of_run)]
+        files += [file for name in stamps for file in self.files(name, save).values()]
         for file in self._written.changed(files):
             if not started or file not in self._written:
                 raise ValueError(
@@ -87,7 +85,7 @@ class RunFolder:
 
     def missing(self, name: str, stamp: dict, formats: Iterable[str]) -> list[str]:
         """Return which formats are to be written for an image: all, where it changed or lacks its labels."""
-        formats, record = list(formats), self._record(name)
+        formats, record = list(formats), self.record(name)
         if record.get("stamp") != stamp:
             return formats
         files = self.files(name, formats)
@@ -97,10 +95,12 @@ class RunFolder:
 
     def has_labels(self, name: str, stamp: dict) -> bool:
         """Return whether a complete image with the same stamp has its label image and measurements."""
-        record = self._record(name)
-        needed = self.files(name, ["labels"])["labels"], self._rows(name, "measurements.csv")
+        record = self.record(name)
         complete = record.get("stamp") == stamp and "labels" in record["formats"]
-        return complete and all(path.exists() for path in needed)
+        return complete and self.labels(name).exists() and self._rows(name, "measurements.csv").exists()
+
+    def labels(self, name: str) -> Path:
+        return self.path / f"{name}{FORMATS['labels'].ending}"
 
     def table(self, name: str) -> pd.DataFrame:
         """Return what was measured in an image that is complete, rounded; see `measurements.measure`."""
@@ -110,26 +110,21 @@ class RunFolder:
         """Return the file of each format for the image `name`; formats that are tables are left out."""
         return {key: self.path / f"{name}{FORMATS[key].ending}" for key in formats if FORMATS[key].ending}
 
-    def has_results(self, name: str) -> bool:
-        """Return whether the image was complete once."""
-        return bool(self._record(name))
-
-    def start(self, name: str) -> None:
-        """Forget that an image is complete, before its files are replaced."""
-        (self._done / f"{name}.json").unlink(missing_ok=True)
-
     def unfinished(self, name: str) -> Path:
         """Return where the labels of a large image are kept tile by tile, until all of it is complete."""
         return self._done / f"{name}.labels.zarr"
 
-    def complete(self, stamp: dict, formats: Iterable[str], result: Result, is_large: bool = False) -> None:
-        """Write an image's files in these formats, and then the record that it is complete.
+    def complete(self, stamp: dict, formats: Iterable[str], result: Result, is_new: bool) -> None:
+        """Write an image's files in these formats, as far as it is not too large, and then its record.
 
         stamp : dict; distinguishes the image's own file from earlier versions of it
-        is_large : bool; whether only formats for large images can be written
+        is_new : bool; whether the files replace earlier ones. Otherwise formats are added to these.
         """
         name, formats = result.name, list(formats)
-        possible = [key for key in formats if FORMATS[key].large or not is_large]
+        if is_new:
+            formats = [*{*formats, "measurements"}]
+            self._record_of(name).unlink(missing_ok=True)
+        possible = [key for key in formats if FORMATS[key].large or not result.is_large]
         for key, path in self.files(name, possible).items():
             if write := FORMATS[key].write:
                 with self._written.replacing(path) as temporary:
@@ -139,54 +134,46 @@ class RunFolder:
             for table, rows in FORMATS[key].tables.items():
                 with replacing(self._rows(name, table)) as temporary:
                     write_csv(temporary, rows(result))
-        earlier = self._record(name).get("formats", [])
-        with replacing(self._done / f"{name}.json") as temporary:
+        earlier = self.record(name).get("formats", [])
+        with replacing(self._record_of(name)) as temporary:
             temporary.write_text(json.dumps({"stamp": stamp, "formats": [*earlier, *formats]}))
 
-    def write_tables(self, formats: Iterable[str]) -> None:
-        """Write the tables of all complete images, sorted by name; delete them where no image is.
+    def finish(self, formats: Iterable[str], images: Images) -> None:
+        """Write the files of all images together: the tables, sorted by name, and what is made from these.
 
-        Warns of a table that a person changed. It is kept.
+        images : what opens each image that could be used
+
+        A table without any image is deleted. Warns of files that a person changed: they are kept.
         """
         names = list(self._records())
-        for table in _tables(formats):
-            path = self.path / table
-            parts = [part for name in names if (part := self._rows(name, table)).exists()]
-            if self._is_kept(path):
-                continue
-            if parts:
-                with self._written.replacing(path) as temporary:
-                    join_csv(parts, temporary)
-            else:
-                path.unlink(missing_ok=True)
-
-    def write_of_run(self, formats: Iterable[str], images: Images) -> None:
-        """Write the files of all `images` together, after `write_tables`.
-
-        Warns of a file that a person changed. It is kept.
-        """
         for key in formats:
+            for table in FORMATS[key].tables:
+                if not self._is_kept(path := self.path / table):
+                    if parts := [part for name in names if (part := self._rows(name, table)).exists()]:
+                        with self._written.replacing(path) as temporary:
+                            join_csv(parts, temporary)
+                    else:
+                        path.unlink(missing_ok=True)
             for file, write in FORMATS[key].of_run.items():
-                if not self._is_kept(self.path / file):
-                    with self._written.replacing(self.path / file) as temporary:
+                if not self._is_kept(path := self.path / file):
+                    with self._written.replacing(path) as temporary:
                         write(temporary, self.path, images)
 
     def _is_kept(self, path: Path) -> bool:
-        """Return whether a person changed a file of the whole run, with a warning if so."""
-        if not self._written.changed([path]):
-            return False
-        warnings.warn(
-            f"{path} was changed after it was written, and is kept; rename it and repeat the command to get "
-            "that of this run",
-            stacklevel=3,
-        )
-        return True
+        """Return whether a person changed a file of all images, with a warning if so."""
+        if is_changed := bool(self._written.changed([path])):
+            warnings.warn(
+                f"{path} was changed after it was written, and is kept; rename it and repeat the command to "
+                "get that of this run",
+                stacklevel=3,
+            )
+        return is_changed
 
     def drop(self, name: str) -> None:
         """Delete an image's files that were written, and its record."""
         files = [path for path in self.files(name, FORMATS).values() if path in self._written]
-        files += [self._rows(name, table) for table in _tables(FORMATS)]
-        for path in (*files, self.unfinished(name), self._done / f"{name}.json"):
+        files += [self._rows(name, table) for each in FORMATS.values() for table in each.tables]
+        for path in (*files, self.unfinished(name), self._record_of(name)):
             delete(path)
 
     def _changed(self, name: str) -> list[Path]:
@@ -197,15 +184,18 @@ class RunFolder:
     def _rows(self, name: str, table: str) -> Path:
         return self._done / f"{name}.{table}"
 
-    def _record(self, name: str) -> dict:
-        """Return the record of an image that is complete; otherwise it is empty."""
-        return _read(self._done / f"{name}.json")
+    def _record_of(self, name: str) -> Path:
+        return self._done / f"{name}.json"
+
+    def record(self, name: str) -> dict:
+        """Return the ``stamp`` and ``formats`` of an image that is complete; otherwise nothing."""
+        return _read(self._record_of(name))
 
     def _records(self) -> dict[str, dict]:
         """Return the record of each complete image, by name."""
         paths = sorted(self._done.rglob("*.json"))
         names = [path.relative_to(self._done).as_posix().removesuffix(".json") for path in paths]
-        return {name: record for name in names if (record := self._record(name))}
+        return {name: record for name in names if (record := self.record(name))}
 
     def _compared(self, about: Mapping) -> dict:
         """Return the content of ``run.json`` for a run that resumes; ValueError where it would not fit."""
@@ -266,14 +256,6 @@ def locked(path: Path) -> Iterator[None]:
             pass
         file.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
-
-
-def _tables(formats: Iterable[str]) -> list[str]:
-    return [table for key in formats for table in FORMATS[key].tables]
-
-
-def _of_run(formats: Iterable[str]) -> list[str]:
-    return [file for key in formats for file in FORMATS[key].of_run]
 
 
 def _read(path: Path) -> dict:

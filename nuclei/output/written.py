@@ -41,16 +41,12 @@ class Written:
         """Do as `nuclei.common.replacing`, and record what is written."""
         with replacing(path) as temporary:
             yield temporary
-            self.add(path, temporary)
-
-    def add(self, path: Path, content: Path) -> None:
-        """Record that the file or folder `content` is about to be moved to `path`."""
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._record, "a") as record:
-            for file in _files(content):
-                name, about = self._name(path / file.relative_to(content)), [_hash(file), *_stamp(file)]
-                record.write(f"\n{json.dumps([name, *about])}")
-                self._remember(name, *about)
+            with open(self._record, "a") as record:
+                for file in _files(temporary):
+                    name = self._name(path / file.relative_to(temporary))
+                    about = [_hash(file), *_stamp(file)]
+                    record.write(f"\n{json.dumps([name, *about])}")
+                    self._remember(name, *about)
 
     def delete(self) -> None:
         """Delete all files that were written, changed or not, and the folders that are empty then."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nuclei.output.measurements import measure, summarise
+from nuclei.output.formats import Result, summary_row
+from nuclei.output.measurements import measure
 
 LABELS = np.zeros((8, 10), np.int32)
 LABELS[1:3, 2:8] = 3  # lies along x, 12 pixels
@@ -56,13 +57,17 @@ def test_without_nuclei_the_header_is_the_same(pixel_size):
     none = measure(np.zeros_like(LABELS), IMAGE, CONFIDENCE, pixel_size)
     assert len(none) == 0
     assert list(none) == list(measure(LABELS, IMAGE, CONFIDENCE, pixel_size))
-    row = summarise(none, LABELS.shape, pixel_size)
+    row = summary_row(Result("a", "a.png", IMAGE, LABELS, none, pixel_size)).iloc[0]
     assert (row["nuclei"], row["covered"]) == (0, 0)
     assert row["median_area_px"] is row["mean_confidence"] is None
 
 
 def test_a_row_per_image():
-    assert summarise(measure(LABELS, IMAGE, CONFIDENCE, (0.5, 0.25)), LABELS.shape, (0.5, 0.25)) == {
+    table = measure(LABELS, IMAGE, CONFIDENCE, (0.5, 0.25))
+    result = Result("a", "a.png", IMAGE, LABELS, table, (0.5, 0.25), [1, 2], 3.5, "a note", "a warning")
+    assert summary_row(result).iloc[0].to_dict() == {
+        "image": "a",
+        "file": "a.png",
         "width_px": 10,
         "height_px": 8,
         "pixel_width_um": 0.25,
@@ -73,6 +78,10 @@ def test_a_row_per_image():
         "median_area_um2": 1,
         "covered": 16 / 80,
         "mean_confidence": 0.625,
+        "scale": "1 2",
+        "median_diameter_px": 3.5,
+        "note": "a note",
+        "warning": "a warning",
     }
 
 
