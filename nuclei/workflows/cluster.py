@@ -30,7 +30,7 @@ from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.workflows.large_images import Measured, Tiles, segment_tile
-from nuclei.workflows.segment import Run, fingerprint, naming_warnings
+from nuclei.workflows.segment import Job, Run, fingerprint, naming_warnings
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -97,26 +97,26 @@ def check(found: Mapping[str, dict[str, str] | BaseException], expected: dict[st
 
 
 class Workers:
-    """An executor of `nuclei.workflows.segment.Run.process` on the workers of a client."""
+    """An executor of `Run.process` on the workers of a client."""
 
     def __init__(self, client: "Client", model: str):
         self.client, self.model, self.expected = client, model, tuple(about(model).items())
         self.pixels, self._start = 0, time.perf_counter()
 
-    def submit(self, process: Callable, name: str) -> SimpleNamespace:
-        """Let a worker process the image `name` of the run that `process` is a method of.
+    def submit(self, process: Callable, job: Job) -> SimpleNamespace:
+        """Let a worker do what `process`, a method of a `Run`, would do.
 
         ``result()`` of what is returned gives or raises what `process` does, and warns as it has warned.
         """
         run = process.__self__  # type: ignore[attr-defined]
-        is_new = not run.results.has_labels(name, run.stamps[name])
-        future = self.client.submit(_process, *self._sent(run, name), pure=False)
+        is_new = not run.results.has_labels(job.name, job.stamp)
+        future = self.client.submit(_process, *self._sent(run, job), pure=False)
 
         def result() -> Image | int | None:
             try:
                 done, pixels, messages = _result(future)
             except ModuleNotFoundError as error:  # of the worker, but for an image that was deleted
-                if is_address(run.files[name]) or os.path.exists(run.files[name]):
+                if is_address(job.path) or os.path.exists(job.path):
                     raise
                 raise ValueError("no such file any more") from error
             self.pixels += pixels
@@ -125,8 +125,8 @@ class Workers:
             if isinstance(done, Exception):
                 raise done
             if done is None and is_new:  # by a worker that died when it had written all
-                return len(run.results.table(name))
-            return run.open(name) if done == LARGE else done
+                return len(run.results.table(job.name))
+            return run.open(job) if done == LARGE else done
 
         return SimpleNamespace(result=result)
 
@@ -134,22 +134,21 @@ class Workers:
         rate = self.pixels / 1e6 / (time.perf_counter() - self._start)
         return f"{rate:.2f} megapixels/s, {len(self.client.nthreads())} workers"
 
-    def segment_tiles(self, run: Run, name: str, tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
-        """Segment tiles of the large image `name`, in any order; see `segment_large`."""
+    def segment_tiles(self, run: Run, job: Job, tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
+        """Segment tiles of a large image, in any order; see `segment_large`."""
         from distributed import as_completed
 
         tiles = tiles._replace(store=os.path.abspath(tiles.store))
-        sent: dict = {"tiles": tiles, "run": self._sent(run, name), "client": self.client.id}
+        sent: dict = {"tiles": tiles, "run": self._sent(run, job), "client": self.client.id}
         return map(_result, as_completed(self.client.map(_segment_tile, numbers, **sent, pure=False)))
 
-    def _sent(self, run: Run, name: str) -> tuple:
-        """Return the arguments of `_process`: those of a run with the image `name` alone."""
-        place = run.files[name] if is_address(run.files[name]) else os.path.abspath(run.files[name])
-        reading = run.reading | {"name": str(run.files[name])}
+    def _sent(self, run: Run, job: Job) -> tuple:
+        """Return the arguments of `_process`."""
+        reading = run.reading | {"name": str(job.path)}  # as errors call it
         options = {"reading": reading, "predicting": run.predicting, "pixel_size": run.pixel_size}
-        about_image = {"files": place, "stamps": run.stamps[name], "formats": run.formats[name]}
-        options |= {key: {name: value} for key, value in about_image.items()}
-        return self.model, self.expected, os.path.abspath(run.results.path), options
+        if not is_address(job.path):
+            job = job._replace(path=os.path.abspath(job.path))
+        return self.model, self.expected, os.path.abspath(run.results.path), job, options
 
 
 def _result(future: "Future"):
@@ -165,20 +164,19 @@ LARGE = "large"
 """What a worker returns of an image that it has not processed, as it is large."""
 
 
-def _process(model: str, expected: tuple, out: str, options: dict):
+def _process(model: str, expected: tuple, out: str, job: Job, options: dict):
     """Process an image on a worker; return its number of nuclei or its error, its pixels, and warnings."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
-    _see(out, options)
-    run = Run(results=_folder(out), segmenter=_loaded(model, expected), **options)
-    (name,) = run.files
+    _see(out, job)
+    run = Run(_folder(out), _loaded(model, expected), **options)
     done: Image | int | Exception | None
     with warnings.catch_warnings(record=True) as caught, naming_warnings():
         try:
-            image = run.open(name)
+            image = run.open(job)
             if image.is_large:
                 image.close()
                 return LARGE, math.prod(image.shape), []
-            done, pixels = run.process(name, image), math.prod(image.shape)
+            done, pixels = run.process(job, image), math.prod(image.shape)
         except (ValueError, MemoryError) as error:
             done, pixels = error, 0
     return done, pixels, [str(each.message) for each in caught]
@@ -186,15 +184,15 @@ def _process(model: str, expected: tuple, out: str, options: dict):
 
 def _segment_tile(k: int, tiles: Tiles, run: tuple, client: str) -> Measured:
     """Do as `segment_tile` on a worker; `run` has the arguments of `_process`."""
-    model, expected, out, options = run
-    _see(out, options)
-    (place,) = options["files"].values()
-    return segment_tile(k, tiles, _opened(place, client, **options["reading"]), _loaded(model, expected))
+    model, expected, out, job, options = run
+    _see(out, job)
+    image = _opened(str(job.path), client, **options["reading"])
+    return segment_tile(k, tiles, image, _loaded(model, expected))
 
 
-def _see(out: str, options: dict) -> None:
+def _see(out: str, job: Job) -> None:
     """Raise ModuleNotFoundError, which ends a run, where a worker does not see its folder or the image."""
-    for path in (os.path.join(out, "run.json"), *options["files"].values()):
+    for path in (os.path.join(out, "run.json"), job.path):
         if not (is_address(path) or os.path.exists(path)):
             wanted = "expected the folders of images and results at the same paths on all machines"
             raise ModuleNotFoundError(f"worker {_here()} does not see {path}, {wanted}")

@@ -118,23 +118,15 @@ def segment_large(
 
 
 class Tiles(NamedTuple):
-    """How the tiles of an image are segmented, all alike, wherever they are.
+    """How the tiles of an image are segmented, all alike, wherever they are."""
 
-    store : str, the Zarr array for the labels
-    tiling : Tiling
-    convert : function, see `rgb8_converter`
-    scales, augment : see `Segmenter.multiscale_maps`
-    thresholds : dict, which replace the model's own
-    pixel_size : (y, x) in micrometres or None
-    """
-
-    store: str
+    store: str  # the folder of the Zarr array for the labels
     tiling: Tiling
-    convert: Callable[[np.ndarray], np.ndarray]
-    scales: Sequence[float]
+    convert: Callable[[np.ndarray], np.ndarray]  # see `rgb8_converter`
+    scales: Sequence[float]  # see `Segmenter.multiscale_maps`
     augment: bool
-    thresholds: dict[str, float]
-    pixel_size: tuple[float, float] | None
+    thresholds: dict[str, float]  # in place of the model's own
+    pixel_size: tuple[float, float] | None  # (y, x) in micrometres
 
     def maps(self, image: Image, segmenter, part: np.ndarray) -> Maps:
         """Run the network on a part of an image, (h, w, C)."""

@@ -31,7 +31,7 @@ from nuclei.images.finding import find_images, is_address
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
-from nuclei.output.run_folder import MEASURED, RunFolder, locked
+from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
 from nuclei.segmentation.stitching import Renumbered
@@ -121,7 +121,7 @@ def segment(
 
     segmenter = Segmenter.load(folder, min(AT_A_TIME, len(found)))
     segmenter.check_scale(scale)
-    reading = {"channel": channel, "page": page}
+    reading: dict = {"channel": channel, "page": page}
     predicting = {"scale": scale, "augment": augment}
     about: dict = {"images": str(root), "model": str(model), "fingerprint": fingerprint(folder)}
     about |= {"thresholds": segmenter.settings["thresholds"], "save": formats, **reading}
@@ -133,100 +133,84 @@ def segment(
         results = RunFolder(out)
         results.begin(about, stamps, overwrite)
         kept = results.kept(stamps)
-        missing = {name: results.missing(name, stamps[name], formats) for name in files if name not in kept}
-        todo = {name: each for name, each in missing.items() if each}
-        run = Run(files, stamps, results, todo, segmenter, reading, predicting, size, connected)
-        _process(run, list(todo), len(files) - len(todo))
+        jobs = [
+            Job(name, files[name], stamp, missing)
+            for name, stamp in stamps.items()
+            if name not in kept and (missing := results.missing(name, stamp, formats))
+        ]
+        run = Run(results, segmenter, reading, predicting, size, connected)
+        _process(run, jobs, len(files) - len(jobs))
         results.clear_temporary()  # of workers that died
-        results.write_tables(formats)
-        readable = {name: path for name, path in files.items() if name not in run.skipped}
-        opened = {name: partial(open_image, path, channel, page) for name, path in readable.items()}
-        results.write_of_run(formats, opened)
-    earlier = [name for name in files if name not in {*run.segmented, *run.skipped}]
-    return Report(run.segmented, earlier, run.skipped)
+        usable = {name: path for name, path in files.items() if name not in run.skipped}
+        opened = {name: partial(open_image, path, **reading) for name, path in usable.items()}
+        results.finish(formats, opened)
+    return Report(run.segmented, [name for name in usable if name not in run.segmented], run.skipped)
+
+
+class Job(NamedTuple):
+    """An image to be segmented."""
+
+    name: str
+    path: str | Path  # or an address
+    stamp: dict  # distinguishes the file from others, and from earlier versions of it
+    formats: list[str]  # what is to be written
 
 
 @dataclass
 class Run:
-    """The images of a run, how they are segmented, and what has been done: the steps of one image.
+    """How images are segmented, and what has been done."""
 
-    files, stamps : dict of Path and of dict, by the image's name
-    formats : dict of list of str, what is to be written of each image
-    reading, predicting : dict, the keywords of `open_image` and of `Segmenter.predict`
-    pixel_size : (y, x) in micrometres, or None for the file's own
-    workers : those of a cluster; None where everything is done here
-    """
-
-    files: dict[str, str | Path]
-    stamps: dict[str, dict]
     results: RunFolder
-    formats: dict[str, list[str]]
     segmenter: "Segmenter"
-    reading: dict
-    predicting: dict
-    pixel_size: tuple[float, float] | None
-    workers: "Workers | None" = None
+    reading: dict  # keywords of `open_image`
+    predicting: dict  # keywords of `Segmenter.predict`
+    pixel_size: tuple[float, float] | None  # (y, x) in micrometres; None for the file's own
+    workers: "Workers | None" = None  # of a cluster; None where everything is done here
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def process(self, name: str, image: Image | None = None) -> Image | int | None:
+    def process(self, job: Job, image: Image | None = None) -> Image | int | None:
         """Read an image, find its nuclei, write its files; return their number if they were predicted.
 
         A large image is only opened, and returned: to process it, it is given.
         """
-        with _working_on(self.files[name]) as warned:
+        with _working_on(job.path) as warned:
             if image is None:
-                image = self.open(name)
+                image = self.open(job)
                 if image.is_large:
                     return image
-            predicted = self.predict(name, image)
-            for message in warned:
-                image.add_note(message)
-            return self.write(name, image, predicted)
+            with image:
+                if left_out := [key for key in job.formats if image.is_large and not FORMATS[key].large]:
+                    warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
+                if is_new := not self.results.has_labels(job.name, job.stamp):
+                    predicted = self.predict(job, image)
+                    for message in warned:
+                        image.add_note(message)
+                    result = self.new_result(job, image, predicted)
+                else:
+                    result = self.earlier_result(job, image)
+                self.results.complete(job.stamp, job.formats, result, is_new)
+            return len(result.table) if is_new else None
 
-    def open(self, name: str) -> Image:
+    def open(self, job: Job) -> Image:
         try:
-            return open_image(self.files[name], **self.reading)
+            return open_image(job.path, **self.reading)
         except OSError as error:  # of the image; any that comes later is about the results
             raise ValueError(str(error)) from error
 
-    def predict(self, name: str, image: Image) -> Prediction | LargePrediction | None:
-        """Return the nuclei of an image; None where their labels and measurements are on disk."""
-        if left_out := [key for key in self.formats[name] if image.is_large and not FORMATS[key].large]:
-            warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
-        if self.results.has_labels(name, self.stamps[name]):
-            return None
+    def predict(self, job: Job, image: Image) -> Prediction | LargePrediction:
         if not image.is_large:
             return self.segmenter.predict(image.pixels(), **self.predicting)
-        size, store = self.pixel_size or image.pixel_size, self.results.unfinished(name)
-        tiles = partial(self.workers.segment_tiles, self, name) if self.workers else None
+        size, store = self.pixel_size or image.pixel_size, self.results.unfinished(job.name)
+        tiles = partial(self.workers.segment_tiles, self, job) if self.workers else None
         try:
             return segment_large(image, self.segmenter, store, pixel_size=size, run=tiles, **self.predicting)
         except BaseException:  # Ctrl-C too
             delete(store)
             raise
 
-    def write(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> int | None:
-        """Write the files of an image, and return the number of its nuclei if they were predicted."""
-        stamp, formats = self.stamps[name], self.formats[name]
-        with image:
-            result = self.result(name, image, predicted)
-            if predicted is not None:
-                self.results.start(name)
-                formats = [*{*formats, MEASURED}]
-            self.results.complete(stamp, formats, result, image.is_large)
-        return None if predicted is None else len(result.table)
-
-    def result(self, name: str, image: Image, predicted: Prediction | LargePrediction | None) -> Result:
-        """Return the nuclei that were predicted, or else those of earlier results."""
-        stamp, size = self.stamps[name], self.pixel_size or image.pixel_size
-        seen = image if image.is_large else image.pixels()
-        if predicted is None:
-            stored = open_image(self.results.files(name, ["labels"])["labels"])
-            table = self.results.table(name)
-            on_disk = Renumbered(stored.pixels, image.shape, np.arange(1, len(table) + 1))
-            labels = on_disk if image.is_large else stored.pixels()
-            return Result(name, stamp["file"], seen, labels, table, size)
+    def new_result(self, job: Job, image: Image, predicted: Prediction | LargePrediction) -> Result:
+        size = self.pixel_size or image.pixel_size
         calibrated = self.segmenter.settings.get("calibration")
         if isinstance(predicted, LargePrediction):
             table = predicted.table
@@ -234,24 +218,32 @@ class Run:
             confidence = predicted.confidence if calibrated else predicted.mean_foreground
             table = measure(predicted.labels, image[WHOLE], confidence, size)
         return Result(
-            *(name, stamp["file"], seen, predicted.labels, table, size),
+            *(job.name, job.stamp["file"], _shown(image), predicted.labels, table, size),
             *(predicted.scales, predicted.diameter or None, image.note),
             warning=warning(table["confidence"]) if calibrated else "",
         )
 
-    @contextmanager
-    def skipping(self, name: str) -> Iterator[None]:
-        """Skip the image where it cannot be used. Its earlier results stay, unfinished ones are deleted."""
-        try:
-            yield
-        except (ValueError, MemoryError) as error:
-            reason = str(error).removeprefix(f"{self.files[name]}: ") or "not enough memory"
-            if self.results.has_results(name):
-                reason += "; its earlier results are kept"
-            else:
-                self.results.drop(name)
-            self.skipped[name] = reason
-            warnings.warn(f"skipped {self.files[name]}: {reason}", stacklevel=4)
+    def earlier_result(self, job: Job, image: Image) -> Result:
+        """Return the nuclei whose labels and measurements are on disk."""
+        stored, table = open_image(self.results.labels(job.name)), self.results.table(job.name)
+        on_disk = Renumbered(stored.pixels, image.shape, np.arange(1, len(table) + 1))
+        labels = on_disk if image.is_large else stored.pixels()
+        size = self.pixel_size or image.pixel_size
+        return Result(job.name, job.stamp["file"], _shown(image), labels, table, size)
+
+    def skip(self, job: Job, error: Exception) -> None:
+        """Leave out an image that cannot be used. Its earlier results stay, unfinished ones are deleted."""
+        reason = str(error).removeprefix(f"{job.path}: ") or "not enough memory"
+        if self.results.record(job.name):
+            reason += "; its earlier results are kept"
+        else:
+            self.results.drop(job.name)
+        self.skipped[job.name] = reason
+        warnings.warn(f"skipped {job.path}: {reason}", stacklevel=3)
+
+
+def _shown(image: Image) -> Image | np.ndarray:
+    return image if image.is_large else image.pixels()
 
 
 def _connected(workers: int | None, dask: str | None, model: str) -> AbstractContextManager["Workers | None"]:
@@ -262,22 +254,24 @@ def _connected(workers: int | None, dask: str | None, model: str) -> AbstractCon
     return cluster.connected(workers, dask, model)
 
 
-def _process(run: Run, names: list[str], earlier: int) -> None:
+def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     """Process images, some at a time in threads, but a large one here; with a progress bar."""
     working: deque = deque()  # of futures
-    total = len(names) + earlier
+    total = len(jobs) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
     ahead = AHEAD if run.workers else AT_A_TIME
     with naming_warnings(), bar, ThreadPoolExecutor(AT_A_TIME) as pool:
         submit = run.workers.submit if run.workers else pool.submit
-        for k, name in enumerate(names):
-            working += [submit(run.process, each) for each in names[k + len(working) : k + ahead]]
-            with run.skipping(name):
+        for k, job in enumerate(jobs):
+            working += [submit(run.process, each) for each in jobs[k + len(working) : k + ahead]]
+            try:
                 done = working.popleft().result()
                 if isinstance(done, Image):
-                    done = run.process(name, done)
+                    done = run.process(job, done)
                 if done is not None:
-                    run.segmented[name] = done
+                    run.segmented[job.name] = done
+            except (ValueError, MemoryError) as error:
+                run.skip(job, error)
             if run.workers:
                 bar.set_postfix_str(run.workers.status())
             bar.update()

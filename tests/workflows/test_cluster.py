@@ -22,7 +22,7 @@ from nuclei.cli import main
 from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.workflows import cluster
-from nuclei.workflows.segment import Run
+from nuclei.workflows.segment import Job, Run
 
 FAKE = Path(__file__).with_name("fake_segmenter.py")
 DEADLY = 251
@@ -226,8 +226,8 @@ def submit(model, tmp_path, monkeypatch):
     here = SimpleNamespace(submit=lambda f, *words, **_: SimpleNamespace(result=lambda: f(*words)))
     workers = cluster.Workers(here, str(model))
     tifffile.imwrite("a.tif", np.zeros((20, 30), np.uint8))
-    run = Run({"a": Path("a.tif")}, {"a": {}}, RunFolder(tmp_path / "out"), {"a": []}, None, {}, {}, None)
-    return workers, lambda: workers.submit(run.process, "a")
+    run = Run(RunFolder(tmp_path / "out"), None, {}, {}, None)
+    return workers, lambda: workers.submit(run.process, Job("a", Path("a.tif"), {}, []))
 
 
 def test_a_worker_that_does_not_see_a_folder_ends_the_run(submit, tmp_path, monkeypatch):
