@@ -21,11 +21,8 @@ import nuclei
 from nuclei.data import splits
 from nuclei.evaluation.audit import audit, ranked
 
-EVERY, FIRST, SEED = (
-    12,
-    (20, 50, 100),
-    0,
-)  # one nucleus of so many is spoiled; numbers of rows that are checked
+EVERY, SEED = 12, 0  # one nucleus of so many is spoiled
+FIRST = (20, 50, 100)  # numbers of rows that are checked
 
 
 def spoil(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[int, str]]:

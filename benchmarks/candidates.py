@@ -3,10 +3,10 @@
     python benchmarks/candidates.py [MODEL_FOLDER]
 
 Runs the U-Net on all training and validation images (twenty minutes on two cores), then trains the IoU
-network on all training images, without some of its features, and with one image type after the other left
-out. Writes candidates.json beside this file: the competition score on the validation images, or on those of
-the type that was left out, beside the score of thresholds tuned on the validation images of the other
-types. The U-Net itself was trained on all types.
+network on all training images, and with one image type after the other left out. Writes candidates.json
+beside this file: the competition score on the validation images, or on those of the type that was left out,
+beside the score of thresholds tuned on the validation images of the other types. The U-Net itself was trained
+on all types.
 """
 
 import json
@@ -32,15 +32,14 @@ TYPES = [
     ("purple tissue", "pink-and-purple tissue"),
     ("grayscale tissue",),
 ]
-PLANES = {"grey-value features": "grey", "features of the second map": "inner"}
 
 
-def scores(features: list, ious: list, found: list, samples: list, used=slice(None)) -> np.ndarray:
+def scores(features: list, ious: list, found: list, samples: list) -> np.ndarray:
     """Train an IoU network, and score the candidates `found` in samples: (N,) float."""
-    network = fit_iou_network([each[:, used] for each in features], ious, seed=SEED)
+    network = fit_iou_network(features, ious, seed=SEED)
     column = []
     for each, s in zip(found, samples, strict=True):
-        expected = np.asarray(network(each.features[:, used], training=False))[:, 0]
+        expected = np.asarray(network(each.features, training=False))[:, 0]
         labels, _ = candidates.suppress_overlaps(each, expected, MIN_IOU)
         column.append(metrics.image_score(metrics.match(s.labels, labels)))
     return np.array(column)
@@ -54,12 +53,8 @@ def compare(train: list, features: list, ious: list, validation: list, maps: lis
     types = np.repeat(types, len(features) // len(train))
     _, table = tuning.tune(tqdm(maps, desc="thresholds"), [s.labels for s in validation], GRID)
     by_threshold = table.to_numpy()
-    names = list(candidates.FEATURES)
     all_of_them = scores(features, ious, found, validation)
     report = {"candidates": all_of_them.mean(), "thresholds": by_threshold.mean(axis=1).max()}
-    for what, plane in PLANES.items():
-        used = [k for k, name in enumerate(names) if name.split("_")[0] != plane]
-        report[f"candidates, without {what}"] = scores(features, ious, found, validation, used).mean()
     report["types"] = {}
     for held_out in TYPES:
         known = np.flatnonzero(~np.isin(types, held_out))

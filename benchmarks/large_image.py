@@ -29,7 +29,7 @@ from synthetic import draw
 from nuclei.common import write_json
 from nuclei.data.image_types import IMAGE_TYPES
 from nuclei.images import open_image
-from nuclei.images.tiles import HALO, TILE, blocks, windows
+from nuclei.images.tiles import blocks
 from nuclei.output.formats import write_label_zarr, write_labels
 from nuclei.workflows.large_images import segment_large
 
@@ -37,35 +37,28 @@ BLOCK = 512  # pixels, the side of a drawing
 
 
 def write_image(path: Path, side: int) -> None:
-    """Fill a TIFF with drawings, in random order."""
+    """Fill a TIFF, or an OME-Zarr chunk by chunk, with drawings in random order."""
     drawings = [draw(image_type, seed, BLOCK)[0] for image_type in IMAGE_TYPES for seed in range(3)]
     rng = np.random.default_rng(0)
-    image = tifffile.memmap(path, shape=(side, side, 3), dtype=np.uint8, photometric="rgb")
-    for block in windows((side, side), BLOCK, halo=0):
-        height, width = image[block.core].shape[:2]
-        image[block.core] = drawings[rng.integers(len(drawings))][:height, :width]
-    image.flush()
-
-
-def write_zarr(path: Path, side: int) -> None:
-    """Fill an OME-Zarr with drawings, chunk by chunk."""
-    drawings = [draw(image_type, seed, BLOCK)[0] for image_type in IMAGE_TYPES for seed in range(3)]
-    rng = np.random.default_rng(0)
-    group = zarr.open_group(path, mode="w", zarr_format=2)
-    pixels = group.create_array("0", shape=(3, side, side), chunks=(3, BLOCK, BLOCK), dtype="uint8")
+    if path.suffix == ".zarr":
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        pixels = group.create_array("0", shape=(3, side, side), chunks=(3, BLOCK, BLOCK), dtype="uint8")
+        axes = [{"name": "c", "type": "channel"}, *({"name": axis, "type": "space"} for axis in "yx")]
+        change = [{"type": "scale", "scale": [1, 1, 1]}]
+        datasets = [{"path": "0", "coordinateTransformations": change}]
+        colours = {"channels": [{"label": c, "color": c} for c in ("FF0000", "00FF00", "0000FF")]}
+        about = {"version": "0.4", "axes": axes, "datasets": datasets}
+        group.attrs.put({"multiscales": [about], "omero": colours})
+    else:
+        whole = tifffile.memmap(path, shape=(side, side, 3), dtype=np.uint8, photometric="rgb")
+        pixels = np.moveaxis(whole, -1, 0)
     for rows, columns in chain(*blocks((side, side), BLOCK)):
-        drawing = drawings[rng.integers(len(drawings))][
-            : rows.stop - rows.start, : columns.stop - columns.start
-        ]
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        drawing = drawings[rng.integers(len(drawings))][:height, :width]
         pixels[:, rows, columns] = np.moveaxis(drawing, -1, 0)
-    axes = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
-    change = [{"type": "scale", "scale": [1, 1, 1]}]
-    about = {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": change}]}
-    colours = {"channels": [{"label": c, "color": c} for c in ("FF0000", "00FF00", "0000FF")]}
-    group.attrs.put({"multiscales": [about], "omero": colours})
 
 
-def label(path: Path, model: str, tile: int, halo: int) -> dict:
+def label(path: Path, model: str) -> dict:
     """Segment the image at `path`, and return time and memory."""
     from nuclei.common import versions
     from nuclei.segmentation.segmenter import Segmenter
@@ -73,7 +66,7 @@ def label(path: Path, model: str, tile: int, halo: int) -> dict:
     segmenter = Segmenter.load(model)
     start = time.perf_counter()
     with open_image(path) as image:
-        found = segment_large(image, segmenter, path.with_name("working"), scale=1, tile=tile, halo=halo)
+        found = segment_large(image, segmenter, path.with_name("working"), scale=1)
         writer = write_label_zarr if path.suffix == ".zarr" else write_labels
         writer(path.with_name(f"labels{path.suffix}"), found.labels)
         megapixels = math.prod(image.shape) / 1e6
@@ -95,17 +88,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="folder of a trained model")
     parser.add_argument("--side", type=int, default=20_000, help="pixels (%(default)s)")
-    parser.add_argument("--tile", type=int, default=TILE, help="pixels (%(default)s)")
-    parser.add_argument("--halo", type=int, default=HALO, help="pixels (%(default)s)")
     parser.add_argument("--zarr", action="store_true", help="an OME-Zarr instead of a TIFF, in and out")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("image.zarr" if arguments.zarr else "image.tif")
-        (write_zarr if arguments.zarr else write_image)(path, arguments.side)
+        write_image(path, arguments.side)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
-            found = child.submit(label, path, arguments.model, arguments.tile, arguments.halo).result()
-    settings = {name: getattr(arguments, name) for name in ("model", "side", "tile", "halo", "zarr")}
+            found = child.submit(label, path, arguments.model).result()
+    settings = {name: getattr(arguments, name) for name in ("model", "side", "zarr")}
     write_json(arguments.out, settings | found)
     print(arguments.out.read_text(), end="")
 
