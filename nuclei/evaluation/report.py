@@ -115,12 +115,14 @@ def best_median_worst(results: list[Result]) -> dict[str, dict[str, int]]:
     Of two images they are the best and the worst, of one the best.
     """
     places = sorted(range(len(results)), key=lambda k: -metrics.image_score(results[k].match))
-    chosen = {}
+    chosen: dict[str, dict[str, int]] = {}
     for kind in IMAGE_TYPES:
         if of_kind := [k for k in places if results[k].type == kind]:
-            names = {0: "best", len(of_kind) - 1: "worst", (len(of_kind) - 1) // 2: "median"}
-            names[0], names[len(of_kind) - 1] = "best", "worst" if len(of_kind) > 1 else "best"
-            chosen[kind] = {names[n]: of_kind[n] for n in sorted(names)}
+            chosen[kind] = {"best": of_kind[0]}
+            if len(of_kind) > 2:
+                chosen[kind]["median"] = of_kind[(len(of_kind) - 1) // 2]
+            if len(of_kind) > 1:
+                chosen[kind]["worst"] = of_kind[-1]
     return chosen
 
 

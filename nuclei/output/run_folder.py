@@ -73,7 +73,7 @@ class RunFolder:
 
     def kept(self, names: Iterable[str]) -> set[str]:
         """Return the images of which a person changed files, with a warning: nothing is done for them."""
-        changed = {name: files for name in names if (files := self._changed(name))}
+        changed = {name: files for name in names if (files := self._written.changed(self._own(name)))}
         if changed:
             listed = some(file.relative_to(self.path) for files in changed.values() for file in files)
             warnings.warn(
@@ -171,15 +171,13 @@ class RunFolder:
 
     def drop(self, name: str) -> None:
         """Delete an image's files that were written, and its record."""
-        files = [path for path in self.files(name, FORMATS).values() if path in self._written]
-        files += [self._rows(name, table) for each in FORMATS.values() for table in each.tables]
-        for path in (*files, self.unfinished(name), self._record_of(name)):
+        rows = [self._rows(name, table) for each in FORMATS.values() for table in each.tables]
+        for path in (*self._own(name), *rows, self.unfinished(name), self._record_of(name)):
             delete(path)
 
-    def _changed(self, name: str) -> list[Path]:
-        """Return the image's files that are not what was written."""
-        files = self.files(name, FORMATS).values()
-        return self._written.changed(path for path in files if path in self._written)
+    def _own(self, name: str) -> list[Path]:
+        """Return the image's files that a run wrote, changed or not."""
+        return [path for path in self.files(name, FORMATS).values() if path in self._written]
 
     def _rows(self, name: str, table: str) -> Path:
         return self._done / f"{name}.{table}"
@@ -218,7 +216,7 @@ class RunFolder:
         names = {stamp["file"]: name for name, stamp in stamps.items()}
         for name, record in self._records().items():
             source = record["stamp"]["file"]
-            if names.get(source, name) != name and not self._changed(name):
+            if names.get(source, name) != name and not self._written.changed(self._own(name)):
                 self.drop(name)
             elif name in stamps and source != (file := stamps[name]["file"]) and (root / source).exists():
                 raise ValueError(

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -97,18 +97,17 @@ def check(found: Mapping[str, dict[str, str] | BaseException], expected: dict[st
 
 
 class Workers:
-    """An executor of `Run.process` on the workers of a client."""
+    """The workers of a client, which process the images of a run."""
 
     def __init__(self, client: "Client", model: str):
         self.client, self.model, self.expected = client, model, tuple(about(model).items())
         self.pixels, self._start = 0, time.perf_counter()
 
-    def submit(self, process: Callable, job: Job) -> SimpleNamespace:
-        """Let a worker do what `process`, a method of a `Run`, would do.
+    def submit(self, run: Run, job: Job) -> SimpleNamespace:
+        """Let a worker do what `Run.process` does.
 
-        ``result()`` of what is returned gives or raises what `process` does, and warns as it has warned.
+        ``result()`` of what is returned gives or raises what that does, and warns as it has warned.
         """
-        run = process.__self__  # type: ignore[attr-defined]
         is_new = not run.results.has_labels(job.name, job.stamp)
         future = self.client.submit(_process, *self._sent(run, job), pure=False)
 

@@ -178,5 +178,4 @@ def _difference(segmenter: Segmenter, path: Path, format: str) -> float:
     else:
         loaded = tf.saved_model.load(path)  # by name, as its variables live no longer than it does
         maps = loaded.serve(tf.constant(image[None]))["maps"]
-    exact = Segmenter(segmenter.model, segmenter.settings)  # 32 bits, whatever runs stored networks
-    return float(np.abs(np.asarray(maps)[0] - exact.predict_maps(image, scale=1).maps).max())
+    return float(np.abs(np.asarray(maps)[0] - segmenter.predict_maps(image, scale=1).maps).max())

@@ -90,24 +90,26 @@ def score(
         warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
     results, suspicious = [], []
     with naming_output(out):
-        written = _results(out, samples, audit)
+        files = [out / "labels" / f"{short_name(s.id)}.tif" for s in samples]
+        written = _checked_output(out, [*files, *[out / "audit.csv"] * audit])
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
-        for sample, field in zip(bar, field_numbers(samples), strict=True):
-            prediction = segmenter.predict(sample.image)
-            with written.replacing(_label_file(out, sample)) as temporary:
-                write_labels(temporary, prediction.labels)
-            results.append(compare(sample, prediction.labels, field))
-            found = sample.id, sample.labels, prediction.labels, prediction.confidence
-            suspicious += [audit_labels(*found)] if audit else []
-        report: dict = {
+        for sample, file, field in zip(bar, files, field_numbers(samples), strict=True):
+            found = segmenter.predict(sample.image)
+            with written.replacing(file) as temporary:
+                write_labels(temporary, found.labels)
+            results.append(compare(sample, found.labels, field))
+            if audit:
+                suspicious.append(audit_labels(sample.id, sample.labels, found.labels, found.confidence))
+        report = {
             "images": str(images),
             "truth": str(truth),
             "versions": versions() | {"engine": engine()},
             "ignored": ignored,
+            "model": {"folder": str(model), "settings": segmenter.settings},
+            "all": measures_with_interval(results),
+            "by_type": measures_by_type(results),
+            "per_image": [{"id": r.id, "type": r.type} | measures([r]) for r in results],
         }
-        report |= {"model": {"folder": str(model), "settings": segmenter.settings}}
-        report |= {"all": measures_with_interval(results), "by_type": measures_by_type(results)}
-        report["per_image"] = [{"id": r.id, "type": r.type} | measures([r]) for r in results]
         with written.replacing(out / "scores.json") as temporary:
             write_json(temporary, report)
         if audit:
@@ -127,26 +129,19 @@ def _checked_input(name: str, path: str | Path, out: Path) -> Path:
     return path
 
 
-def _results(out: Path, samples: list[Sample], audit: bool) -> Written:
+def _checked_output(out: Path, files: list[Path]) -> Written:
     """Return the record of what is written to `out`, after a check that nothing else will be replaced.
 
     Older scores are deleted: a stopped run must not leave them beside new labels.
     """
     written = Written(out)
-    tables = ["scores.json", "audit.csv"] if audit else ["scores.json"]
-    if foreign := written.changed(
-        [*(out / table for table in tables), *(_label_file(out, sample) for sample in samples)]
-    ):
+    if foreign := written.changed([out / "scores.json", *files]):
         raise ValueError(
             f"{foreign[0]}: is there already, and was not written by an earlier run, or changed after it; "
             "choose another folder for `out`"
         )
     (out / "scores.json").unlink(missing_ok=True)
     return written
-
-
-def _label_file(out: Path, sample: Sample) -> Path:
-    return out / "labels" / f"{short_name(sample.id)}.tif"
 
 
 def read_samples(

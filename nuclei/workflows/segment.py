@@ -6,11 +6,12 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -261,9 +262,12 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
     ahead = AHEAD if run.workers else AT_A_TIME
     with naming_warnings(), bar, ThreadPoolExecutor(AT_A_TIME) as pool:
-        submit = run.workers.submit if run.workers else pool.submit
+
+        def submit(job: Job) -> Future | SimpleNamespace:
+            return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job)
+
         for k, job in enumerate(jobs):
-            working += [submit(run.process, each) for each in jobs[k + len(working) : k + ahead]]
+            working += [submit(each) for each in jobs[k + len(working) : k + ahead]]
             try:
                 done = working.popleft().result()
                 if isinstance(done, Image):

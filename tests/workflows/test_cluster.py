@@ -227,7 +227,7 @@ def submit(model, tmp_path, monkeypatch):
     workers = cluster.Workers(here, str(model))
     tifffile.imwrite("a.tif", np.zeros((20, 30), np.uint8))
     run = Run(RunFolder(tmp_path / "out"), None, {}, {}, None)
-    return workers, lambda: workers.submit(run.process, Job("a", Path("a.tif"), {}, []))
+    return workers, lambda: workers.submit(run, Job("a", Path("a.tif"), {}, []))
 
 
 def test_a_worker_that_does_not_see_a_folder_ends_the_run(submit, tmp_path, monkeypatch):
