@@ -41,8 +41,7 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
     nuclei = match.predicted_areas.size
     if len(confidence) != nuclei:
         raise ValueError(f"{len(confidence)} confidences for {nuclei} predicted nuclei, expected as many")
-    tp, fp, fn = (int(count[0]) for count in metrics.counts_at(match, [0.5]))
-    trust = 2 * tp / max(2 * tp + fp + fn, 1)
+    trust = float(metrics.score_table([match], [0.5])["f1"].item())
     true_numbers, numbers = (np.append(np.unique(each[each > 0]), 0) for each in (labels, predicted))
     table = []
     for kind, true, found, suspicion in _suspicions(match, np.asarray(confidence, float)):

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -91,7 +92,7 @@ def score(
     results, suspicious = [], []
     with naming_output(out):
         files = [out / "labels" / f"{short_name(s.id)}.tif" for s in samples]
-        written = _checked_output(out, [*files, *[out / "audit.csv"] * audit])
+        written = _checked_output(out, [*files, out / "audit.csv"] if audit else files)
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
         for sample, file, field in zip(bar, files, field_numbers(samples), strict=True):
             found = segmenter.predict(sample.image)
@@ -208,19 +209,17 @@ def _pictures(
     else:
         found = [(p.parts[-3], p) for p in pictures if len(p.parts) > 2 and p.parent.name == "images"]
         found = found or [(plain_stem(path), path) for path in flat if not ending_of(path)]
-    files: dict[str, str] = {}
-    for id, path in found:
-        if id in files:
-            raise ValueError(
-                f"{source}: more than one picture for {id}, expected one; rename one or move it elsewhere"
-            )
-        files[id] = str(path)
-    if not files:
+    if not found:
         expected = "label images" if labels else "<id>/images/<id>.png or files"
         expected += f" that end in {', '.join(SUFFIXES)}"
         raise FileNotFoundError(f"{source}: no pictures found, expected {expected}; check the path")
+    id, count = Counter(id for id, _ in found).most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"{source}: more than one picture for {id}, expected one; rename one or move it elsewhere"
+        )
 
-    def picture(name: str) -> np.ndarray:
-        return read(content(name), f"{source}/{name}")
+    def picture(path: PurePosixPath) -> np.ndarray:
+        return read(content(str(path)), f"{source}/{path}")
 
-    return {id: partial(picture, name) for id, name in files.items()}
+    return {id: partial(picture, path) for id, path in found}
