@@ -1,8 +1,8 @@
 """Scores for pixels and for nuclei: first count, then divide.
 
-Functions that count take label images and return whole numbers, which can be added up over images; functions
-that score take these numbers. Labels are integers, 0 is background, every other number is one nucleus; the
-numbers need not be consecutive.
+`match` counts the pixels that the nuclei of two label images share; all scores, of one image or of many, are
+computed from these counts. Labels are integers, 0 is background, every other number is one nucleus; the numbers
+need not be consecutive.
 
     >>> truth = np.array([[1, 1, 1, 0, 2, 2]])
     >>> predicted = np.array([[7, 7, 0, 0, 0, 9]])
@@ -32,49 +32,6 @@ THRESHOLDS = np.arange(10, 20) / 20
 AREA_EDGES = (0, 32, 64, 128, 256, 512, 1024, 2048, np.inf)
 
 
-class PixelCounts(NamedTuple):
-    """Pixels by truth and prediction."""
-
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-
-
-def pixel_counts(truth: np.ndarray, predicted: np.ndarray) -> PixelCounts:
-    """Count pixels of two bool or integer arrays of one shape; True, or a label above 0, is foreground.
-
-    Raises TypeError for floats, ValueError for different shapes.
-
-    >>> pixel_counts(np.array([[0, 3, 3]]), np.array([[True, True, False]]))
-    PixelCounts(tp=1, fp=1, fn=1, tn=0)
-    """
-    for name, array in (("truth", truth), ("predicted", predicted)):
-        if array.dtype.kind not in "biu":
-            raise TypeError(f"{name} is {array.dtype}, expected booleans or labels; threshold a map first")
-    if truth.shape != predicted.shape:
-        raise ValueError(f"truth has shape {truth.shape}, predicted {predicted.shape}; expected equal shapes")
-    tn, fp, fn, tp = np.bincount((2 * (truth > 0) + (predicted > 0)).ravel(), minlength=4).tolist()
-    return PixelCounts(tp, fp, fn, tn)
-
-
-def pixel_scores(counts: PixelCounts) -> dict[str, float]:
-    """Return the ``accuracy`` of pixels, and ``dice`` and ``iou`` of the foreground, each 0-1.
-
-    Counts of several images may be added up before: then large images weigh more. Dice and IoU are 1 if
-    neither truth nor prediction has foreground. Raises ValueError where no pixel was counted.
-    """
-    tp, fp, fn, tn = counts
-    if not sum(counts):
-        raise ValueError("no pixels were counted, expected the counts of at least one image")
-    wrong = fp + fn
-    return {
-        "accuracy": (tp + tn) / sum(counts),
-        "dice": 2 * tp / (2 * tp + wrong) if tp + wrong else 1.0,
-        "iou": tp / (tp + wrong) if tp + wrong else 1.0,
-    }
-
-
 class Match(NamedTuple):
     """The overlaps of two label images; nuclei are numbered from 0 by ascending label."""
 
@@ -83,6 +40,7 @@ class Match(NamedTuple):
     pairs: np.ndarray  # (K, 2) int, the true and the predicted nucleus of each pair that overlaps
     intersections: np.ndarray  # (K,) int64, pixels
     ious: np.ndarray  # (K,) float64, above 0, up to 1
+    pixels: int  # of the image
 
 
 def match(truth: np.ndarray, predicted: np.ndarray) -> Match:
@@ -105,8 +63,8 @@ def match(truth: np.ndarray, predicted: np.ndarray) -> Match:
     true_areas, areas = table.sum(axis=1)[top:], table.sum(axis=0)[left:]
     overlaps = table[top:, left:].tocoo()
     true, found = overlaps.coords
-    unions = true_areas[true] + areas[found] - overlaps.data
-    return Match(true_areas, areas, np.stack([true, found], axis=1), overlaps.data, overlaps.data / unions)
+    ious = overlaps.data / (true_areas[true] + areas[found] - overlaps.data)
+    return Match(true_areas, areas, np.stack([true, found], axis=1), overlaps.data, ious, truth.size)
 
 
 def drop_small(found: Match, min_area: float) -> Match:
@@ -116,7 +74,28 @@ def drop_small(found: Match, min_area: float) -> Match:
     pairs = found.pairs[kept]
     pairs[:, 1] = np.cumsum(large)[pairs[:, 1]] - 1
     areas = found.predicted_areas[large]
-    return Match(found.true_areas, areas, pairs, found.intersections[kept], found.ious[kept])
+    return found._replace(
+        predicted_areas=areas, pairs=pairs, intersections=found.intersections[kept], ious=found.ious[kept]
+    )
+
+
+def pixel_scores(matches: list[Match]) -> dict[str, float]:
+    """Return the ``accuracy`` of pixels, and ``dice`` and ``iou`` of the foreground, each 0-1.
+
+    The pixels of all images count alike: large images weigh more. Dice and IoU are 1 if neither truth nor
+    prediction has foreground. Raises ValueError where there are no images.
+    """
+    if not matches:
+        raise ValueError("no images to score, expected the match of at least one")
+    pixels = sum(found.pixels for found in matches)
+    both = sum(int(found.intersections.sum()) for found in matches)
+    foreground = sum(int(found.true_areas.sum() + found.predicted_areas.sum()) for found in matches)
+    wrong = foreground - 2 * both
+    return {
+        "accuracy": (pixels - wrong) / pixels,
+        "dice": 2 * both / foreground if foreground else 1.0,
+        "iou": both / (foreground - both) if foreground else 1.0,
+    }
 
 
 def counts_at(

@@ -20,21 +20,20 @@ class Result(NamedTuple):
     type: str
     field: int  # number of its field of view
     match: metrics.Match
-    pixels: metrics.PixelCounts
     source: str  # name of its data set
 
 
 def compare(sample: Sample, labels: np.ndarray, field: int) -> Result:
     """Compare predicted `labels`, (H, W) int, with those of a sample of the field of view `field`."""
-    counts = metrics.match(sample.labels, labels), metrics.pixel_counts(sample.labels, labels)
-    return Result(sample.id, image_type(sample.image), int(field), *counts, sample.source)
+    found = metrics.match(sample.labels, labels)
+    return Result(sample.id, image_type(sample.image), int(field), found, sample.source)
 
 
 def measures(results: list[Result]) -> dict:
     """Return every score of `evaluation.metrics`, with ``_50`` and ``_75`` for IoU above 0.5 and 0.75."""
     matches = [r.match for r in results]
     merges, splits = np.sum([metrics.merges_and_splits(match) for match in matches], axis=0)
-    pixels = metrics.pixel_scores(metrics.PixelCounts(*np.sum([r.pixels for r in results], axis=0).tolist()))
+    pixels = metrics.pixel_scores(matches)
     rates = metrics.score_table(matches, (0.5, 0.75))
     return {
         "images": len(matches),

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from nuclei.data.labels import smallest_area
 from nuclei.evaluation import metrics
-from nuclei.evaluation.metrics import THRESHOLDS, PixelCounts, counts_at, match
+from nuclei.evaluation.metrics import THRESHOLDS, counts_at, match
 
 label_images = arrays(np.int32, (6, 7), elements=st.integers(0, 4))
 
@@ -39,29 +39,28 @@ def row_of(*areas, start=0):
 # --- pixels -------------------------------------------------------------------------------------------
 
 
-def test_pixel_counts_and_scores_by_hand():
+def test_pixel_scores_by_hand():
     truth = np.array([[0, 0, 5], [5, 7, 7]])
-    predicted = np.array([[True, False, False], [True, True, True]])
-    counts = metrics.pixel_counts(truth, predicted)
-    assert counts == PixelCounts(tp=3, fp=1, fn=1, tn=1)
-    assert metrics.pixel_scores(counts) == pytest.approx({"accuracy": 4 / 6, "dice": 6 / 8, "iou": 3 / 5})
+    predicted = np.array([[1, 0, 0], [1, 1, 2]])
+    found = [match(truth, predicted)]
+    assert metrics.pixel_scores(found) == pytest.approx({"accuracy": 4 / 6, "dice": 6 / 8, "iou": 3 / 5})
+    assert metrics.pixel_scores(found * 2) == metrics.pixel_scores(found)
+
+
+@given(label_images, label_images)
+def test_pixel_scores_count_pixels(truth, predicted):
+    tp, wrong = np.sum((truth > 0) & (predicted > 0)), np.sum((truth > 0) != (predicted > 0))
+    found = metrics.pixel_scores([match(truth, predicted)])
+    assert found["accuracy"] == (truth.size - wrong) / truth.size
+    assert found["iou"] == (tp / (tp + wrong) if tp + wrong else 1)
 
 
 def test_pixel_scores_of_empty_images():
-    nothing, something = np.zeros((2, 2), bool), np.eye(2, dtype=bool)
-    both = metrics.pixel_scores(metrics.pixel_counts(nothing, nothing))
-    assert both == {"accuracy": 1, "dice": 1, "iou": 1}
-    one = metrics.pixel_scores(metrics.pixel_counts(something, nothing))
-    assert one == {"accuracy": 0.5, "dice": 0, "iou": 0}
-    with pytest.raises(ValueError, match="no pixels were counted"):
-        metrics.pixel_scores(PixelCounts(0, 0, 0, 0))
-
-
-def test_pixel_counts_refuse_probabilities_and_unequal_shapes():
-    with pytest.raises(TypeError, match="predicted is float32, expected booleans or labels"):
-        metrics.pixel_counts(np.zeros((2, 2), bool), np.zeros((2, 2), np.float32))
-    with pytest.raises(ValueError, match=r"\(2, 2\), predicted \(2, 3\)"):
-        metrics.pixel_counts(np.zeros((2, 2), bool), np.zeros((2, 3), bool))
+    nothing, something = np.zeros((2, 2), int), np.eye(2, dtype=int)
+    assert metrics.pixel_scores([match(nothing, nothing)]) == {"accuracy": 1, "dice": 1, "iou": 1}
+    assert metrics.pixel_scores([match(something, nothing)]) == {"accuracy": 0.5, "dice": 0, "iou": 0}
+    with pytest.raises(ValueError, match="no images to score"):
+        metrics.pixel_scores([])
 
 
 # --- bad labels ---------------------------------------------------------------------------------------
