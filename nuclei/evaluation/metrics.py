@@ -1,8 +1,8 @@
 """Scores for pixels and for nuclei: first count, then divide.
 
-`match` counts the pixels that the nuclei of two label images share; all scores, of one image or of many, are
-computed from these counts. Labels are integers, 0 is background, every other number is one nucleus; the numbers
-need not be consecutive.
+`match` counts the pixels that the nuclei of two label images share. All scores, of one image or of many, are
+computed from these counts. Labels are integers, 0 is background, every other number is one nucleus; the
+numbers need not be consecutive.
 
     >>> truth = np.array([[1, 1, 1, 0, 2, 2]])
     >>> predicted = np.array([[7, 7, 0, 0, 0, 9]])

@@ -95,10 +95,8 @@ def segment_large(
     tiles = tiles._replace(thresholds=_limits(image, segmenter, tiles))
     run = run or (lambda tiles, numbers: (segment_tile(k, tiles, image, segmenter) for k in numbers))
     parts: list[Measured] = []
-    bar = tqdm(
-        total=math.prod(image.shape), desc="labelling", unit="px", unit_scale=True, leave=False, disable=None
-    )
-    with bar:
+    total = math.prod(image.shape)
+    with tqdm(total=total, desc="labelling", unit="px", unit_scale=True, leave=False, disable=None) as bar:
         for numbers in tiling.phases():
             for part in run(tiles, numbers):
                 parts.append(part)
