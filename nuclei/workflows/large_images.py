@@ -41,7 +41,6 @@ def segment_large(
     segmenter,
     store: str | Path,
     *,
-    pixel_size: tuple[float, float] | None = None,
     scale: float | str = "auto",
     augment: bool = False,
     tile: int = TILE,
@@ -57,7 +56,6 @@ def segment_large(
     store : str or Path
         The folder of a Zarr array for the labels, replaced where it is there: working space, to be deleted
         when the returned labels have been read.
-    pixel_size : (y, x), optional; micrometres
     scale : float or "auto"
         The factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the scales
         for the whole image. Whatever the scale, they also decide which nuclei are too small or not confident
@@ -91,7 +89,7 @@ def segment_large(
         scales = segmenter.find_scales([convert(image.shown(image[w])) for w in spread])
     step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
     tiling = Tiling.of(image.shape, step * tile, step * halo, CHUNK)
-    tiles = Tiles(str(store), tiling, convert, scales, augment, {}, pixel_size)
+    tiles = Tiles(str(store), tiling, convert, scales, augment, {}, image.pixel_size)
     tiles = tiles._replace(thresholds=_limits(image, segmenter, tiles))
     run = run or (lambda tiles, numbers: (segment_tile(k, tiles, image, segmenter) for k in numbers))
     parts: list[Measured] = []

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from nuclei.common import (
@@ -195,42 +196,44 @@ class Run:
 
     def open(self, job: Job) -> Image:
         try:
-            return open_image(job.path, **self.reading)
+            image = open_image(job.path, **self.reading)
         except OSError as error:  # of the image; any that comes later is about the results
             raise ValueError(str(error)) from error
+        image.pixel_size = self.pixel_size or image.pixel_size
+        return image
 
     def predict(self, job: Job, image: Image) -> Prediction | LargePrediction:
         if not image.is_large:
             return self.segmenter.predict(image.pixels(), **self.predicting)
-        size, store = self.pixel_size or image.pixel_size, self.results.unfinished(job.name)
+        store = self.results.unfinished(job.name)
         tiles = partial(self.workers.segment_tiles, self, job) if self.workers else None
         try:
-            return segment_large(image, self.segmenter, store, pixel_size=size, run=tiles, **self.predicting)
+            return segment_large(image, self.segmenter, store, run=tiles, **self.predicting)
         except BaseException:  # Ctrl-C too
             delete(store)
             raise
 
     def new_result(self, job: Job, image: Image, predicted: Prediction | LargePrediction) -> Result:
-        size = self.pixel_size or image.pixel_size
         calibrated = self.segmenter.settings.get("calibration")
         if isinstance(predicted, LargePrediction):
             table = predicted.table
         else:
             confidence = predicted.confidence if calibrated else predicted.mean_foreground
-            table = measure(predicted.labels, image[WHOLE], confidence, size)
-        return Result(
-            *(job.name, job.stamp["file"], _shown(image), predicted.labels, table, size),
-            *(predicted.scales, predicted.diameter or None, image.note),
-            warning=warning(table["confidence"]) if calibrated else "",
-        )
+            table = measure(predicted.labels, image[WHOLE], confidence, image.pixel_size)
+        result = self._result(job, image, predicted.labels, table)
+        result.scales, result.diameter = predicted.scales, predicted.diameter or None
+        result.note, result.warning = image.note, warning(table["confidence"]) if calibrated else ""
+        return result
 
     def earlier_result(self, job: Job, image: Image) -> Result:
         """Return the nuclei whose labels and measurements are on disk."""
         stored, table = open_image(self.results.labels(job.name)), self.results.table(job.name)
         on_disk = Renumbered(stored.pixels, image.shape, np.arange(1, len(table) + 1))
-        labels = on_disk if image.is_large else stored.pixels()
-        size = self.pixel_size or image.pixel_size
-        return Result(job.name, job.stamp["file"], _shown(image), labels, table, size)
+        return self._result(job, image, on_disk if image.is_large else stored.pixels(), table)
+
+    def _result(self, job: Job, image: Image, labels, table: pd.DataFrame) -> Result:
+        shown = image if image.is_large else image.pixels()
+        return Result(job.name, job.stamp["file"], shown, labels, table, image.pixel_size)
 
     def skip(self, job: Job, error: Exception) -> None:
         """Leave out an image that cannot be used. Its earlier results stay, unfinished ones are deleted."""
@@ -241,10 +244,6 @@ class Run:
             self.results.drop(job.name)
         self.skipped[job.name] = reason
         warnings.warn(f"skipped {job.path}: {reason}", stacklevel=3)
-
-
-def _shown(image: Image) -> Image | np.ndarray:
-    return image if image.is_large else image.pixels()
 
 
 def _connected(workers: int | None, dask: str | None, model: str) -> AbstractContextManager["Workers | None"]:
