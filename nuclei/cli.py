@@ -31,10 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     with redirect_stdout(_Forgiving(sys.stdout)), redirect_stderr(_Forgiving(sys.stderr)):
         try:
-            arguments = _parser().parse_args(argv)
+            parameters = vars(_parser().parse_args(argv))
+            run = parameters.pop("run")
             with warnings.catch_warnings():
                 warnings.showwarning = _print_warning  # type: ignore[assignment]
-                return arguments.run(arguments) or 0
+                return run(parameters) or 0
         except KeyboardInterrupt:
             code, problem = 130, "interrupted"
         except MemoryError:
@@ -159,42 +160,39 @@ def scale(text: str) -> float | str:
     return text if text == "auto" else float(text)  # where it fails, argparse reports the function's name
 
 
-def _parameters(arguments: argparse.Namespace) -> dict:
-    return {name: value for name, value in vars(arguments).items() if name != "run"}
-
-
-def _segment(arguments: argparse.Namespace) -> int:
+def _segment(parameters: dict) -> int:
     from nuclei.workflows.segment import segment
 
-    report = segment(**_parameters(arguments))
+    report = segment(**parameters)
     earlier = f" ({len(report.earlier):,} more complete before)" if report.earlier else ""
     found = counted(sum(report.segmented.values()), "nucleus")
     print(f"{counted(len(report.segmented), 'image')}{earlier}, {found} found.")
-    print(f"Results are in {arguments.out}/.")
+    print(f"Results are in {parameters['out']}/.")
     if report.skipped:
         names = ", ".join(report.skipped)
         print(f"{PROGRAM}: {counted(len(report.skipped), 'image')} skipped: {names}", file=sys.stderr)
     return int(bool(report.skipped))
 
 
-def _export(arguments: argparse.Namespace) -> None:
+def _export(parameters: dict) -> None:
     from nuclei.common import quiet
 
     with quiet():
         from nuclei.workflows.export import export
 
-    difference = export(**_parameters(arguments))
-    print(f"{arguments.out}: its maps differ from Keras' by at most {difference:.1g} on a test image.")
+    difference = export(**parameters)
+    print(f"{parameters['out']}: its maps differ from Keras' by at most {difference:.1g} on a test image.")
 
 
-def _score(arguments: argparse.Namespace) -> None:
+def _score(parameters: dict) -> None:
     from nuclei.workflows.score import score
 
-    report = score(**_parameters(arguments))
+    report = score(**parameters)
     print(_table(report))
-    print(f"\nScores are in {arguments.out}/scores.json, label images in {arguments.out}/labels/.")
-    if arguments.audit:
-        print(f"Labels that are probably wrong are listed in {arguments.out}/audit.csv.")
+    out = parameters["out"]
+    print(f"\nScores are in {out}/scores.json, label images in {out}/labels/.")
+    if parameters["audit"]:
+        print(f"Labels that are probably wrong are listed in {out}/audit.csv.")
 
 
 def _table(report: dict) -> str:
