@@ -9,7 +9,6 @@ would be cut. See `nuclei.segmentation.stitching`.
 """
 
 import logging
-import math
 import os
 import signal
 import socket
@@ -101,7 +100,7 @@ class Workers:
 
     def __init__(self, client: "Client", model: str):
         self.client, self.model, self.expected = client, model, tuple(about(model).items())
-        self.pixels, self._start = 0, time.perf_counter()
+        self._start = time.perf_counter()
 
     def submit(self, run: Run, job: Job) -> SimpleNamespace:
         """Let a worker do what `Run.process` does.
@@ -111,26 +110,26 @@ class Workers:
         is_new = not run.results.has_labels(job.name, job.stamp)
         future = self.client.submit(_process, *self._sent(run, job), pure=False)
 
-        def result() -> Image | int | None:
+        def result() -> int | str | None:
             try:
                 done, pixels, messages = _result(future)
             except ModuleNotFoundError as error:  # of the worker, but for an image that was deleted
                 if is_address(job.path) or os.path.exists(job.path):
                     raise
                 raise ValueError("no such file any more") from error
-            self.pixels += pixels
+            run.pixels += pixels
             for message in messages:
                 warnings.warn(message, stacklevel=2)
             if isinstance(done, Exception):
                 raise done
             if done is None and is_new:  # by a worker that died when it had written all
                 return len(run.results.table(job.name))
-            return run.open(job) if done == LARGE else done
+            return done
 
         return SimpleNamespace(result=result)
 
-    def status(self) -> str:
-        rate = self.pixels / 1e6 / (time.perf_counter() - self._start)
+    def status(self, pixels: int) -> str:
+        rate = pixels / 1e6 / (time.perf_counter() - self._start)
         return f"{rate:.2f} megapixels/s, {len(self.client.nthreads())} workers"
 
     def segment_tiles(self, run: Run, job: Job, tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
@@ -159,26 +158,18 @@ def _result(future: "Future"):
         raise ValueError("several workers died on it, perhaps for lack of memory") from error
 
 
-LARGE = "large"
-"""What a worker returns of an image that it has not processed, as it is large."""
-
-
 def _process(model: str, expected: tuple, out: str, job: Job, options: dict):
-    """Process an image on a worker; return its number of nuclei or its error, its pixels, and warnings."""
+    """Do what `Run.process` does on a worker; return what that returns or raises, pixels, and warnings."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     _see(out, job)
     run = Run(_folder(out), _loaded(model, expected), **options)
-    done: Image | int | Exception | None
+    done: int | str | Exception | None
     with warnings.catch_warnings(record=True) as caught, naming_warnings():
         try:
-            image = run.open(job)
-            if image.is_large:
-                image.close()
-                return LARGE, math.prod(image.shape), []
-            done, pixels = run.process(job, image), math.prod(image.shape)
+            done = run.process(job)
         except (ValueError, MemoryError) as error:
-            done, pixels = error, 0
-    return done, pixels, [str(each.message) for each in caught]
+            done = error
+    return done, run.pixels, [str(each.message) for each in caught]
 
 
 def _segment_tile(k: int, tiles: Tiles, run: tuple, client: str) -> Measured:

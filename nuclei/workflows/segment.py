@@ -1,17 +1,17 @@
 """From any images to files with their nuclei: some images at a time, resumed where it stopped."""
 
 import hashlib
+import math
 import os
 import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -47,7 +47,10 @@ AT_A_TIME = 3
 """Images that are worked on at a time: while the network runs on one, others are read, measured, written."""
 
 AHEAD = 1000
-"""Images that the scheduler of several workers knows of at a time."""
+"""Images that are handed out to threads or workers at a time: a slow one must not keep them waiting."""
+
+LARGE = "large"
+"""What `Run.process` returns of an image that it leaves to the main thread."""
 
 
 class Report(NamedTuple):
@@ -168,30 +171,29 @@ class Run:
     predicting: dict  # keywords of `Segmenter.predict`
     pixel_size: tuple[float, float] | None  # (y, x) in micrometres; None for the file's own
     workers: "Workers | None" = None  # of a cluster; None where everything is done here
+    pixels: int = 0  # of the images processed
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def process(self, job: Job, image: Image | None = None) -> Image | int | None:
+    def process(self, job: Job, large: bool = False) -> int | str | None:
         """Read an image, find its nuclei, write its files; return their number if they were predicted.
 
-        A large image is only opened, and returned: to process it, it is given.
+        Only where it is told to, it processes a `large` image. Otherwise it returns LARGE of these.
         """
-        with _working_on(job.path) as warned:
-            if image is None:
-                image = self.open(job)
-                if image.is_large:
-                    return image
-            with image:
-                if left_out := [key for key in job.formats if image.is_large and not FORMATS[key].large]:
-                    warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
-                if is_new := not self.results.has_labels(job.name, job.stamp):
-                    predicted = self.predict(job, image)
-                    for message in warned:
-                        image.add_note(message)
-                    result = self.new_result(job, image, predicted)
-                else:
-                    result = self.earlier_result(job, image)
-                self.results.complete(job.stamp, job.formats, result, is_new)
+        with _working_on(job.path) as warned, self.open(job) as image:
+            if image.is_large and not large:
+                return LARGE
+            if left_out := [key for key in job.formats if image.is_large and not FORMATS[key].large]:
+                warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
+            if is_new := not self.results.has_labels(job.name, job.stamp):
+                predicted = self.predict(job, image)
+                for message in warned:
+                    image.add_note(message)
+                result = self.new_result(job, image, predicted)
+            else:
+                result = self.earlier_result(job, image)
+            self.results.complete(job.stamp, job.formats, result, is_new)
+            self.pixels += math.prod(image.shape)
             return len(result.table) if is_new else None
 
     def open(self, job: Job) -> Image:
@@ -255,28 +257,29 @@ def _connected(workers: int | None, dask: str | None, model: str) -> AbstractCon
 
 
 def _process(run: Run, jobs: list[Job], earlier: int) -> None:
-    """Process images, some at a time in threads, but a large one here; with a progress bar."""
+    """Process images by threads or workers, but large ones here; with a progress bar."""
     working: deque = deque()  # of futures
     total = len(jobs) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
-    ahead = AHEAD if run.workers else AT_A_TIME
-    with naming_warnings(), bar, ThreadPoolExecutor(AT_A_TIME) as pool:
+    pool = ThreadPoolExecutor(AT_A_TIME)
 
-        def submit(job: Job) -> Future | SimpleNamespace:
-            return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job)
+    def submit(job: Job):
+        return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job)
 
+    with naming_warnings(), bar, ExitStack() as stack:
+        stack.callback(pool.shutdown, cancel_futures=True)  # where an error ends the run, some are left
         for k, job in enumerate(jobs):
-            working += [submit(each) for each in jobs[k + len(working) : k + ahead]]
+            working += map(submit, jobs[k + len(working) : k + AHEAD])
             try:
                 done = working.popleft().result()
-                if isinstance(done, Image):
-                    done = run.process(job, done)
+                if done == LARGE:
+                    done = run.process(job, large=True)
                 if done is not None:
                     run.segmented[job.name] = done
             except (ValueError, MemoryError) as error:
                 run.skip(job, error)
             if run.workers:
-                bar.set_postfix_str(run.workers.status())
+                bar.set_postfix_str(run.workers.status(run.pixels))
             bar.update()
 
 

@@ -610,6 +610,40 @@ def test_images_are_worked_on_at_a_time(run, monkeypatch, segmenter, images):
     assert threading.main_thread() not in threads
 
 
+def test_a_slow_image_does_not_keep_others_waiting(run, segmenter, images):
+    for k in range(20):
+        iio.imwrite(images / f"more{k}.png", picture(1))
+    others = threading.Semaphore(0)
+    maps = segmenter.predict
+
+    def predict(image, **_):
+        found = maps(image)
+        if found.labels.max() == 2:
+            assert all(others.acquire(timeout=10) for _ in range(22))
+        others.release()
+        return found
+
+    segmenter.predict = predict
+    code, printed, err = run()
+    assert code == 0 and "23 images" in printed, err
+
+
+def test_after_an_interrupt_no_image_is_begun(run, segmenter, images):
+    for k in range(20):
+        iio.imwrite(images / f"more{k}.png", picture(1))
+    maps = segmenter.predict
+
+    def predict(image, **_):
+        if maps(image).labels.max() == 2:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        return maps(image)
+
+    segmenter.predict = predict
+    assert run()[0] == 130
+    assert len(segmenter.seen) < 20
+
+
 def test_from_python(images, model, segmenter, tmp_path):
     report = segment(images / "b b.tif", tmp_path / "out", model, save="labels")
     assert report == ({"b b": 2}, [], {})
