@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 STRIDE = 32  # pixels; five halvings of the image make one step of the network's coarsest grid
-TILE, HALO = 1024, 128  # pixels; predictions for a whole image and for its tiles differ by less than 0.001
-LARGEST_PASS = 1536  # pixels, the side of the largest image that the network is given whole: about a GB
+TILE = 1536  # pixels, the side of the largest image that the network is given whole: about half a GB
+HALO = 128  # pixels; predictions for a whole image and for its tiles differ by less than 0.001
 CHUNK = 512  # pixels, the side of the chunks of labels on disk
 
 Window = tuple[slice, slice]  # rows and columns
@@ -78,7 +78,7 @@ def reduced(read: Callable[[Window], np.ndarray], shape: tuple[int, int], side: 
 def tiled_maps(
     predict: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
-    tile: int = LARGEST_PASS,
+    tile: int = TILE,
     halo: int = HALO,
 ) -> np.ndarray:
     """Predict an (H, W, 3) uint8 image tile by tile, in memory bounded by the tile's size: (H, W, C) float32.

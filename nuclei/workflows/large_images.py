@@ -21,6 +21,7 @@ from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.stitching import Renumbered, Tiling
 from nuclei.segmentation.watershed import confidence, most_confident
 
+WINDOW = 768  # pixels, the side of each of the nine windows in which nuclei are measured first
 LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
 
 Measured = tuple[int, pd.DataFrame, int]
@@ -85,7 +86,7 @@ def segment_large(
     convert = rgb8_converter(image, segmenter.settings.get("normalize", False))
     scales: Sequence[float] = [1.0 if scale == "auto" else float(scale)]
     if scale == "auto":
-        spread = spread_windows(image.shape, TILE)
+        spread = spread_windows(image.shape, WINDOW)
         scales = segmenter.find_scales([convert(image.shown(image[w])) for w in spread])
     step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
     tiling = Tiling.of(image.shape, step * tile, step * halo, CHUNK)
@@ -165,7 +166,7 @@ def _limits(image: Image, segmenter, tiles: Tiles) -> dict[str, float]:
     if not (0 < min_area < 1 or min_confidence):
         return {}
     found = []
-    for window in spread_windows(image.shape, TILE):
+    for window in spread_windows(image.shape, WINDOW):
         maps = tiles.maps(image, segmenter, image[window])
         labels = segmenter.label(maps, min_area=0, min_confidence=0).labels
         found.append((np.bincount(labels.ravel())[1:], confidence(labels, maps.maps[..., 0])))

@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
 from nuclei.segmentation.stitching import Renumbered
-from nuclei.workflows.large_images import LargePrediction, segment_large
+from nuclei.workflows.large_images import LargePrediction, Measured, Tiles, segment_large, segment_tile
 
 if TYPE_CHECKING:  # slow to import
     from nuclei.segmentation.segmenter import Segmenter
@@ -50,7 +50,7 @@ AHEAD = 1000
 """Images that are handed out to threads or workers at a time: a slow one must not keep them waiting."""
 
 LARGE = "large"
-"""What `Run.process` returns of an image that it leaves to the main thread."""
+"""What `Run.process` returns of an image that is left for the end."""
 
 
 class Report(NamedTuple):
@@ -207,11 +207,16 @@ class Run:
     def predict(self, job: Job, image: Image) -> Prediction | LargePrediction:
         if not image.is_large:
             return self.segmenter.predict(image.pixels(), **self.predicting)
-        store = self.results.unfinished(job.name)
-        tiles = partial(self.workers.segment_tiles, self, job) if self.workers else None
+        store, pool = self.results.unfinished(job.name), ThreadPoolExecutor(AT_A_TIME)
+
+        def in_threads(tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
+            return pool.map(lambda k: segment_tile(k, tiles, image, self.segmenter), numbers)
+
+        run = partial(self.workers.segment_tiles, self, job) if self.workers else in_threads
         try:
-            return segment_large(image, self.segmenter, store, run=tiles, **self.predicting)
+            return segment_large(image, self.segmenter, store, run=run, **self.predicting)
         except BaseException:  # Ctrl-C too
+            pool.shutdown(cancel_futures=True)  # tiles that are begun still write
             delete(store)
             raise
 
@@ -257,8 +262,9 @@ def _connected(workers: int | None, dask: str | None, model: str) -> AbstractCon
 
 
 def _process(run: Run, jobs: list[Job], earlier: int) -> None:
-    """Process images by threads or workers, but large ones here; with a progress bar."""
+    """Process images by threads or workers, and large ones at the end, one by one; with a progress bar."""
     working: deque = deque()  # of futures
+    large: list[Job] = []
     total = len(jobs) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
     pool = ThreadPoolExecutor(AT_A_TIME)
@@ -266,21 +272,26 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     def submit(job: Job):
         return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job)
 
+    def finish(job: Job, process: Callable[[], int | str | None]) -> None:
+        try:
+            done = process()
+            if done == LARGE:
+                return large.append(job)
+            if isinstance(done, int):
+                run.segmented[job.name] = done
+        except (ValueError, MemoryError) as error:
+            run.skip(job, error)
+        if run.workers:
+            bar.set_postfix_str(run.workers.status(run.pixels))
+        bar.update()
+
     with naming_warnings(), bar, ExitStack() as stack:
         stack.callback(pool.shutdown, cancel_futures=True)  # where an error ends the run, some are left
         for k, job in enumerate(jobs):
             working += map(submit, jobs[k + len(working) : k + AHEAD])
-            try:
-                done = working.popleft().result()
-                if done == LARGE:
-                    done = run.process(job, large=True)
-                if done is not None:
-                    run.segmented[job.name] = done
-            except (ValueError, MemoryError) as error:
-                run.skip(job, error)
-            if run.workers:
-                bar.set_postfix_str(run.workers.status(run.pixels))
-            bar.update()
+            finish(job, working.popleft().result)
+        for job in large:
+            finish(job, partial(run.process, job, large=True))
 
 
 _current = threading.local()  # its `path` is the file that the thread works on

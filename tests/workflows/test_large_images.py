@@ -298,7 +298,7 @@ def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monke
 
 
 def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("nuclei.workflows.large_images.TILE", 64)
+    monkeypatch.setattr("nuclei.workflows.large_images.WINDOW", 64)
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake = Thresholder(thresholds={"min_confidence": 0.9})
     table = segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
