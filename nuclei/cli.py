@@ -116,30 +116,30 @@ def _add_segment(commands) -> None:
         "  nuclei segment 'plates/*/*.tif' --out runs/plates --channel 0 --pixel-size 0.325\n"
         "  nuclei segment tissue.png --out runs/tissue --scale 2 --save labels,geojson",
     )
-    add("images", nargs="+", metavar="IMAGES", help="image files, folders, or patterns")
+    add("images", nargs="+", metavar="IMAGES", help="image files, folders, patterns or addresses")
     add("--out", required=True, metavar="DIR", help="folder for the results")
     add("--save", default=",".join(DEFAULT), metavar="FORMATS", help="see below (default: %(default)s)")
-    add("--pixel-size", type=float, metavar="UM", help="micrometres, instead of the file's own value")
-    about = "rescale images by this factor first (default: %(default)s)"
+    add("--pixel-size", type=float, metavar="UM", help="micrometres, in place of the file's own value")
+    about = "rescale images first; 2 enlarges (default: %(default)s)"
     add("--scale", type=scale, default="auto", metavar="F", help=about)
-    add("--augment", action="store_true", help="test-time augmentation by mirroring: four times the work")
-    add("--overwrite", action="store_true", help="delete the results of earlier runs first")
+    add("--augment", action="store_true", help="average over mirrored images: four times the work")
+    add("--overwrite", action="store_true", help="delete earlier results first, also corrected ones")
     add("--workers", type=int, metavar="N", help="processes that work at the same time")
-    add("--dask", metavar="ADDRESS", help="scheduler of a cluster whose workers do: docs/cluster.md")
+    add("--dask", metavar="ADDRESS", help="address of a Dask scheduler: docs/cluster.md")
 
 
 def _add_score(commands) -> None:
     add = _add_command(
         commands,
         _score,
-        "Score a model on images whose nuclei are known.",
+        "Score a model on images with labelled nuclei.",
         epilog="examples:\n"
         "  nuclei score data/sample --truth data/sample --out runs/score\n"
         "  nuclei score stage1_test --truth stage1_solution.csv --out runs/stage1\n"
         "  nuclei score photos --truth label_images --model runs/mine/model --out runs/mine",
     )
     add("images", metavar="IMAGES", help="folder of images, or folder or zip with <id>/images/<id>.png")
-    about = "IMAGES again, where the nuclei are beside them; a solution CSV; or label images of equal names"
+    about = "IMAGES again, if labels lie beside them; Kaggle's solution CSV; or label images of equal names"
     add("--truth", required=True, metavar="FOLDER_OR_CSV", help=about)
     add("--out", required=True, metavar="DIR", help="folder for scores.json and labels/<id>.tif")
     add("--audit", action="store_true", help="list where the truth is probably wrong, in audit.csv")
@@ -149,7 +149,7 @@ def _add_export(commands) -> None:
     add = _add_command(
         commands,
         _export,
-        "Write a model for other programs. ONNX or TensorFlow SavedModel: images of any size in, maps out.",
+        "Write a model for other programs. ONNX or SavedModel: images in, probability maps out.",
         epilog="example: nuclei export --format onnx --out nuclei.onnx",
     )
     add("--format", required=True, choices=("onnx", "savedmodel"))

@@ -95,6 +95,7 @@ def write_label_zarr(path: str | Path, labels, pixel_size: tuple[float, float] |
     image, as ``labels/nuclei``. See https://ngff.openmicroscopy.org/0.4, "labels".
     """
     import zarr  # slow to import, and seldom needed
+    from numcodecs import Zlib
 
     group: Any = zarr.open_group(str(path), mode="w", zarr_format=2)
     shapes = [labels.shape]
@@ -103,6 +104,7 @@ def write_label_zarr(path: str | Path, labels, pixel_size: tuple[float, float] |
     level, datasets = labels, []
     for k, shape in enumerate(shapes):
         options = {"dtype": _label_type(labels), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        options["compressors"] = Zlib(1)  # that all readers know
         array = group.create_array(str(k), shape=shape, chunks=(CHUNK, CHUNK), **options)
         for rows, columns in chain(*blocks(shape, CHUNK)):
             step = 1 if k == 0 else 2
@@ -204,7 +206,7 @@ class Format:
 
 FORMATS = {
     "labels": Format(
-        "label image: every nucleus has its number, 0 is background",
+        "label image: each nucleus has a number, 0 is background",
         "_labels.tif",
         lambda path, result: write_labels(path, result.labels, result.pixel_size),
         large=True,
@@ -221,7 +223,7 @@ FORMATS = {
         large=True,
     ),
     "review": Format(
-        "what to check first: the nuclei of the least confidence",
+        "what to check first: the least certain nuclei",
         of_run={"review.csv": write_table, "review.png": write_sheet},
         large=True,
     ),
@@ -233,7 +235,7 @@ FORMATS = {
     ),
     "geojson": Format("outlines and measurements for QuPath", ".geojson", write_geojson),
     "roi": Format("outlines for the ROI Manager of ImageJ and Fiji", "_rois.zip", write_rois),
-    "rle": Format("run lengths for Kaggle", tables={"rle.csv": run_length_rows}),
+    "rle": Format("submission file for Kaggle", tables={"rle.csv": run_length_rows}),
 }
 
 DEFAULT = ("labels", "measurements", "overlay")

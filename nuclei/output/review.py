@@ -50,7 +50,7 @@ def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
             nucleus = labels.pixels(window) == row.label
             text = f"nucleus {row.label}: {row.confidence:.2f}"
             crops.append((as_rgb8(image.pixels(window)), nucleus, row.image, text))
-    return contact_sheet(crops, title="Nuclei of the least confidence")
+    return contact_sheet(crops, title="The least certain nuclei")
 
 
 def write_table(path: Path, folder: Path, images: Images) -> None:
