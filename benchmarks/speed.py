@@ -55,12 +55,13 @@ class Sizes:
     repeats: int = 5
     images: int = 44
     sides: tuple = (256, 512, 1024)
-    megapixels: tuple = (1, 16, 100)
+    megapixels: tuple = (1, 16, 100, 400)
     grown: tuple = (256, 512, 1024, 2048)
     counts: tuple = (100, 400, 1600, 6400)
+    files: tuple = (5, 10, 20, 40)
 
 
-TINY = Sizes(True, 1, 2, (64, 128), (0.1, 0.2), (64, 128), (4, 16))
+TINY = Sizes(True, 1, 2, (64, 128), (0.1, 0.2), (64, 128), (4, 16), (1, 2))
 
 
 def in_turn(repeats: int, **runs: Callable[[], Any]) -> dict[str, Any]:
@@ -290,20 +291,29 @@ def spots(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def growth(sizes: Sizes) -> dict:
-    """Seconds by the number of pixels, and of nuclei; an exponent of 1 is a straight line."""
+    """Seconds by the number of images, of pixels, and of nuclei; an exponent of 1 is a straight line."""
     from nuclei.segmentation.prediction import Maps
     from nuclei.segmentation.segmenter import Segmenter
+    from nuclei.workflows.segment import segment
 
     segmenter = Segmenter.load(MODEL)
-    images = {side: draw(next(iter(IMAGE_TYPES)), 0, side)[0] for side in sizes.grown}
-    by_pixels = {side**2: partial(segmenter.predict, image, scale=1) for side, image in images.items()}
+    drawings = {side: draw(next(iter(IMAGE_TYPES)), 0, side)[0] for side in sizes.grown}
     maps = {count: Maps(image, maps) for count in sizes.counts for maps, image in [spots(count)]}
-    by_nuclei = {count: partial(segmenter.label, each) for count, each in maps.items()}
     found = {}
-    for name, runs in (("pixels", by_pixels), ("nuclei", by_nuclei)):
-        timed = in_turn(sizes.repeats, **{str(size): run for size, run in runs.items()})["seconds"]
-        exponent = np.polyfit(np.log(list(runs)), np.log(list(timed.values())), 1)[0]
-        found[name] = {"seconds": timed, "exponent": round(float(exponent), 2)}
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{k}.png" for k in range(max(sizes.files))]
+        for path in paths:
+            iio.imwrite(path, drawings[sizes.grown[0]])
+        out = {"out": Path(folder) / "out", "model": MODEL, "save": "labels", "overwrite": True}
+        runs: dict[str, dict[int, Callable]] = {
+            "images": {n: partial(segment, paths[:n], **out) for n in sizes.files},
+            "pixels": {side**2: partial(segmenter.predict, d, scale=1) for side, d in drawings.items()},
+            "nuclei": {count: partial(segmenter.label, each) for count, each in maps.items()},
+        }
+        for name, each in runs.items():
+            timed = in_turn(sizes.repeats, **{str(size): run for size, run in each.items()})["seconds"]
+            exponent = np.polyfit(np.log(list(each)), np.log(list(timed.values())), 1)[0]
+            found[name] = {"seconds": timed, "exponent": round(float(exponent), 2)}
     return found
 
 
@@ -376,14 +386,14 @@ def figure(found: dict, path: Path) -> None:
             whole.set(title=f"{each['images']} images, whole processes", xlabel="seconds")
             whole.margins(x=0.3)
         if each := found.get("network"):
-            for engine, marker in zip(next(iter(each.values()))["seconds"], "osD^", strict=True):
+            for engine, marker in zip(next(iter(each.values()))["seconds"], "osD^v", strict=False):
                 y = [by_engine["megapixels_per_second"][engine] for by_engine in each.values()]
                 rates.plot(list(map(int, each)), y, marker=marker, label=engine)
             rates.set(title="the network alone", xlabel="side of the image, pixels")
             rates.set_ylabel("megapixels a second")
             rates.set_ylim(0, 1.1 * rates.dataLim.ymax)
             rates.legend()
-        for (name, each), marker in zip(found.get("growth", {}).items(), "os", strict=False):
+        for (name, each), marker in zip(found.get("growth", {}).items(), "osD", strict=False):
             x, y = zip(*((float(size), seconds) for size, seconds in each["seconds"].items()), strict=True)
             growing.loglog(np.divide(x, x[0]), y, marker=marker, label=f"{name}, exponent {each['exponent']}")
             growing.set(title="growth", xlabel="times as many", ylabel="seconds")
