@@ -118,8 +118,9 @@ def processes(sizes: Sizes) -> dict:
             )
             for out in (ours, plain)
         }
-    pixels = sum(s.labels.size for s in known)
-    return {"images": len(known), "megapixels": pixels / 1e6, "scores": scores, **timed}
+    megapixels = sum(s.labels.size for s in known) / 1e6
+    rates = {name: round(megapixels / seconds, 3) for name, seconds in timed["seconds"].items()}
+    return {"images": len(known), "megapixels": megapixels, "scores": scores, **timed, "rates": rates}
 
 
 @contextmanager

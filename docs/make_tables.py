@@ -84,7 +84,7 @@ def scores() -> str:
 def sources() -> str:
     """The default model's scores on each data set, and those of the former one."""
     names = {
-        "nuinsseg": "NuInsSeg: H&E, many organs",
+        "nuinsseg": "NuInsSeg: H&E, new organs",
         "sbsst265": "S-BSST265: DAPI, tissue and cells",
         "tnbc": "TNBC: H&E, breast cancer",
         "aitslab1": "Aitslab: Hoechst, U2OS cells",
@@ -220,6 +220,20 @@ def speed() -> str:
             rows.append([f"the network, {side} × {side} pixels", "OpenVINO", other])
             rows[-1] += [seconds["openvino"], seconds[other], f"{ratio:.1f}"]
     return table("what, A, B, seconds of A, seconds of B, B / A", rows)
+
+
+def memory() -> str:
+    """Seconds and peak memory of large images."""
+    rows = [
+        [
+            megapixels,
+            f"{each['seconds']:.0f}",
+            f"{float(megapixels) / each['seconds']:.2f}",
+            f"{each['gb']:.2f}",
+        ]
+        for megapixels, each in RESULTS["speed"]["memory"].items()
+    ]
+    return table("megapixels, seconds, megapixels a second, GB of memory", rows)
 
 
 if __name__ == "__main__":
