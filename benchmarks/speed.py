@@ -345,6 +345,9 @@ def memory(sizes: Sizes) -> dict:
     return found
 
 
+ENGINES = {"openvino": "OpenVINO", "openvino, 32 bits": "OpenVINO, 32 bits", "tensorflow": "TensorFlow"}
+ENGINES |= {"keras predict": "Keras predict", "stardist": "StarDist"}
+
 PARTS = {
     part.__name__: part for part in (processes, network, stages, startup, training, dataset, growth, memory)
 }
@@ -389,11 +392,11 @@ def figure(found: dict, path: Path) -> None:
         if each := found.get("network"):
             for engine, marker in zip(next(iter(each.values()))["seconds"], "osD^v", strict=False):
                 y = [by_engine["megapixels_per_second"][engine] for by_engine in each.values()]
-                rates.plot(list(map(int, each)), y, marker=marker, label=engine)
+                rates.plot(list(map(int, each)), y, marker=marker, label=ENGINES.get(engine, engine))
             rates.set(title="the network alone", xlabel="side of the image, pixels")
             rates.set_ylabel("megapixels a second")
-            rates.set_ylim(0, 1.1 * rates.dataLim.ymax)
-            rates.legend()
+            rates.set_ylim(0, 1.5 * rates.dataLim.ymax)
+            rates.legend(loc="upper left", ncols=2)
         for (name, each), marker in zip(found.get("growth", {}).items(), "osD", strict=False):
             x, y = zip(*((float(size), seconds) for size, seconds in each["seconds"].items()), strict=True)
             growing.loglog(np.divide(x, x[0]), y, marker=marker, label=f"{name}, exponent {each['exponent']}")
@@ -401,7 +404,7 @@ def figure(found: dict, path: Path) -> None:
             growing.legend()
         if each := found.get("memory"):
             peaks.plot(list(map(float, each)), [one["gb"] for one in each.values()], marker="o")
-            peaks.set(title="peak memory", xlabel="megapixels", ylabel="GB")
+            peaks.set(title="peak memory", xlabel="megapixels", ylabel="GB", xscale="log")
             peaks.set_ylim(0, 1.1 * peaks.dataLim.ymax)
         save(drawn, path)
 

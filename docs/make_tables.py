@@ -214,12 +214,23 @@ def speed() -> str:
         rows.append(
             [what, *names, seconds[first], seconds[second], f"{seconds[second] / seconds[first]:.1f}"]
         )
-    for side, each in found["network"].items():
-        for other, ratio in each["ratio"].items():
-            seconds = each["seconds"]
-            rows.append([f"the network, {side} × {side} pixels", "OpenVINO", other])
-            rows[-1] += [seconds["openvino"], seconds[other], f"{ratio:.1f}"]
     return table("what, A, B, seconds of A, seconds of B, B / A", rows)
+
+
+def engines() -> str:
+    """Megapixels a second of the network, by side of the image and by what runs it."""
+    names = {
+        "openvino": "OpenVINO",
+        "openvino, 32 bits": "OpenVINO in 32 bits",
+        "tensorflow": "TensorFlow",
+        "keras predict": "Keras' `predict`",
+        "stardist": "StarDist's network",
+    }
+    rows = []
+    for side, each in RESULTS["speed"]["network"].items():
+        rates = each["megapixels_per_second"]
+        rows.append([f"{side} × {side}", *(f"{rates[name]:.2f}" for name in names)])
+    return table(["pixels", *names.values()], rows)
 
 
 def memory() -> str:
