@@ -46,6 +46,9 @@ if TYPE_CHECKING:  # slow to import
 AT_A_TIME = 3
 """Images that are worked on at a time: while the network runs on one, others are read, measured, written."""
 
+AT_A_TIME_PIXELS = 16e6
+"""Pixels of the images that the network and what follows work on at a time: about 4 GB of memory."""
+
 AHEAD = 1000
 """Images that are handed out to threads or workers at a time: a slow one must not keep them waiting."""
 
@@ -172,6 +175,8 @@ class Run:
     pixel_size: tuple[float, float] | None  # (y, x) in micrometres; None for the file's own
     workers: "Workers | None" = None  # of a cluster; None where everything is done here
     pixels: int = 0  # of the images processed
+    busy: int = 0  # pixels of the images being predicted
+    freed: threading.Condition = field(default_factory=threading.Condition)  # when there are fewer
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -206,7 +211,8 @@ class Run:
 
     def predict(self, job: Job, image: Image) -> Prediction | LargePrediction:
         if not image.is_large:
-            return self.segmenter.predict(image.pixels(), **self.predicting)
+            with self.room_for(math.prod(image.shape)):
+                return self.segmenter.predict(image.pixels(), **self.predicting)
         store, pool = self.results.unfinished(job.name), ThreadPoolExecutor(AT_A_TIME)
 
         def in_threads(tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
@@ -219,6 +225,19 @@ class Run:
             pool.shutdown(cancel_futures=True)  # tiles that are begun still write
             delete(store)
             raise
+
+    @contextmanager
+    def room_for(self, pixels: int) -> Iterator[None]:
+        """Wait until an image of so many pixels is the only one, or one of few enough for the memory."""
+        with self.freed:
+            self.freed.wait_for(lambda: not self.busy or self.busy + pixels <= AT_A_TIME_PIXELS)
+            self.busy += pixels
+        try:
+            yield
+        finally:
+            with self.freed:
+                self.busy -= pixels
+                self.freed.notify_all()
 
     def new_result(self, job: Job, image: Image, predicted: Prediction | LargePrediction) -> Result:
         calibrated = self.segmenter.settings.get("calibration")

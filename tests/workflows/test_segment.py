@@ -628,6 +628,25 @@ def test_a_slow_image_does_not_keep_others_waiting(run, segmenter, images):
     assert code == 0 and "23 images" in printed, err
 
 
+@pytest.mark.parametrize("pixels, together", [(40 * 50, 1), (2 * 40 * 50, 2), (40 * 50 - 1, 1)])
+def test_no_more_pixels_than_fit_into_memory_at_a_time(run, segmenter, images, monkeypatch, pixels, together):
+    monkeypatch.setattr("nuclei.workflows.segment.AT_A_TIME_PIXELS", pixels)
+    begun = []
+    most = []
+    maps = segmenter.predict
+
+    def predict(image, **_):
+        begun.append(image)
+        most.append(len(begun))
+        time.sleep(0.05)
+        begun.pop()
+        return maps(image)
+
+    segmenter.predict = predict
+    assert run()[0] == 0
+    assert len(most) == 3 and max(most) == together
+
+
 def test_after_an_interrupt_no_image_is_begun(run, segmenter, images):
     for k in range(20):
         iio.imwrite(images / f"more{k}.png", picture(1))
