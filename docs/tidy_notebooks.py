@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from PIL import Image
 
-COLOURS = 128
+COLOURS = 256
 
 TIMES = re.compile(r" - \d+m?s - \d+m?s/step")
 """In the output of `keras.Model.fit`: they depend on what else the machine does."""
@@ -49,7 +49,8 @@ def _reduced(picture: str) -> str:
     """Return a PNG, as base64 text, with a palette of `COLOURS`."""
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     file = io.BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    method = Image.Quantize.MAXCOVERAGE  # rare colours, such as those of outlines, stay
+    image.quantize(COLOURS, method, kmeans=3, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -82,15 +82,15 @@ def results_folder(parent: str | Path, images: str | list[str]) -> str:
 
 
 def outlined_image(
-    folder: str | Path, files: Mapping[str, Path], name: str, least_confidence: float = 0.0, **reading: Any
+    folder: str | Path, files: Mapping[str, Path], image: str, confidence: float = 0.0, **reading: Any
 ) -> Image.Image:
     """Return the picture of an image with the outlines of its nuclei of at least a confidence, 0-1.
 
     `folder` has its results, `files` are images by name, see `find_images`, and `reading` the channel and
     page with which it was segmented.
     """
-    labels = tifffile.imread(f"{folder}/{name}_labels.tif")
-    table = pd.read_csv(f"{folder}/measurements.csv").query("image == @name")
-    kept = table.loc[table["confidence"] >= least_confidence, "label"]
-    image = as_rgb8(open_image(files[name], **reading).pixels())
-    return Image.fromarray(overlay(image, np.where(np.isin(labels, kept), labels, 0)))
+    labels = tifffile.imread(f"{folder}/{image}_labels.tif")
+    table = pd.read_csv(f"{folder}/measurements.csv").query("image == @image")
+    kept = table.loc[table["confidence"] >= confidence, "label"]
+    shown = as_rgb8(open_image(files[image], **reading).pixels())
+    return Image.fromarray(overlay(shown, np.where(np.isin(labels, kept), labels, 0)))

@@ -25,8 +25,8 @@ from skimage.util import img_as_float32
 from nuclei.data.labels import SPECK
 from nuclei.segmentation.watershed import keep_labels
 
-FOREGROUND_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-MARKER_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
+FOREGROUND_LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+MARKER_LEVELS = (0.5, 0.7, 0.9)
 SMOOTHING = 1.0  # pixels, of a Gaussian over the second map: a ripple in it would cut a nucleus in two
 
 PLANES = ("foreground", "inner", "grey")

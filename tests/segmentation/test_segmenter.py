@@ -124,7 +124,7 @@ def brightness(batch, training=False):
 
 
 @pytest.mark.parametrize(
-    "side, scales", [(5, [1, 2]), (10, [1, 4 / 3]), (20, [1]), (35, [0.5, 1]), (70, [0.25, 0.5])]
+    "side, scales", [(5, [1, 2]), (10, [1, 4 / 3]), (20, [1]), (30, [0.5, 1]), (70, [0.25, 0.5])]
 )
 def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     image = np.zeros((128, 128, 3), np.uint8)
