@@ -20,7 +20,6 @@ def labels_from_maps(
     min_area: float = 0,
     *,
     min_confidence: float = 0.0,
-    top_confidence: float | None = None,
     smoothing: float = 0.0,
 ) -> np.ndarray:
     """Separate nuclei by a watershed with one marker for each: (H, W) int32, 0 = background, 1..N.
@@ -34,9 +33,10 @@ def labels_from_maps(
         Foreground and second map are strictly above it in nuclei and in markers.
     min_area : int or float
         Smaller nuclei are dropped as the last step, see `nuclei.data.labels.smallest_area`.
-    min_confidence, top_confidence : float
-        Before that, nuclei whose `confidence` is below the fraction `min_confidence` of `top_confidence` are
-        dropped; it is by default `most_confident`, to be given where the maps are a part of an image.
+    min_confidence : float
+        Before that, nuclei are dropped whose `confidence` is below this fraction of its 90th percentile, but
+        at least of 0.75. A fixed limit would drop most nuclei in images of an unknown kind. Where the
+        percentile is below 0.75, there may be no nuclei at all.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none.
 
@@ -58,9 +58,9 @@ def labels_from_maps(
     rest = unmarked[components]
     markers[rest] = (marked_count + np.cumsum(unmarked))[components[rest]]
     labels = watershed(-inner, markers, mask=foreground)
-    if min_confidence:
+    if min_confidence and count:
         confidences = confidence(labels, maps[..., 0])
-        top = most_confident(confidences) if top_confidence is None else top_confidence
+        top = max(np.percentile(confidences, 90), 0.75)
         labels = keep_labels(labels, np.append(False, confidences >= min_confidence * top))
     areas = np.bincount(labels.ravel())
     return keep_labels(labels, areas >= max(smallest_area(areas[1:], min_area), 1))
@@ -85,15 +85,6 @@ def confidence(labels: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Mean of the foreground in each nucleus: (H, W) labels 0..N, (H, W) in 0..1 -> (N,) float64 in 0..1."""
     areas = np.bincount(labels.ravel())[1:]
     return np.bincount(labels.ravel(), foreground.ravel())[1:] / np.maximum(areas, 1)
-
-
-def most_confident(confidences: np.ndarray) -> float:
-    """(N,) of `confidence` -> its 90th percentile, but at least 0.75; 0.75 without nuclei.
-
-    A fixed limit would drop most nuclei in images of an unknown kind, so limits are relative to this. Where
-    it is below 0.75, there may be no nuclei at all.
-    """
-    return max(float(np.percentile(confidences, 90)), 0.75) if confidences.size else 0.75
 
 
 def classical_labels(

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from nuclei.data.labels import smallest_area
 from nuclei.images.intensity import rgb8_converter
 from nuclei.images.reading import Image
 from nuclei.images.tiff import LARGE
@@ -19,7 +18,7 @@ from nuclei.output.measurements import measure
 from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.stitching import Renumbered, Tiling
-from nuclei.segmentation.watershed import confidence, most_confident
+from nuclei.segmentation.watershed import confidence
 
 WINDOW = 768  # pixels, the side of each of the nine windows in which nuclei are measured first
 LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
@@ -59,9 +58,7 @@ def segment_large(
         when the returned labels have been read.
     scale : float or "auto"
         The factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the scales
-        for the whole image. Whatever the scale, they also decide which nuclei are too small or not confident
-        enough, where the model's limits are relative; where the windows hold no nuclei, each tile decides for
-        itself.
+        for the whole image. Limits that are relative to an image's nuclei are relative to a tile's.
     augment : bool; see `nuclei.segmentation.segmenter.Segmenter.predict`
     tile, halo : int, pixels; see `nuclei.images.tiles.windows`
         For a scale below 1 both are made larger, so that the network sees the usual number of pixels. The
@@ -90,8 +87,7 @@ def segment_large(
         scales = segmenter.find_scales([convert(image.shown(image[w])) for w in spread])
     step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
     tiling = Tiling.of(image.shape, step * tile, step * halo, CHUNK)
-    tiles = Tiles(str(store), tiling, convert, scales, augment, {}, image.pixel_size)
-    tiles = tiles._replace(thresholds=_limits(image, segmenter, tiles))
+    tiles = Tiles(str(store), tiling, convert, scales, augment, image.pixel_size)
     run = run or (lambda tiles, numbers: (segment_tile(k, tiles, image, segmenter) for k in numbers))
     parts: list[Measured] = []
     total = math.prod(image.shape)
@@ -122,13 +118,7 @@ class Tiles(NamedTuple):
     convert: Callable[[np.ndarray], np.ndarray]  # see `rgb8_converter`
     scales: Sequence[float]  # see `Segmenter.multiscale_maps`
     augment: bool
-    thresholds: dict[str, float]  # in place of the model's own
     pixel_size: tuple[float, float] | None  # (y, x) in micrometres
-
-    def maps(self, image: Image, segmenter, part: np.ndarray) -> Maps:
-        """Run the network on a part of an image, (h, w, C)."""
-        seen = self.convert(image.shown(part))
-        return Maps(seen, segmenter.multiscale_maps(seen, self.scales, self.augment), self.scales)
 
 
 def segment_tile(k: int, tiles: Tiles, image: Image, segmenter) -> Measured:
@@ -140,7 +130,9 @@ def segment_tile(k: int, tiles: Tiles, image: Image, segmenter) -> Measured:
 
     outer = tiles.tiling.tile(k).outer
     part = image[outer]
-    predicted = segmenter.label(tiles.maps(image, segmenter, part), **tiles.thresholds)
+    seen = tiles.convert(image.shown(part))
+    maps = segmenter.multiscale_maps(seen, tiles.scales, tiles.augment)
+    predicted = segmenter.label(Maps(seen, maps, tiles.scales))
     labels = tiles.tiling.add(k, predicted.labels, zarr.open_array(tiles.store, mode="r+"))
     if segmenter.settings.get("calibration"):
         number = np.zeros(labels.max() + 1, int)
@@ -157,20 +149,3 @@ def segment_tile(k: int, tiles: Tiles, image: Image, segmenter) -> Measured:
     table["touches_border"] = np.isin(table["label"], border)
     table["label"] += tiles.tiling.first(k) - 1
     return k, table, len(cut)
-
-
-def _limits(image: Image, segmenter, tiles: Tiles) -> dict[str, float]:
-    """Turn limits that are relative to an image's nuclei into absolute ones, the same for all tiles."""
-    thresholds = segmenter.settings["thresholds"]
-    min_area, min_confidence = (thresholds.get(name, 0) for name in ("min_area", "min_confidence"))
-    if not (0 < min_area < 1 or min_confidence):
-        return {}
-    found = []
-    for window in spread_windows(image.shape, WINDOW):
-        maps = tiles.maps(image, segmenter, image[window])
-        labels = segmenter.label(maps, min_area=0, min_confidence=0).labels
-        found.append((np.bincount(labels.ravel())[1:], confidence(labels, maps.maps[..., 0])))
-    areas, confidences = np.concatenate(found, axis=1)
-    top = most_confident(confidences)
-    areas = areas[confidences >= min_confidence * top]
-    return {"min_area": max(1, smallest_area(areas, min_area)), "top_confidence": top} if areas.size else {}

@@ -55,7 +55,7 @@ class Fake:
         seen = as_rgb8(image)
         return self.label(Maps(seen, self.multiscale_maps(seen)))
 
-    def label(self, predicted, **thresholds):
+    def label(self, predicted):
         labels = label(predicted.maps[..., 0] > 0.5).astype(np.int32)
         return Prediction(labels, confidence(labels, predicted.maps[..., 0]), *predicted[:2])
 

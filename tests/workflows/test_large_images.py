@@ -31,7 +31,7 @@ class Thresholder:
 
     def __init__(self, **settings):
         self.settings = {"thresholds": {}, "resize": None, "normalize": True} | settings
-        self.factors, self.sizes, self.limits, self.seen_whole = [], [], [], 0
+        self.factors, self.sizes, self.seen_whole = [], [], 0
 
     def predict(self, image, **options):
         self.seen_whole += 1
@@ -42,10 +42,9 @@ class Thresholder:
         self.factors.extend(scales)
         return image[..., :1] / np.float32(255)
 
-    def label(self, predicted, **thresholds):
+    def label(self, predicted):
         image, maps = predicted.image, predicted.maps
         assert image.shape[:2] == maps.shape[:2] and image.dtype == np.uint8
-        self.limits.append(thresholds)
         labels = label(maps[..., 0] > 0.3).astype(np.int32)
         return Prediction(labels, confidence(labels, maps[..., 0]), image, maps)
 
@@ -167,8 +166,8 @@ def test_tile_by_tile_is_the_same_as_whole(run, tmp_path, request, segmenter, im
 
 def test_a_calibrated_confidence_stays_with_its_nucleus(tmp_path):
     class Calibrated(Thresholder):
-        def label(self, predicted, **thresholds):
-            found = super().label(predicted, **thresholds)
+        def label(self, predicted):
+            found = super().label(predicted)
             return found._replace(confidence=np.bincount(found.labels.ravel())[1:] / 1000)
 
     tifffile.imwrite(tmp_path / "image.tif", discs())
@@ -259,51 +258,6 @@ def test_the_scale_is_decided_once(tmp_path):
         assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
         ((diameter, scales),) = fake.sizes
         assert 6 < diameter < 12 and set(scales) == expected
-
-
-@pytest.mark.parametrize(
-    "thresholds, once",
-    [
-        ({"min_area": 0}, False),
-        ({"min_area": 30}, False),
-        ({"min_area": 0.5}, True),
-        ({"min_confidence": 0.9}, True),
-        ({"min_area": 0.5, "min_confidence": 0.9}, True),
-    ],
-)
-def test_what_is_too_small_or_not_sure_is_decided_once_too(tmp_path, thresholds, once):
-    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
-    fake = Thresholder(thresholds=thresholds)
-    table = segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
-    top = np.percentile(table["confidence"], 90)
-    kept = table["area_px"][table["confidence"] >= thresholds.get("min_confidence", 0) * top]
-    area = max(1, thresholds.get("min_area", 0) * kept.median())
-    expected = {"min_area": pytest.approx(area), "top_confidence": pytest.approx(top, rel=1e-3)}
-    before = [{"min_area": 0, "min_confidence": 0}] if once else []
-    assert fake.limits[: len(before)] == before and len(fake.limits) > 4
-    assert fake.limits[len(before) :] == [expected if once else {}] * (len(fake.limits) - len(before))
-
-
-def test_nuclei_outside_the_windows_that_tell_the_size_are_found(tmp_path, monkeypatch):
-    image = discs()
-    y, x = np.unravel_index(image.argmin(), image.shape)
-    window = np.s_[y : y + 1, x : x + 1]
-    monkeypatch.setattr("nuclei.workflows.large_images.spread_windows", lambda *_: [window])
-    tifffile.imwrite(tmp_path / "image.tif", image, photometric="minisblack")
-    fake = Thresholder(thresholds={"min_area": 0.5})
-    assert len(
-        segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
-    )
-    assert fake.limits[-1] == {}, "each tile tells the size itself"
-
-
-def test_nine_windows_tell_it_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("nuclei.workflows.large_images.WINDOW", 64)
-    tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
-    fake = Thresholder(thresholds={"min_confidence": 0.9})
-    table = segment_large(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", tile=128, halo=32).table
-    assert fake.limits[:9] == [{"min_area": 0, "min_confidence": 0}] * 9
-    assert fake.limits[9]["top_confidence"] == pytest.approx(np.percentile(table["confidence"], 90), abs=0.02)
 
 
 def test_windows_that_tell_the_scale_are_spread():
