@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nuclei.segmentation.watershed import confidence
-
 
 class Maps(NamedTuple):
     """What the network predicts for an image."""
@@ -29,11 +27,6 @@ class Prediction(NamedTuple):
     maps: np.ndarray
     scales: Sequence[float] = (1,)
     diameter: float = 0.0  # pixels of the image, of the median nucleus; 0 without nuclei
-
-    @property
-    def mean_foreground(self) -> np.ndarray:
-        """(N,) float64, 0-1: the mean of the foreground map in each nucleus."""
-        return confidence(self.labels, self.maps[..., 0])
 
 
 def calibrated(confidence: np.ndarray, curve: dict[str, list[float]]) -> np.ndarray:

@@ -18,7 +18,6 @@ from nuclei.output.measurements import measure
 from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.stitching import Renumbered, Tiling
-from nuclei.segmentation.watershed import confidence
 
 WINDOW = 768  # pixels, the side of each of the nine windows in which nuclei are measured first
 LARGEST_STEP = 4  # how many times larger the sides of tiles may become; memory grows with the square
@@ -134,13 +133,9 @@ def segment_tile(k: int, tiles: Tiles, image: Image, segmenter) -> Measured:
     maps = segmenter.multiscale_maps(seen, tiles.scales, tiles.augment)
     predicted = segmenter.label(Maps(seen, maps, tiles.scales))
     labels = tiles.tiling.add(k, predicted.labels, zarr.open_array(tiles.store, mode="r+"))
-    if segmenter.settings.get("calibration"):
-        number = np.zeros(labels.max() + 1, int)
-        number[labels] = predicted.labels
-        expected = predicted.confidence[number[1:] - 1]
-    else:
-        expected = confidence(labels, predicted.maps[..., 0])
-    table = measure(labels, part, expected, tiles.pixel_size)
+    number = np.zeros(labels.max() + 1, int)
+    number[labels] = predicted.labels
+    table = measure(labels, part, predicted.confidence[number[1:] - 1], tiles.pixel_size)
     for axis, span, size in zip("yx", outer, tiles.pixel_size or (0, 0), strict=True):
         table[f"centroid_{axis}_px"] += span.start
         if size:

@@ -240,14 +240,13 @@ class Run:
                 self.freed.notify_all()
 
     def new_result(self, job: Job, image: Image, predicted: Prediction | LargePrediction) -> Result:
-        calibrated = self.segmenter.settings.get("calibration")
         if isinstance(predicted, LargePrediction):
             table = predicted.table
         else:
-            confidence = predicted.confidence if calibrated else predicted.mean_foreground
-            table = measure(predicted.labels, image[WHOLE], confidence, image.pixel_size)
+            table = measure(predicted.labels, image[WHOLE], predicted.confidence, image.pixel_size)
         result = self._result(job, image, predicted.labels, table)
         result.scales, result.diameter = predicted.scales, predicted.diameter or None
+        calibrated = self.segmenter.settings.get("calibration")
         result.note, result.warning = image.note, warning(table["confidence"]) if calibrated else ""
         return result
 

@@ -92,7 +92,6 @@ def test_nuclei_are_chosen_among_candidates(chooser):
     expected, kept = candidates.suppress_overlaps(found, ious, 0.5)
     assert np.array_equal(labels, expected) and count >= 16 and np.array_equal(chooser(image), labels)
     assert np.array_equal(predicted.confidence, kept) and (kept > 0.5).all()
-    assert np.allclose(predicted.mean_foreground, confidence(labels, image[..., 0] / 255))
     assert predicted.diameter == median_diameter(labels) > 0
     assert np.array_equal(chooser.label(predicted, min_iou=1.0).labels, 0 * labels)
     chooser.settings["calibration"] = {"confidence": [0, 1], "probability": [0, 0.5]}
@@ -107,7 +106,7 @@ def test_without_an_iou_network_the_confidence_is_the_mean_foreground(segmenter,
     thresholds = THRESHOLDS | {"foreground_threshold": 0.45}
     predicted = Segmenter(bright, {"resize": None, "thresholds": thresholds}).predict(image)
     assert predicted.confidence.size == predicted.labels.max() > 0
-    assert np.array_equal(predicted.confidence, predicted.mean_foreground)
+    assert np.allclose(predicted.confidence, confidence(predicted.labels, image[..., 0] / 255))
 
 
 def test_grey_levels_are_those_that_the_model_knows(segmenter, image):
