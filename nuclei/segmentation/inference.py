@@ -131,3 +131,8 @@ class StoredNetwork:
             for old in sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime)[:-CACHED]:
                 shutil.rmtree(old)
         return converted
+
+
+def as_keras(network: "keras.Model | StoredNetwork") -> "keras.Model":
+    """Return a network as a Keras model, which can be trained and saved."""
+    return network.keras if isinstance(network, StoredNetwork) else network

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nuclei.common import model_folder, replacing, write_json
-from nuclei.segmentation.inference import StoredNetwork, engine
+from nuclei.segmentation.inference import StoredNetwork, as_keras, engine
 
 if TYPE_CHECKING:
     import keras  # takes seconds to import
@@ -53,7 +53,7 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     engine()  # one that is missing is no fault of the model's
     try:
         parts = {
-            "model": StoredNetwork(folder / "model.keras", callers=callers),
+            "network": StoredNetwork(folder / "model.keras", callers=callers),
             "settings": json.loads((folder / "settings.json").read_text()),
             "split": json.loads((folder / "split.json").read_text()),
             "history": pd.read_csv(folder / "history.csv"),
@@ -98,11 +98,11 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
 
 def write_model_folder(
     folder: str | Path,
-    model: "keras.Model",
+    network: "keras.Model | StoredNetwork",
     settings: dict,
     split: dict,
     history: pd.DataFrame,
-    iou_network: "keras.Model | None" = None,
+    iou_network: "keras.Model | StoredNetwork | None" = None,
 ) -> Path:
     """Write the folder completely or not at all, without the optimizer's state, and replace an older one.
 
@@ -111,9 +111,9 @@ def write_model_folder(
     folder = Path(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
-        save_network(model, temporary / "model.keras")
+        save_network(as_keras(network), temporary / "model.keras")
         if iou_network:
-            save_network(iou_network, temporary / IOU_FILE)
+            save_network(as_keras(iou_network), temporary / IOU_FILE)
         write_json(temporary / "settings.json", settings)
         write_json(temporary / "split.json", split)
         history.to_csv(temporary / "history.csv", index=False)

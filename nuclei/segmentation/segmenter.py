@@ -16,7 +16,7 @@ from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.images.resizing import resize_image
 from nuclei.images.tiles import STRIDE, tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
-from nuclei.segmentation.inference import StoredNetwork, compiled
+from nuclei.segmentation.inference import StoredNetwork, as_keras, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
 from nuclei.segmentation.prediction import Maps, Prediction, calibrated
 from nuclei.segmentation.scale import FAINT, SIZING, boxes_near, find_diameter, median_diameter, scales_for
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Segmenter:
     """A model, its settings and how it was trained.
 
-    model : keras.Model, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
+    network : keras.Model or StoredNetwork, (B, H, W, 3) float32 0-255 -> (B, H, W, C) float32 0-1
     settings : dict
         ``resize``: side in pixels that images are resized to, or None for native scale;
         ``normalize``: whether grey values are stretched first, see `nuclei.images.intensity.normalize`;
@@ -43,15 +43,20 @@ class Segmenter:
         and where the model came from: parameters, data, versions.
     split : dict of lists, ``train`` and ``validation``: ids of images
     history : DataFrame, one row per epoch
-    iou_network : keras.Model or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
+    iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
         Rates candidates for nuclei; without it, nuclei come from thresholds.
     """
 
-    model: "keras.Model"
+    network: "keras.Model | StoredNetwork"
     settings: dict
     split: dict = field(default_factory=lambda: {"train": [], "validation": []})
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
-    iou_network: "keras.Model | None" = None
+    iou_network: "keras.Model | StoredNetwork | None" = None
+
+    @property
+    def model(self) -> "keras.Model":
+        """The network as a Keras model."""
+        return as_keras(self.network)
 
     @classmethod
     def load(cls, folder: str | Path, callers: int = 1) -> "Segmenter":
@@ -64,7 +69,7 @@ class Segmenter:
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder: see `nuclei.segmentation.model_folder.write_model_folder`."""
         return write_model_folder(
-            folder, self.model, self.settings, self.split, self.history, self.iou_network
+            folder, self.network, self.settings, self.split, self.history, self.iou_network
         )
 
     def __call__(
@@ -119,7 +124,7 @@ class Segmenter:
         """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
         image, maps = predicted.image, predicted.maps
         thresholds = self.settings["thresholds"] | thresholds
-        if vars(self)["iou_network"] is None:
+        if self.iou_network is None:
             labels = labels_from_maps(maps, **thresholds)
             expected = confidence(labels, maps[..., 0])
         else:
@@ -130,10 +135,9 @@ class Segmenter:
 
     def candidates(self, predicted: Maps | Prediction) -> tuple[Candidates, np.ndarray]:
         """Return candidates for nuclei, and the IoU expected of each, (N,) float32 0-1."""
-        network = vars(self)["iou_network"]
-        assert network is not None, "a model without an IoU network has no candidates"
+        assert self.iou_network is not None, "a model without an IoU network has no candidates"
         found = propose(predicted.maps, predicted.image)
-        return found, np.asarray(network(found.features, training=False))[:, 0]
+        return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 
     def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
         """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`."""
@@ -192,7 +196,7 @@ class Segmenter:
 
     @cached_property
     def _maps_of(self) -> Callable[[np.ndarray], np.ndarray]:
-        return compiled(vars(self)["model"])
+        return compiled(self.network)
 
     def find_scales(
         self, images: Sequence[np.ndarray], passes: Sequence[dict[float, np.ndarray]] = ()
@@ -242,17 +246,3 @@ class Segmenter:
                 f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
                 stacklevel=2,
             )
-
-
-def _stored(name: str) -> property:
-    """Return a field for a network: a `StoredNetwork` is a Keras model from when it is first asked for."""
-
-    def get(segmenter: Segmenter):
-        network = vars(segmenter)[name]
-        return network.keras if isinstance(network, StoredNetwork) else network
-
-    return property(get, lambda segmenter, network: vars(segmenter).update({name: network}))
-
-
-for _name in ("model", "iou_network"):
-    setattr(Segmenter, _name, _stored(_name))

@@ -11,6 +11,7 @@ from nuclei.data.labels import check_labels
 from nuclei.data.samples import Sample
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.candidates import Candidates, propose
+from nuclei.segmentation.inference import StoredNetwork, as_keras
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.training.augmentation import Augment, Pair, Random
 
@@ -83,7 +84,7 @@ def iou_network(features: np.ndarray) -> keras.Model:
 
 
 def fit_iou_network(
-    features: list, ious: list, *, network: keras.Model | None = None, seed: int = 0
+    features: list, ious: list, *, network: keras.Model | StoredNetwork | None = None, seed: int = 0
 ) -> keras.Model:
     """Train an IoU network, by default a new one, on `training_examples`.
 
@@ -96,10 +97,10 @@ def fit_iou_network(
     if not targets.size:
         raise ValueError("no candidates to train on: the model finds no nuclei in any of the images")
     weights = 1 / np.sqrt(np.repeat(counts, counts))
-    network = network or iou_network(inputs)
+    model = as_keras(network) if network else iou_network(inputs)
     decay = keras.optimizers.schedules.CosineDecay(0.002, EPOCHS * -(-targets.size // BATCH))
-    network.compile(keras.optimizers.AdamW(decay, weight_decay=0.001), "binary_crossentropy")
-    network.fit(
+    model.compile(keras.optimizers.AdamW(decay, weight_decay=0.001), "binary_crossentropy")
+    model.fit(
         inputs,
         targets,
         sample_weight=(weights / weights.mean()).astype(np.float32),
@@ -107,4 +108,4 @@ def fit_iou_network(
         epochs=EPOCHS,
         verbose=0,
     )
-    return network
+    return model
