@@ -18,7 +18,7 @@ from nuclei.data.image_types import image_type
 from nuclei.data.labels import as_labels, check_nuclei, hard_mask, merge_masks, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
-from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, GROUP, group_name, locate, source_name
+from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, group_name, locate, source_name
 from nuclei.images.finding import UNREAD, UNREAD_LABELS, files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
@@ -55,8 +55,6 @@ def load_samples(
     source: str | Path | Sequence[str | Path] = "sample",
     channel: int | None = None,
     page: int | None = None,
-    *,
-    group: str = GROUP,
 ) -> list[Sample]:
     """Load every image of one or several data sets with its labelled nuclei, sorted by id.
 
@@ -70,8 +68,6 @@ def load_samples(
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
         the repository's root or absolute. Ids of several data sets begin with the name of theirs.
     channel, page : int, optional; see `nuclei.images.open_image`
-    group : str
-        What a split keeps together, a pattern for ``source/name``: see `nuclei.data.sources.group_name`.
 
     Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the
     download failed; ValueError where a file is broken or has the wrong size, an image is smaller than 32
@@ -88,7 +84,6 @@ def load_samples(
         if (name := source_name(path, ROOT)) in paths:
             raise ValueError(f"{paths[name]} and {path}: both are called {name}. Rename one of them.")
         paths[name] = path
-    group_name("", group)  # an error in it is reported before minutes of reading
     samples = []
     for name, path in paths.items():
         files, content = open_files(path)
@@ -100,8 +95,8 @@ def load_samples(
             warnings.warn(f"{path.name}: {other}", stacklevel=2)
         prefix = f"{name}/" if len(paths) > 1 else ""
         for s in read:
-            part_of = group_name(f"{name}/{s.id}", group)
-            samples.append(replace(s, id=prefix + s.id, source=name, group=part_of))
+            group = group_name(f"{name}/{s.id}")
+            samples.append(replace(s, id=prefix + s.id, source=name, group=group))
     return sorted(samples, key=lambda s: s.id)
 
 

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-GROUP = r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+"
+GROUP = re.compile(r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+")
 """``source/name`` of images that belong together: tiles NAME_t0, NAME_t1 of an image, organs, patients."""
 
 CORRECTED_FINGERPRINT = "38808d4a472021af"
@@ -59,24 +59,15 @@ def source_name(path: Path, root: Path) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def group_name(name: str, pattern: str = GROUP) -> str:
-    r"""Return what the groups of a regular expression match in the name ``source/id``; "" if it does not.
+def group_name(name: str) -> str:
+    """Return what `GROUP` matches in parentheses in the name ``source/id``; "" if it does not match.
 
-    Images with the same result belong together. Raises ValueError for a pattern that is none or has no group.
+    Images with the same result belong together.
 
     >>> group_name("sbsst265/normal_3_t1"), group_name("nuinsseg/human_brain_07"), group_name("mine/a_2")
     ('sbsst265/normal_3', 'nuinsseg/human_brain', '')
-    >>> group_name("mine/mouse7-slice2", r"(.+)-slice\d+")
-    'mine/mouse7'
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"group {pattern!r}: {error}, expected a regular expression") from error
-    if not expression.groups:
-        expected = r"expected what images share, as in (.+)_\d+"
-        raise ValueError(f"group {pattern!r}: no part is in parentheses, {expected}")
-    match = expression.fullmatch(name)
+    match = GROUP.fullmatch(name)
     return "".join(part or "" for part in match.groups()) if match else ""
 
 

@@ -71,11 +71,6 @@ def test_names_tell_which_images_belong_together(name, group):
     assert group_name(name) == group
 
 
-def test_a_group_of_ones_own(folder):
-    samples = load_samples(folder, group=r"(.+)-\d+")
-    assert {s.group for s in samples} == {"squares/square"} and len(set(field_numbers(samples))) == 1
-
-
 def test_what_belongs_together_is_one_field():
     samples = [
         a_sample("a/1", 1, "a", "patient"),
@@ -161,9 +156,3 @@ def test_a_split_that_names_images_of_a_data_set_not_loaded(folder, tmp_path):
     )
     with pytest.raises(ValueError, match="split.json: 1 ids .*data sets .*not loaded.*'other'.*squares"):
         load_split(tmp_path / "split.json", samples)
-
-
-@pytest.mark.parametrize("pattern, message", [("(", "regular expression"), ("abc", "parentheses")])
-def test_a_group_that_is_no_pattern(folder, pattern, message):
-    with pytest.raises(ValueError, match=message):
-        load_samples(folder, group=pattern)
