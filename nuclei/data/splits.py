@@ -90,24 +90,6 @@ def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]
             warnings.warn(f"no image {what} {missing} is in validation", stacklevel=3)
 
 
-def check_split(train: list[Sample], validation: list[Sample]) -> None:
-    """Warn of a split made by hand with one field of view on both sides, or a type in training alone.
-
-    Raises ValueError if no image of a side has a nucleus.
-    """
-    samples = [*train, *validation]
-    group = field_numbers(samples)
-    leaking = np.intersect1d(group[: len(train)], group[len(train) :])
-    if len(leaking):
-        ids = [s.id for s, number in zip(samples, group, strict=True) if number == leaking[0]]
-        warnings.warn(
-            f"{len(leaking)} fields of view have tiles in both training and validation, such as "
-            f"{some(ids)}: validation scores will be too good",
-            stacklevel=2,
-        )
-    _check_sides(train, validation)
-
-
 def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:
     """Return the ids of both sides, sorted: what a model's ``split.json`` holds and `load_split` reads."""
     return {"train": sorted(s.id for s in train), "validation": sorted(s.id for s in validation)}
@@ -116,8 +98,9 @@ def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[s
 def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Read the split of a model's folder, or one made by hand: (train, validation).
 
-    An id may begin with the name of its data set. Raises ValueError if the file holds no split, or an id that
-    is not among `samples` or stands on both sides; warns as `check_split` does.
+    An id may begin with the name of its data set. Raises ValueError if the file holds no split, an id is not
+    among `samples` or on both sides, or no image of a side has a nucleus. Warns of a field of view that is on
+    both sides, and of types and data sets in training alone.
     """
     try:
         ids = json.loads(Path(path).read_text())
@@ -138,7 +121,16 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
         if wrong:
             raise ValueError(f"{path}: {len(wrong)} ids are {problem}, such as {wrong[0]!r}. {remedy}.")
     train, validation = ([by_id[id] for id in side] for side in sides)
-    check_split(train, validation)
+    field = field_numbers([*train, *validation])
+    leaking = np.intersect1d(field[: len(train)], field[len(train) :])
+    if leaking.size:
+        together = [id for id, number in zip(sides[0] + sides[1], field, strict=True) if number == leaking[0]]
+        warnings.warn(
+            f"{leaking.size} fields of view have tiles in both training and validation, such as "
+            f"{some(together)}: validation scores will be too good",
+            stacklevel=2,
+        )
+    _check_sides(train, validation)
     return train, validation
 
 

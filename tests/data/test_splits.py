@@ -10,7 +10,7 @@ from nuclei.common import write_json
 from nuclei.data import splits
 from nuclei.data.fields import HELD_OUT, field_numbers, joins, mosaic
 from nuclei.data.samples import Sample
-from nuclei.data.splits import balanced_weights, check_split, check_validation, load_split, split_ids
+from nuclei.data.splits import balanced_weights, check_validation, load_split, split_ids
 
 
 def texture(seed, height=64, width=64):
@@ -156,6 +156,12 @@ def test_tiles_of_the_embedded_sample_may_not_judge_who_knows_their_field(tiles)
 # --- bad input ------------------------------------------------------------------------------------------
 
 
+def by_hand(folder, train, validation):
+    """Write a split file, and return its path."""
+    write_json(folder / "split.json", split_ids(train, validation))
+    return folder / "split.json"
+
+
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
 def test_validation_fraction_out_of_range(many, fraction):
     with pytest.raises(
@@ -164,12 +170,12 @@ def test_validation_fraction_out_of_range(many, fraction):
         splits.split(many, fraction)
 
 
-def test_images_without_any_nucleus_alone(many):
+def test_images_without_any_nucleus_alone(many, tmp_path):
     empty = [Sample(s.id, s.image, 0 * s.labels) for s in many]
     with pytest.raises(ValueError, match="none of the 48 training images has a nucleus"):
         splits.split(empty)
     with pytest.raises(ValueError, match="none of the 40 training images has a nucleus"):
-        check_split(empty[:40], many[40:])
+        load_split(by_hand(tmp_path, empty[:40], many[40:]), [*empty[:40], *many[40:]])
     splits.split([*empty[:30], *many[30:]])
 
 
@@ -207,10 +213,10 @@ def test_a_split_by_hand_that_leaks(tiles, tmp_path):
     with pytest.warns(
         UserWarning, match="1 fields of view have tiles in both training and validation, such as 0, "
     ):
-        check_split(tiles[:2], tiles[2:])
+        load_split(by_hand(tmp_path, tiles[:2], tiles[2:]), tiles)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_split(tiles[:4], tiles[4:])
+        load_split(by_hand(tmp_path, tiles[:4], tiles[4:]), tiles)
 
 
 def test_a_split_file_of_other_samples(tiles, tmp_path):
