@@ -26,16 +26,8 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
     found with a `confidence`, (N,) floats 0-1 by ascending number, best calibrated. Raises ValueError where
     there is not one for each predicted nucleus.
 
-    Columns: `image`; `kind`:
-
-    - "missing": a confident predicted nucleus where nearly nothing is labelled,
-    - "not found": a label where the model finds nearly nothing,
-    - "merged": one label over two or more confident predicted nuclei,
-    - "outline": a label and a confident predicted nucleus that overlap, but differ in place or extent;
-
-    `label` and `predicted`, the numbers in both arrays, 0 = none; `row` and `column` of its centre and its
-    `area` in pixels; `suspicion`, 0-1: the confidence of the model in what the label contradicts, times how
-    well it agrees with the labels of the image (F1 at an IoU of 0.5).
+    The columns are those of docs/training.md. Suspicion, 0-1, is the confidence of the model in what the
+    label contradicts, times how well it agrees with the labels of the image (F1 at an IoU of 0.5).
     """
     match = metrics.match(labels, predicted)
     nuclei = match.predicted_areas.size

@@ -24,21 +24,12 @@ def measure(
 
     `labels` are (H, W) integers, 0 = background; `channels`, (H, W, C), the values of the image as its file
     has them; `confidence`, (N,) floats 0-1, that of labels 1 to N; `pixel_size` the height and width of a
-    pixel in micrometres. Columns:
+    pixel in micrometres. The columns are those of docs/output.md.
 
-    - ``label``; ``centroid_x_px``, ``centroid_y_px``: (0, 0) is the centre of the top left pixel, in ImageJ
-      its corner; ``area_px``; ``equivalent_diameter_px``, of the circle of the same area; ``major_axis_px``,
-      ``minor_axis_px``, of the ellipse with the same second moments; ``perimeter_px``, of the line through
-      the centres of the border pixels
-    - ``circularity``: 4π area / perimeter², NaN where the perimeter is 0; ``eccentricity``, 0 is a circle and
-      1 a line; ``orientation_deg``, from the x axis to the major axis, counter-clockwise, 0-180;
-      ``solidity``, the area as a fraction of the convex hull's
-    - ``intensity_mean``, ``_median``, ``_std``, ``_min``, ``_max``, ``_integrated`` (the sum); of several
-      channels, each name continues with ``_ch0``, ``_ch1``, …
-    - ``touches_border``, whether a pixel lies at the image's edge; ``confidence``
-    - with a `pixel_size` centroids and lengths in ``_um``, and ``area_um2``. Where pixels are not square, the
-      ellipse is that of the nucleus in micrometres, and ``perimeter_um`` and ``circularity`` are NaN:
-      scikit-image defines the perimeter for square pixels alone.
+    Centroids count from (0, 0), the centre of the top left pixel; in ImageJ it is the corner. ``circularity``
+    is NaN where the perimeter is 0. Where pixels are not square, the ellipse is that of the nucleus in
+    micrometres, and ``perimeter_um`` and ``circularity`` are NaN: scikit-image defines the perimeter for
+    square pixels alone.
     """
     values = channels.astype(np.uint8) if channels.dtype == bool else channels
     names = ("label", "centroid", "num_pixels", "solidity", *ELLIPSE, *LENGTHS.values())
