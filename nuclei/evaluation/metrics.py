@@ -83,10 +83,8 @@ def pixel_scores(matches: list[Match]) -> dict[str, float]:
     """Return the ``accuracy`` of pixels, and ``dice`` and ``iou`` of the foreground, each 0-1.
 
     The pixels of all images count alike: large images weigh more. Dice and IoU are 1 if neither truth nor
-    prediction has foreground. Raises ValueError where there are no images.
+    prediction has foreground.
     """
-    if not matches:
-        raise ValueError("no images to score, expected the match of at least one")
     pixels = sum(found.pixels for found in matches)
     both = sum(int(found.intersections.sum()) for found in matches)
     foreground = sum(int(found.true_areas.sum() + found.predicted_areas.sum()) for found in matches)
@@ -161,11 +159,8 @@ def score_table(matches: list[Match], thresholds: npt.ArrayLike = THRESHOLDS) ->
       segmentation", CVPR 2019), from the nuclei of all images together: every nucleus weighs the same,
     - `tp`, `fp`, `fn`: those nuclei.
 
-    The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0. Raises
-    ValueError where there are no images.
+    The pooled scores are 1 if no image has a nucleus, true or predicted; otherwise 0 / 0 counts as 0.
     """
-    if not matches:
-        raise ValueError("no images to score, expected the match of at least one")
     thresholds = np.round(np.atleast_1d(np.asarray(thresholds, float)), 9)
     counts = np.array([counts_at(found, thresholds) for found in matches])  # (images, 3, T)
     tp, fp, fn = counts.sum(axis=0)

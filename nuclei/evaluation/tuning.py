@@ -42,7 +42,6 @@ def tune(
 
     Returns the parameters with the highest mean score, the first in the grid's order among equals, and the
     scores: one row for each combination (a MultiIndex with the parameters' names), one column per image.
-    Raises ValueError where there are no images, or a parameter has no values.
     """
     min_areas = grid.get("min_area", [0])
     names = [name for name in grid if name != "min_area"]
@@ -55,8 +54,6 @@ def tune(
             found = metrics.match(labels, segment(one, **dict(zip(names, values, strict=True)), **all_sizes))
             column += [metrics.image_score(metrics.drop_small(found, area)) for area in min_areas]
         columns.append(column)
-    if not columns or not columns[0]:
-        raise ValueError(f"{len(columns)} images and the grid {grid}, expected one or more of each")
     rows = [(*values, area)[: len(grid)] for values in combinations for area in min_areas]
     index = pd.MultiIndex.from_tuples(rows, names=[*names, *all_sizes])
     scores = pd.DataFrame(np.transpose(columns), index=index)

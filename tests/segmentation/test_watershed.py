@@ -261,12 +261,6 @@ def test_tune_takes_another_way_to_segment_and_a_grid_without_areas():
     assert best == {"sigma": 0.5, "marker_threshold": 0.6}
 
 
-@pytest.mark.parametrize(("images", "values"), [(0, [0.5]), (1, [])])
-def test_tune_needs_images_and_values(images, values):
-    with pytest.raises(ValueError, match="expected one or more of each"):
-        tuning.tune([pale_maps(0)] * images, [TOUCHING] * images, GRID | {"marker_threshold": values})
-
-
 def test_tune_needs_a_truth_for_every_input():
     with pytest.raises(ValueError, match="shorter"):
         tuning.tune([pale_maps(0)] * 2, [TOUCHING], GRID)
