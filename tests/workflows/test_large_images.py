@@ -402,7 +402,8 @@ class Fake:
     check_size = lambda self, *_: None
     multiscale_maps = lambda self, image, *_: image[..., :1] / np.float32(255)
     def label(self, maps):
-        return Prediction(label(maps.maps[..., 0] > 0.4), np.zeros(0), *maps[:2])
+        labels = label(maps.maps[..., 0] > 0.4)
+        return Prediction(labels, np.ones(labels.max()), *maps[:2])
 
 nuclei.images.ome_zarr.LARGE = 600**2
 place = Path(sys.argv[1])
