@@ -44,6 +44,15 @@ from nuclei.images.reading import WHOLE, open_image
 
 MODEL = model_folder(DEFAULT_MODEL)
 SEGMENT = [sys.executable, "-m", "nuclei", "segment"]
+EXACT = """
+import sys
+from functools import partial
+from nuclei.cli import main
+from nuclei.segmentation import model_folder
+
+model_folder.StoredNetwork = partial(model_folder.StoredNetwork, exact=True)
+sys.exit(main())
+"""
 PLAIN = [sys.executable, ROOT / "benchmarks" / "plain_loop.py", MODEL / "model.keras"]
 
 
@@ -99,10 +108,11 @@ def samples(sizes: Sizes) -> list[Sample]:
 
 
 def processes(sizes: Sizes) -> dict:
-    """`nuclei segment` against the loop that a user would write, whole processes, on the same images."""
+    """`nuclei segment`, also in 32 bits, against the loop that a user would write: whole processes."""
     known = samples(sizes)
     with TemporaryDirectory() as folder:
-        images, ours, plain = (Path(folder) / name for name in ("images", "segment", "plain"))
+        images, *outs = (Path(folder) / name for name in ("images", "segment", "exact", "plain"))
+        ours, exact, plain = outs
         images.mkdir()
         for s in known:
             iio.imwrite(images / f"{s.id}.png", s.image)
@@ -110,13 +120,14 @@ def processes(sizes: Sizes) -> dict:
         timed = in_turn(
             sizes.repeats,
             segment=lambda: run([*SEGMENT, images, "--out", ours, *options]),
+            exact=lambda: run([sys.executable, "-c", EXACT, "segment", images, "--out", exact, *options]),
             plain=lambda: run([*PLAIN, images, plain]),
         )
         scores = {
             out.name: competition_score(
                 [match(s.labels, open_image(out / f"{s.id}_labels.tif").pixels()) for s in known]
             )
-            for out in (ours, plain)
+            for out in outs
         }
     megapixels = sum(s.labels.size for s in known) / 1e6
     rates = {name: round(megapixels / seconds, 3) for name, seconds in timed["seconds"].items()}

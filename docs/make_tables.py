@@ -205,6 +205,7 @@ def speed() -> str:
     images = f"{found['processes']['images']} images, whole processes"
     compared = {
         images: ("processes", "segment", "plain", "`nuclei segment`", "a plain loop"),
+        "the same, in 32 bits": ("processes", "exact", "plain", "`nuclei segment`", "a plain loop"),
         "one small image, whole process": ("startup", "openvino", "tensorflow", "OpenVINO", "TensorFlow"),
         "a batch for training": ("training", "drawing_a_batch", "step", "drawing it", "a step on it"),
     }
