@@ -204,7 +204,8 @@ class Segmenter:
         """Find the scales at which to run the network on an image: see `find_diameter` and `scales_for`.
 
         `images`, (H, W, 3) uint8, are the image or windows spread over a large one, with the grey values of
-        the training images. Their maps are put into `passes`, a dict for each, by scale.
+        the training images. Their maps, (H, W, C) float32 at the size of the rescaled image, are put into
+        `passes`, a dict for each image, by scale.
         """
         if not (working := self.settings.get("working_diameter")):
             return [1]

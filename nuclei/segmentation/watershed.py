@@ -34,9 +34,9 @@ def labels_from_maps(
     min_area : int or float
         Smaller nuclei are dropped as the last step, see `nuclei.data.labels.smallest_area`.
     min_confidence : float
-        Before that, nuclei are dropped whose `confidence` is below this fraction of its 90th percentile, but
-        at least of 0.75. A fixed limit would drop most nuclei in images of an unknown kind. Where the
-        percentile is below 0.75, there may be no nuclei at all.
+        Before that, nuclei are dropped whose `confidence` is below this fraction of the 90th percentile of
+        all, or of 0.75 where that is higher: then there may be no nuclei at all. A fixed limit would drop
+        most nuclei in images of an unknown kind.
     smoothing : float
         Standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none.
 

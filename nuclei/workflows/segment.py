@@ -183,7 +183,7 @@ class Run:
     def process(self, job: Job, large: bool = False) -> int | str | None:
         """Read an image, find its nuclei, write its files; return their number if they were predicted.
 
-        Only where it is told to, it processes a `large` image. Otherwise it returns LARGE of these.
+        Raises ValueError where the image cannot be used. Of a large image it returns LARGE, unless `large`.
         """
         with _working_on(job.path) as warned, self.open(job) as image:
             if image.is_large and not large:
@@ -228,7 +228,7 @@ class Run:
 
     @contextmanager
     def room_for(self, pixels: int) -> Iterator[None]:
-        """Wait until an image of so many pixels is the only one, or one of few enough for the memory."""
+        """Wait until an image of so many `pixels` is the only one, or fits beside those in work."""
         with self.freed:
             self.freed.wait_for(lambda: not self.busy or self.busy + pixels <= AT_A_TIME_PIXELS)
             self.busy += pixels
