@@ -137,7 +137,7 @@ def precision_curves(panels: dict[str, dict[str, pd.Series]]) -> Figure:
 def scores_by_type(table: pd.DataFrame) -> Figure:
     """Show the score of each image type (the index), see `evaluation.report.measures_with_interval`.
 
-    Rows whose names begin with "all" are paler.
+    Rows whose names begin with "all" are paler. A single field of view has no interval.
     """
     table = table[::-1]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.36 * len(table)))
@@ -147,8 +147,10 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
     names = [f"{name}\n{counted(n, 'image')}, {counted(m, 'field')} of view" for name, n, m in counts]
     style: Look = {"height": 0.65, "tick_label": names, "ecolor": INK, "capsize": 3}
     style["color"] = ["#9FD0F2" if name.startswith("all ") else PREDICTION for name in table.index]
-    bars = axis.barh(range(len(table)), score, xerr=_reach(table["interval"], score), **style)
-    axis.bar_label(bars, fmt="{:.3f}", padding=4, fontsize=8.5)
+    reach = np.where(table["fields"] > 1, _reach(table["interval"], score), np.nan)
+    axis.barh(range(len(table)), score, xerr=reach, **style)
+    for row, value in enumerate(score):
+        axis.text(0.01, row, f"{value:.3f}", va="center", fontsize=8.5)
     axis.set(xlim=(0, 1), xlabel="competition score, with its 95 % interval over fields of view")
     axis.tick_params(axis="y", labelsize=8)
     axis.grid(axis="x")

@@ -49,7 +49,7 @@ def architecture(model, size: int = 128) -> Figure:
     total = model.count_params()
     learned = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     axis.set_title(f"U-Net: {total / 1e6:.2f} million weights, {learned / 1e6:.2f} million of them trained")
-    axis.set(xlim=(0.3, 2 * MIDDLE - 0.3), ylim=(-5.45, 0.45))
+    axis.set(xlim=(0.3, 2 * MIDDLE - 0.3), ylim=(-5.65, 0.45))
     axis.axis("off")
     return figure
 
@@ -73,7 +73,7 @@ def _describe(axis: Axes) -> None:
     axis.text(0.35, -4.25, "Encoder: MobileNetV2,\neach level halves the sides", color=INK, **style)
     style |= {"color": VALIDATION, "ha": "right"}
     axis.text(2 * MIDDLE - 0.35, -4.25, "Decoder: pix2pix blocks,\neach level doubles them", **style)
-    for y, text in ((-0.85, "skip connections"), (0.2, "numbers: height × width × channels")):
+    for y, text in ((-0.85, "skip connections"), (-5.6, "numbers: height × width × channels")):
         axis.text(MIDDLE, y, text, ha="center", va="bottom", color="#707070", fontsize=8.5)
 
 

@@ -154,7 +154,8 @@ def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, str]], *, title
     for axis, (image, nucleus, name, text) in zip(axes, crops, strict=True):
         _show(axis, brightened(image))
         draw_outlines(axis, predicted=nucleus)
-        axis.set_title(f"{shortened(name, 14)}\n{text}", fontsize=7)
+        name = shortened(name, 28)
+        axis.set_title(f"{name[:14]}\n{name[14:]}\n{text}".replace("\n\n", "\n"), fontsize=7)
     return figure
 
 

@@ -76,5 +76,5 @@ def _with_palette(picture: Image.Image) -> Image.Image:
 
 def shortened(name: str, length: int = 22) -> str:
     """Return a name of at most `length` characters: of a longer one the beginning and the end."""
-    tail = length // 4
+    tail = length // 2
     return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
