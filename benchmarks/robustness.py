@@ -4,7 +4,7 @@
 
 Changes a fixed third of the validation images, segments them, and writes robustness.json beside this file,
 and plot/robustness.png: the competition score and its ratio to that of the unchanged images, for each change.
-Thresholds were tuned on the other half of the validation images, before any change. Half an hour on two
+Thresholds were tuned on the other half of the validation images, before any change. Six minutes on two
 cores; IMAGES for fewer.
 """
 

@@ -9,7 +9,7 @@ A page marks a number by a format string and a table by the name of a function b
     <!---->
 
 `metrics` is plot/metrics.json, `baseline` is plot/baseline/metrics.json, and every other name is that of a
-JSON file in benchmarks/.
+JSON file in benchmarks/ or below it.
 """
 
 import json
@@ -26,7 +26,7 @@ TABLE = re.compile(r"(<!--table:(\w+)-->\n).*?(<!---->)", re.DOTALL)
 RESULTS = {
     "metrics": json.loads((ROOT / "plot" / "metrics.json").read_text()),
     "baseline": json.loads((ROOT / "plot" / "baseline" / "metrics.json").read_text()),
-    **{path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").glob("*.json"))},
+    **{path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").rglob("*.json"))},
 }
 
 
@@ -72,7 +72,7 @@ def scores() -> str:
     sources = metrics.get("by_source", {})
     by_source = {f"data set {name}": each for name, each in sources.items()} if len(sources) > 1 else {}
     found = metrics["by_type"] | by_source | {"**all**": metrics["all"]}
-    header = "image type, images, fields, nuclei, score, 95 % interval, AP50, AP75"
+    header = "image type, images, fields, nuclei, score, 95% interval, AP50, AP75"
     rows = [
         [kind, each["images"], each["fields"], each["nuclei"], each["score"]]
         + ["{:.3f}–{:.3f}".format(*each["interval"]), each["ap_50"], each["ap_75"]]
@@ -170,12 +170,6 @@ def ablations() -> str:
 
 def scales() -> str:
     return table("inference, score", [list(pair) for pair in RESULTS["scales"]["scores"].items()])
-
-
-def rescaling() -> str:
-    found = RESULTS["rescaling"]["scores"]
-    factors = next(iter(found.values()))
-    return table(["images rescaled by", *factors], [[way, *each.values()] for way, each in found.items()])
 
 
 def candidates() -> str:

@@ -120,12 +120,12 @@ def _add_segment(commands) -> None:
     add("--out", required=True, metavar="DIR", help="folder for the results")
     add("--save", default=",".join(DEFAULT), metavar="FORMATS", help="see below (default: %(default)s)")
     add("--pixel-size", type=float, metavar="UM", help="micrometres, in place of the file's own value")
-    about = "rescale images first; 2 enlarges (default: %(default)s)"
+    about = "rescale images by F; 2 enlarges; auto: by the size of nuclei (default: %(default)s)"
     add("--scale", type=scale, default="auto", metavar="F", help=about)
     add("--augment", action="store_true", help="average over mirrored images: four times the work")
     add("--overwrite", action="store_true", help="delete earlier results first, also corrected ones")
     add("--workers", type=int, metavar="N", help="processes that work at the same time")
-    add("--dask", metavar="ADDRESS", help="address of a Dask scheduler: docs/cluster.md")
+    add("--dask", metavar="ADDRESS", help="address of a Dask scheduler, see docs/cluster.md")
 
 
 def _add_score(commands) -> None:
