@@ -4,26 +4,16 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "DEFAULT_MODEL": "common",
-    "ROOT": "common",
-    "Sample": "data.samples",
-    "Segmenter": "segmentation.segmenter",
-    "as_rgb8": "images.intensity",
-    "check_parameters": "notebook",
-    "check_start": "training.parameters",
-    "check_training": "training.parameters",
-    "model_settings": "training.parameters",
-    "describe": "data.samples",
-    "fingerprint": "data.samples",
-    "load_samples": "data.samples",
-    "open_image": "images.reading",
-    "parameter_values": "notebook",
-    "quiet": "common",
-    "survey": "data.samples",
-    "versions": "common",
-    "write_json": "common",
+_NAMES = {
+    "common": "DEFAULT_MODEL ROOT quiet versions write_json",
+    "data.samples": "Sample describe fingerprint load_samples survey",
+    "images.intensity": "as_rgb8",
+    "images.reading": "open_image",
+    "notebook": "check_parameters parameter_values",
+    "segmentation.segmenter": "Segmenter",
+    "training.parameters": "check_start check_training model_settings",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = list(_MODULES)
 
 

@@ -24,7 +24,7 @@ DEFAULT_MODEL = "saved_model/general"
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` for a file or folder; it replaces `path` when all went well.
 
-    After an error, or a kill, `path` is what it was before. Its folder is made where needed.
+    After an error `path` is what it was before, a file after a kill too. Its folder is made where needed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
         delete(older)
     finally:
+        if older.exists() and not path.exists():
+            older.rename(path)
         delete(temporary)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tifffile
 import yaml
 from PIL import Image
@@ -15,6 +14,7 @@ from nuclei.common import ROOT
 from nuclei.figures.drawing import overlay
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image
+from nuclei.output.tables import read_csv
 
 
 def check_parameters(namespace: dict) -> None:
@@ -90,7 +90,7 @@ def outlined_image(
     page with which it was segmented.
     """
     labels = tifffile.imread(f"{folder}/{image}_labels.tif")
-    table = pd.read_csv(f"{folder}/measurements.csv").query("image == @image")
+    table = read_csv(Path(folder, "measurements.csv")).query("image == @image")
     kept = table.loc[table["confidence"] >= confidence, "label"]
     shown = as_rgb8(open_image(files[image], **reading).pixels())
     return Image.fromarray(overlay(shown, np.where(np.isin(labels, kept), labels, 0)))

@@ -91,20 +91,23 @@ def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
         features = document.get("features", [document]) if isinstance(document, dict) else document
         # a cell of QuPath has the outline of its nucleus besides its own
         shapes = [each.get("nucleusGeometry") or each["geometry"] for each in features]
-        found = [(shape["type"], shape.get("coordinates")) if shape else ("nothing", ()) for shape in shapes]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = []
+        for shape in shapes:
+            kind, coordinates = (shape["type"], shape.get("coordinates")) if shape else ("nothing", ())
+            parts = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
+            found.append(
+                (kind, [np.asarray(ring, float)[:, :2] for part in parts for ring in part if len(ring)])
+            )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         problem = f"no GeoJSON of outlines ({type(error).__name__}: {error})"
         raise ValueError(f"{name}: {problem}, expected a FeatureCollection, as QuPath exports it") from error
-    for number, (kind, coordinates) in enumerate(found, start=1):
-        parts = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
-        rings = [np.asarray(ring, float)[:, :2] for part in parts for ring in part if len(ring)]
+    for number, (kind, rings) in enumerate(found, start=1):
         yield f"{kind} {number}", rings
 
 
 def _pixels(rings: Rings, shape: tuple[int, int]) -> np.ndarray:
     """Return the places, row by row, of pixels whose centres lie in an odd number of rings: not in holes."""
-    inside = [polygon(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape) for ring in rings]
-    places, count = np.unique(
-        np.concatenate([rows * shape[1] + columns for rows, columns in inside]), return_counts=True
-    )
+    corners = [ring[:, ::-1].T - 0.5 for ring in rings]
+    inside = [np.ravel_multi_index(polygon(y, x, shape), shape) for y, x in corners]
+    places, count = np.unique(np.concatenate(inside), return_counts=True)
     return places[count % 2 == 1]

@@ -14,8 +14,7 @@ import pandas as pd
 from nuclei.common import counted
 from nuclei.data.labels import paint
 
-Shapes = Mapping[str, tuple[int, int]]
-"""Height and width of images by ImageId."""
+Shapes = Mapping[str, tuple[int, int]]  # height and width of images by ImageId
 
 
 def encode_nuclei(labels: np.ndarray) -> list[str]:

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,8 +24,7 @@ from nuclei.images.finding import UNREAD, UNREAD_LABELS, files_below, warn_of_un
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 
-MIN_SIDE = 32
-"""Pixels. The encoder halves the side of an image five times."""
+MIN_SIDE = 32  # pixels. The encoder halves the side of an image five times
 
 CACHE_FORMAT = 4  # raise it when the content or the format of the cache changes
 
@@ -58,16 +58,14 @@ def load_samples(
 ) -> list[Sample]:
     """Load every image of one or several data sets with its labelled nuclei, sorted by id.
 
-    Parameters
-    ----------
-    source : str or Path, or a list of them
+    source : one or several of
         ``"sample"``: the sixteen small images that come with the repository.
         ``"dsb2018"``: the Data Science Bowl 2018 training set as found in ``data/stage1_train/`` or
         ``data/stage1_train.zip``; if there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
         the repository's root or absolute. Ids of several data sets begin with the name of theirs.
-    channel, page : int, optional; see `nuclei.images.open_image`
+    channel, page : see `nuclei.images.open_image`
 
     Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the
     download failed; ValueError where a file is broken or has the wrong size, an image is smaller than 32
@@ -139,11 +137,7 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
 def _read_sample(
     read: Callable[[str], bytes], id: str, files: Files, channel: int | None, page: int | None
 ) -> Sample:
-    picture = open_image(io.BytesIO(read(files.image)), channel, page, files.image)
-    try:
-        image = as_rgb8(picture.pixels())
-    except ValueError as error:
-        raise ValueError(f"{files.image}: {error}") from error
+    image = as_rgb8(open_image(io.BytesIO(read(files.image)), channel, page, files.image).pixels())
     if min(image.shape[:2]) < MIN_SIDE:
         height, width = image.shape[:2]
         expected = f"expected at least {MIN_SIDE} on each side. Move the image elsewhere."
@@ -159,11 +153,11 @@ def _read_sample(
     if files.labels and is_outlines(PurePosixPath(files.labels)):
         return Sample(id, image, labels_from_outlines(read(files.labels), files.labels, image.shape[:2]))
     if files.labels:
-        labels = as_labels(read_numbers(io.BytesIO(read(files.labels)), files.labels), files.labels)
+        labels = as_labels(read_numbers(read(files.labels), files.labels), files.labels)
         return Sample(id, image, same_shape(labels, files.labels))
     masks = []
     for name in files.masks:
-        mask = read_numbers(io.BytesIO(read(name)), name)
+        mask = read_numbers(read(name), name)
         if mask.ndim == 3:
             mask = without_alpha(mask, name).max(axis=-1)
         masks.append(same_shape(hard_mask(mask, name), name))
@@ -217,11 +211,11 @@ def _read_cached(
         return _read_sample(read, id, found[id], channel, page)
 
     samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
-    for old in cache.parent.glob(f"{where}{chosen}-{'?' * 8}.npz"):
-        old.unlink()
     arrays = {f"image {k}": s.image for k, s in enumerate(samples)}
     arrays |= {f"labels {k}": s.labels for k, s in enumerate(samples)}
     try:
+        for old in cache.parent.glob(f"{escape(where + chosen)}-{'?' * 8}.npz"):
+            old.unlink(missing_ok=True)
         with replacing(cache) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, ids=[s.id for s in samples], **arrays)  # type: ignore[arg-type]
     except OSError as error:  # a cache is a convenience: a full disk must not stop the work

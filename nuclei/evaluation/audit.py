@@ -6,6 +6,7 @@ confidence, points at mistakes of whoever labelled it.
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage as ndi
 
 from nuclei.evaluation import metrics
 
@@ -34,13 +35,18 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
     if len(confidence) != nuclei:
         raise ValueError(f"{len(confidence)} confidences for {nuclei} predicted nuclei, expected as many")
     trust = float(metrics.score_table([match], [0.5])["f1"].item())
-    true_numbers, numbers = (np.append(np.unique(each[each > 0]), 0) for each in (labels, predicted))
+    numbers = [np.append(np.unique(each[each > 0]), 0) for each in (labels, predicted)]
+    centres = [
+        ndi.center_of_mass(each > 0, each, own[:-1])
+        for each, own in zip((labels, predicted), numbers, strict=True)
+    ]
+    areas = (match.true_areas, match.predicted_areas)
     table = []
     for kind, true, found, suspicion in _suspicions(match, np.asarray(confidence, float)):
-        number, other = true_numbers[true], numbers[found]  # -1 takes the last, 0
-        rows, columns = np.nonzero(labels == number if number else predicted == other)
-        centre = rows.mean().round(1), columns.mean().round(1)
-        table.append((image, kind, number, other, *centre, rows.size, round(trust * suspicion, 3)))
+        side, k = (0, true) if true >= 0 else (1, found)
+        pair = numbers[0][true], numbers[1][found]  # -1 takes the last, 0
+        suspect = round(trust * suspicion, 3)
+        table.append((image, kind, *pair, *np.round(centres[side][k], 1), areas[side][k], suspect))
     return ranked([pd.DataFrame(table, columns=COLUMNS)])
 
 

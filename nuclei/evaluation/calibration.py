@@ -22,9 +22,7 @@ TNBC, from another laboratory, 0.69 to 0.81."""
 
 def matched(match: Match) -> np.ndarray:
     """Return for each predicted nucleus whether its IoU with a true one is above 0.5: (M,) bool."""
-    found = np.zeros(match.predicted_areas.size, bool)
-    found[match.pairs[match.ious > 0.5, 1]] = True
-    return found
+    return np.isin(np.arange(match.predicted_areas.size), match.pairs[match.ious > 0.5, 1])
 
 
 def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20) -> dict[str, list[float]]:

@@ -63,7 +63,7 @@ def measures_by_type(results: list[Result]) -> dict[str, dict]:
 
     After them come all that are fluorescent, and all that are tissue, where two types or more of these occur.
     """
-    groups = _grouped(results, lambda r: r.type, IMAGE_TYPES)
+    groups = _grouped(results, "type", IMAGE_TYPES)
     for word in ("fluorescent", "tissue"):
         kinds = [kind for kind in groups if kind.endswith(word)]
         if len(kinds) > 1:
@@ -74,8 +74,8 @@ def measures_by_type(results: list[Result]) -> dict[str, dict]:
 def full_report(results: list[Result]) -> dict:
     """Return all scores of some images, ready for JSON; with several data sets also ``by_source``."""
     matches = [r.match for r in results]
-    of_type = _grouped(results, lambda r: r.type, IMAGE_TYPES)
-    of_source = _grouped(results, lambda r: r.source, sorted({r.source for r in results}))
+    of_type = _grouped(results, "type", IMAGE_TYPES)
+    of_source = _grouped(results, "source", sorted({r.source for r in results}))
     by_source = {source: measures_with_interval(group) for source, group in of_source.items()}
     curves = {kind: metrics.score_table([r.match for r in group])["ap"] for kind, group in of_type.items()}
     return {
@@ -117,16 +117,10 @@ def best_median_worst(results: list[Result]) -> dict[str, dict[str, int]]:
     chosen: dict[str, dict[str, int]] = {}
     for kind in IMAGE_TYPES:
         if of_kind := [k for k in places if results[k].type == kind]:
-            chosen[kind] = {"best": of_kind[0]}
-            if len(of_kind) > 2:
-                chosen[kind]["median"] = of_kind[(len(of_kind) - 1) // 2]
-            if len(of_kind) > 1:
-                chosen[kind]["worst"] = of_kind[-1]
+            three = {"best": of_kind[0], "median": of_kind[(len(of_kind) - 1) // 2], "worst": of_kind[-1]}
+            chosen[kind] = {name: k for name, k in three.items() if name == "best" or k != of_kind[0]}
     return chosen
 
 
-def _grouped(
-    results: list[Result], key: Callable[[Result], str], order: Iterable[str]
-) -> dict[str, list[Result]]:
-    groups = {name: [r for r in results if key(r) == name] for name in order}
-    return {name: group for name, group in groups.items() if group}
+def _grouped(results: list[Result], key: str, order: Iterable[str]) -> dict[str, list[Result]]:
+    return {name: group for name in order if (group := [r for r in results if getattr(r, key) == name])}

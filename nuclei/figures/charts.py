@@ -32,8 +32,7 @@ SERIES = cycler(
 
 WHOLE = partial(MaxNLocator, "auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
 
-NAMED = 20
-"""Up to so many images each have a bar with their name; more become a histogram."""
+NAMED = 20  # up to so many images each have a bar with their name; more become a histogram
 
 
 @styled
@@ -151,7 +150,7 @@ def scores_by_type(table: pd.DataFrame) -> Figure:
     axis.barh(range(len(table)), score, xerr=reach, **style)
     for row, value in enumerate(score):
         axis.text(0.01, row, f"{value:.3f}", va="center", fontsize=8.5)
-    axis.set(xlim=(0, 1), xlabel="competition score, with its 95 % interval over fields of view")
+    axis.set(xlim=(0, 1), xlabel="competition score, with its 95% interval over fields of view")
     axis.tick_params(axis="y", labelsize=8)
     axis.grid(axis="x")
     return figure

@@ -11,8 +11,7 @@ from matplotlib.patches import Rectangle
 from nuclei.figures.colours import INK, PREDICTION, TRAINING, VALIDATION
 from nuclei.figures.style import WIDTH, Look, styled
 
-MIDDLE = 5.0
-"""The drawing's axis of symmetry; its levels are 1 apart."""
+MIDDLE = 5.0  # the drawing's axis of symmetry; its levels are 1 apart
 
 TOP, BOTTOM, LEFT, RIGHT = (0.5, 1), (0.5, 0), (0, 0.5), (1, 0.5)
 """Where an arrow touches a block, in shares of its width and height."""

@@ -16,8 +16,7 @@ from nuclei.segmentation.scale import median_diameter
 if TYPE_CHECKING:
     from matplotlib.axes import Axes  # slow to import, and an overlay does without
 
-ACROSS = 9
-"""So many median nuclei lie side by side in a close-up, so that the outlines do not hide them."""
+ACROSS = 9  # so many median nuclei lie side by side in a close-up, so that the outlines do not hide them
 
 
 def brightened(image: np.ndarray) -> np.ndarray:

@@ -18,17 +18,15 @@ from skimage.measure import regionprops
 
 from nuclei.figures.colours import BOTH, DARK, INK, PREDICTION, TRUTH
 from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
-from nuclei.figures.style import WIDTH, Look, shortened, styled
+from nuclei.figures.style import WIDTH, Look, styled
 from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
 from nuclei.segmentation.candidates import Candidates
 
-PANEL = 3.0
-"""Inches: no picture in a figure is wider or higher."""
+PANEL = 3.0  # inches: no picture in a figure is wider or higher
 
 Arrays = list[np.ndarray]
 
-LARGEST, CLOSER = 200, 120
-"""Pixels: largest side of the squares that the gallery and the pipeline show."""
+LARGEST, CLOSER = 200, 120  # pixels: largest side of the squares that the gallery and the pipeline show
 
 BLUES, ORANGES = (LinearSegmentedColormap.from_list("", [DARK, colour]) for colour in (PREDICTION, TRUTH))
 
@@ -154,8 +152,9 @@ def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, str]], *, title
     for axis, (image, nucleus, name, text) in zip(axes, crops, strict=True):
         _show(axis, brightened(image))
         draw_outlines(axis, predicted=nucleus)
-        name = shortened(name, 28)
-        axis.set_title(f"{name[:14]}\n{name[14:]}\n{text}".replace("\n\n", "\n"), fontsize=7)
+        first, rest = name[:13], name[13:]  # both fit above the panel
+        rest = rest if len(rest) <= 13 else f"…{rest[-12:]}"
+        axis.set_title("\n".join(filter(None, (first, rest, text))), fontsize=7)
     return figure
 
 
@@ -209,10 +208,13 @@ def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tu
     lines: list[np.ndarray] = []
     ratings: list[float] = []
     count = 0
+    places = np.full(found.shape, -1)
+    places[window] = np.arange(places[window].size).reshape(places[window].shape)
     for k in np.argsort(ious, kind="stable"):
-        mask = np.zeros(found.shape, bool)
-        mask.ravel()[found.pixels[found.starts[k] : found.stops[k]]] = True
-        own = contours(mask[window])
+        mask = np.zeros(places[window].shape, bool)
+        inside = places.ravel()[found.pixels[found.starts[k] : found.stops[k]]]
+        mask.ravel()[inside[inside >= 0]] = True
+        own = contours(mask)
         lines += own
         ratings += [ious[k]] * len(own)
         count += bool(own)

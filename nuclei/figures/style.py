@@ -13,11 +13,9 @@ from PIL import Image
 from nuclei.common import replacing
 from nuclei.figures.colours import BOTH, DARK, INK, PREDICTION, TRUTH
 
-Look = dict[str, Any]
-"""Keywords of matplotlib."""
+Look = dict[str, Any]  # keywords of matplotlib
 
-WIDTH = 9.0
-"""Inches: with the text at 9 points, a figure is readable at the width of a README."""
+WIDTH = 9.0  # inches: with the text at 9 points, a figure is readable at the width of a README
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -76,5 +74,5 @@ def _with_palette(picture: Image.Image) -> Image.Image:
 
 def shortened(name: str, length: int = 22) -> str:
     """Return a name of at most `length` characters: of a longer one the beginning and the end."""
-    tail = length // 2
+    tail = length // 4
     return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"

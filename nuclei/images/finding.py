@@ -124,7 +124,8 @@ def warn_of_unread(names: Iterable[str], place: str | Path, formats: Sequence[st
 
 def _is_result(path: Path) -> bool:
     labels = path.parent.name in ("masks", "labels") and (path.parent.parent / "images").is_dir()
-    return labels or path.stem.endswith(RESULTS)
+    sheet = path.name == "review.png" and path.with_name("review.csv").is_file()
+    return labels or sheet or path.stem.endswith(RESULTS)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -129,6 +129,8 @@ def _limits(
     low, high = _percentiles(values, counts, percents)
     if np.count_nonzero(counts) == 2:
         warnings.warn("only two grey values were found: is it a mask, not a photograph?", stacklevel=3)
+    # what marks pixels without a measurement: the ends of a type, of floats those found
+    ends = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (values[0], values[-1])
     for end, limit, what in (
         (-1, BURNED_IN, "above the rest: a bar or text"),
         (0, EDGE, "below the rest: an edge"),
@@ -136,7 +138,7 @@ def _limits(
         outlier = np.flatnonzero(counts)[end]
         share = counts[outlier] / counts.sum()
         others = np.where(np.arange(counts.size) == outlier, 0, counts)
-        if not others.any() or values[outlier] not in _ends(dtype, values):
+        if not others.any() or values[outlier] not in ends:
             continue
         least, most = _percentiles(values, others, NORMAL)  # an edge of a rotated image is not sharp
         if most > least and high - low > FAR * (most - least):
@@ -153,13 +155,6 @@ def _limits(
             warnings.warn(f"{hot} left out of the contrast; check the result", stacklevel=3)
             low, high = least, most
     return low, high
-
-
-def _ends(dtype: np.dtype, values: np.ndarray) -> tuple[float, float]:
-    """Return the values that mark pixels without a measurement: the ends of a type, of floats those found."""
-    if dtype.kind in "iu":
-        return np.iinfo(dtype).min, np.iinfo(dtype).max
-    return values[0], values[-1]
 
 
 def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tuple[np.ndarray, np.ndarray]:

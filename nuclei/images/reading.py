@@ -2,10 +2,9 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -22,7 +21,7 @@ WHOLE = (slice(None), slice(None))
 
 
 @dataclass(eq=False)
-class Image:
+class Image(AbstractContextManager["Image"]):
     """One picture. ``image[rows, columns]`` gives a window of all channels, (h, w, C), in the file's values.
 
     It also has a ``shape``, (H, W), and the ``dtype`` of its values. If it ``is_large``, a TIFF or OME-Zarr
@@ -62,9 +61,6 @@ class Image:
 
     def add_note(self, text: str) -> None:
         self.note = "; ".join(filter(None, (self.note, text)))
-
-    def __enter__(self) -> "Image":
-        return self
 
     def __exit__(self, *_) -> None:
         if not isinstance(self.source, np.ndarray):
@@ -122,12 +118,11 @@ def open_image(
     return image
 
 
-def read_numbers(file: BinaryIO, name: str) -> np.ndarray:
+def read_numbers(content: bytes, name: str) -> np.ndarray:
     """Return the numbers of a label image or mask as stored, with palette indices and alpha.
 
     They are (H, W) or (H, W, C) of any dtype. Raises ValueError, with the file's `name`, for a broken file.
     """
-    content = file.read()
     is_tiff = content[:4] in BEGINNINGS
     with _errors_named(name, TiffPage.kind if is_tiff else "an"):
         numbers = tifffile.imread(io.BytesIO(content)) if is_tiff else _decode(content, 0, palette=False)

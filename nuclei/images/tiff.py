@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -44,7 +45,10 @@ class TiffPage:
             stacks = [_Stack(each) for each in series]
             if planes > (found := sum(stack.pages * stack.length("CS") for stack in stacks)):
                 raise ValueError(f"ImageJ wrote {planes} planes, {found} were found; the file was cut short")
-            stack, index = _choose(stacks, page)
+            index = chosen_page(sum(stack.pages for stack in stacks), page, "; ".join(map(str, stacks)))
+            while index >= stacks[0].pages:
+                index -= stacks.pop(0).pages
+            stack = stacks[0]
             self._read = stack.reader(file, index)
             self.description, keyframe = str(stack), stack.series.keyframe
             self._convert = colour_converter(keyframe, stack.length("S"))
@@ -54,7 +58,7 @@ class TiffPage:
             self.is_large = height * width > LARGE
             rgb = pixel.shape[2:] == (1, 3) and keyframe.photometric not in GREY
             self.names = RGB if rgb else channel_names(tiff, stack.series, pixel.size)
-            self.pixel_size, self.note = pixel_size(tiff)
+            self.pixel_size, self.note = pixel_size(tiff, stack.series)
         except BaseException:
             self.close()
             raise
@@ -72,7 +76,11 @@ class TiffPage:
 def _open(file: File) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
     """Open a file and return its own series: each file of an OME-TIFF set also lists those of the others."""
     tiff = tifffile.TiffFile(file)
-    own = [s for s in tiff.series if all(page is not None and page.parent is tiff for page in s)]
+    try:
+        own = [s for s in tiff.series if all(page is not None and page.parent is tiff for page in s)]
+    except BaseException:
+        tiff.close()
+        raise
     if not own and tiff.is_ome:  # one image in several files: what lies here is read as if it were alone
         tiff.close()
         tiff = tifffile.TiffFile(file, is_ome=False)
@@ -109,13 +117,17 @@ class _Stack:
             window = (place.get(k, spans.get(axis, slice(None))) for k, axis in enumerate(self.axes))
             return tifffile.transpose_axes(fetch(tuple(window)), kept, "YXCS")
 
+        decoding = Lock()  # threads that read beside each other would all decode the same strips
+
         @lru_cache(1)  # windows beside each other lie in the same strips, which are decoded once
         def strips(first: int, last: int) -> np.ndarray:
             return read(slice(first, min(last, self.length("Y"))), slice(0, self.length("X")))
 
         def from_strips(rows: slice, columns: slice) -> np.ndarray:
             first, last = rows.start // strip * strip, -(-max(rows.stop, rows.start + 1) // strip) * strip
-            return strips(first, last)[rows.start - first : rows.stop - first, columns].copy()
+            with decoding:
+                decoded = strips(first, last)
+            return decoded[rows.start - first : rows.stop - first, columns].copy()
 
         return from_strips if in_strips else read
 
@@ -153,11 +165,3 @@ def chosen_page(pages: int, page: int | None, description: str = "") -> int:
         axes = f" ({description})" if description else ""
         raise ImageError(f"{asked}a stack of {pages} pages was found{axes}; choose a page, 0 to {pages - 1}")
     return page or 0
-
-
-def _choose(stacks: list[_Stack], page: int | None) -> tuple[_Stack, int]:
-    """Return the stack that holds a page, and the page's number in it."""
-    index = chosen_page(sum(stack.pages for stack in stacks), page, "; ".join(map(str, stacks)))
-    while index >= stacks[0].pages:
-        index -= stacks.pop(0).pages
-    return stacks[0], index

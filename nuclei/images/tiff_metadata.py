@@ -39,12 +39,15 @@ def usable_names(names: list[str], count: int) -> tuple[str, ...]:
     return tuple(names) if usable else tuple(f"ch{k}" for k in range(count))
 
 
-def pixel_size(tiff: tifffile.TiffFile) -> tuple[tuple[float, float] | None, str]:
+def pixel_size(
+    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> tuple[tuple[float, float] | None, str]:
     """Return the height and width of a pixel in micrometres, or None; and a note on an unknown unit."""
-    page, height, width, units = tiff.pages.first, 0.0, 0.0, [""]
-    if page.is_ome:
+    page, height, width, units = series.keyframe, 0.0, 0.0, [""]
+    if tiff.pages.first.is_ome:
+        index = tiff.series.index(series) if tiff.is_ome else 0
         with suppress(ValueError):  # metadata that is damaged, or that another file has
-            for image in _ome_pixels(tiff)[:1]:
+            for image in _ome_pixels(tiff)[index : index + 1]:
                 height, width = (float(image.get(f"PhysicalSize{axis}", 0)) for axis in "YX")
                 units = [image.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX"]
         height, width = height * MICROMETRES.get(units[0], 0), width * MICROMETRES.get(units[-1], 0)

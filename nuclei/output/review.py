@@ -30,8 +30,7 @@ def least_certain(nuclei: pd.DataFrame) -> pd.DataFrame:
     return few.assign(**{name: few["image"].map(values) for name, values in added.items()})
 
 
-Images = Mapping[str, Callable[[], Image]]
-"""What opens an image, by its name."""
+Images = Mapping[str, Callable[[], Image]]  # what opens an image, by its name
 
 
 def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":

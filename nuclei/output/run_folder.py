@@ -122,7 +122,7 @@ class RunFolder:
         """
         name, formats = result.name, list(formats)
         if is_new:
-            formats = [*{*formats, "measurements"}]
+            formats = list(dict.fromkeys([*formats, "measurements"]))
             self._record_of(name).unlink(missing_ok=True)
         possible = [key for key in formats if FORMATS[key].large or not result.is_large]
         for key, path in self.files(name, possible).items():
@@ -193,7 +193,7 @@ class RunFolder:
         """Return the record of each complete image, by name."""
         paths = sorted(self._done.rglob("*.json"))
         names = [path.relative_to(self._done).as_posix().removesuffix(".json") for path in paths]
-        return {name: record for name in names if (record := self.record(name))}
+        return {name: record for name in names if "stamp" in (record := self.record(name))}  # no zarr.json
 
     def _compared(self, about: Mapping) -> dict:
         """Return the content of ``run.json`` for a run that resumes; ValueError where it would not fit."""

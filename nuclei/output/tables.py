@@ -1,6 +1,7 @@
 """CSV tables: numbers rounded sensibly, text that no spreadsheet runs, many tables joined into one."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -47,8 +48,9 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a table that `write_csv` or `join_csv` wrote, with the names of images as they were."""
-    table = pd.read_csv(path, encoding_errors="surrogateescape")
-    return table.assign(image=table["image"].astype(str).str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True))
+    options: dict = {"keep_default_na": False, "na_values": [""]}  # an image may be called NA, or 001
+    options["converters"] = {"image": lambda text: re.sub(r"^'(?=[=+\-@\t\r])", "", text)}
+    return pd.read_csv(path, encoding_errors="surrogateescape", **options)
 
 
 def join_csv(paths: Sequence[Path], out: Path) -> None:

@@ -26,8 +26,7 @@ ENGINES = ("openvino", "tensorflow")
 FIRST = Lock()
 """Held during the first inference of a thread: if OpenVINO's first two run at once, both may wait forever."""
 
-CACHED = 20
-"""Networks that are kept in the user's cache folder, the latest ones."""
+CACHED = 20  # networks that are kept in the user's cache folder, the latest ones
 
 
 def engine() -> str:

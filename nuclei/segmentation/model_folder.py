@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,27 +97,21 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
             raise ValueError(f"{where} is {number!r}, expected a number from 0 to 1. {restore}")
 
 
-def write_model_folder(
-    folder: str | Path,
-    network: "keras.Model | StoredNetwork",
-    settings: dict,
-    split: dict,
-    history: pd.DataFrame,
-    iou_network: "keras.Model | StoredNetwork | None" = None,
-) -> Path:
-    """Write the folder completely or not at all, without the optimizer's state, and replace an older one.
+def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
+    """Write what `read_model_folder` returns, completely or not at all, and replace an older folder.
 
-    A model card, README.md, is kept. See `save_network` for the precision of the weights.
+    Networks may be Keras models, of which the optimizer's state is left out; see `save_network` for the
+    precision of the weights. A model card, README.md, is kept.
     """
     folder = Path(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
-        save_network(as_keras(network), temporary / "model.keras")
-        if iou_network:
+        save_network(as_keras(parts["network"]), temporary / "model.keras")
+        if iou_network := parts.get("iou_network"):
             save_network(as_keras(iou_network), temporary / IOU_FILE)
-        write_json(temporary / "settings.json", settings)
-        write_json(temporary / "split.json", split)
-        history.to_csv(temporary / "history.csv", index=False)
+        write_json(temporary / "settings.json", parts["settings"])
+        write_json(temporary / "split.json", parts["split"])
+        parts["history"].to_csv(temporary / "history.csv", index=False)
         if (folder / "README.md").exists():
             shutil.copy(folder / "README.md", temporary)
     return folder

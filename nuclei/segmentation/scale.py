@@ -10,18 +10,11 @@ from skimage.measure import block_reduce
 from nuclei.data.labels import SPECK
 from nuclei.images.tiles import HALO, STRIDE, Window
 
-SIZING: dict = {
-    "foreground_threshold": 0.5,
-    "marker_threshold": 0.5,
-    "min_area": 0.1,
-    "min_confidence": 0.0,
-    "smoothing": 1.0,
-}
-"""Arguments of `labels_from_maps` that measure the size of nuclei, independent of tuned thresholds."""
+# arguments of `labels_from_maps` that measure the size of nuclei, independent of tuned thresholds
+SIZING: dict = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1, "smoothing": 1.0}
 
 
-FAINT = 0.1
-"""A foreground, 0-1, at which no nucleus is found, unless another scale shows it clearly."""
+FAINT = 0.1  # a foreground, 0-1, at which no nucleus is found, unless another scale shows it clearly
 
 
 def median_diameter(labels: np.ndarray) -> float:
@@ -90,20 +83,12 @@ def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
 
 
 def boxes_near(shown: np.ndarray, scale: float) -> list[tuple[Window, np.ndarray]]:
-    """Return the parts of an image that need another pass: those near what an earlier pass has shown.
+    """Return the parts of an image that need another pass: those near what an earlier pass has `shown`.
 
-    Parameters
-    ----------
-    shown : (H, W) bool
-        Where there may be nuclei.
-    scale : float
-        Of the pass to come, in whose pixels parts begin at multiples of the network's stride, and reach a
-        halo further than `shown`.
-
-    Returns
-    -------
-    list of (rows and columns, (h, w) bool: the pixels that the part is for)
-        The parts are for different pixels. Where they hold more pixels than the image, it is the only part.
+    `shown`, (H, W) bool, is where there may be nuclei; `scale` that of the pass to come, in whose pixels
+    parts begin at multiples of the network's stride, and reach a halo further. Each part has its rows and
+    columns, and which of its pixels it is for, (h, w) bool; no pixel is in two. Where parts hold more pixels
+    than the image, it is the only part.
     """
     side = max(1, round(STRIDE / scale))
     blocks = ndi.maximum_filter(block_reduce(shown, side, np.max), 2 * HALO // STRIDE + 1)

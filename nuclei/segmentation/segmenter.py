@@ -68,9 +68,7 @@ class Segmenter:
 
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder: see `nuclei.segmentation.model_folder.write_model_folder`."""
-        return write_model_folder(
-            folder, self.network, self.settings, self.split, self.history, self.iou_network
-        )
+        return write_model_folder(folder, vars(self))
 
     def __call__(
         self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
@@ -83,23 +81,11 @@ class Segmenter:
     ) -> Prediction:
         """Find the nuclei of an image.
 
-        Parameters
-        ----------
         image : any image that `nuclei.images.intensity.as_rgb8` takes, of any size
-        scale : float or "auto"
-            The factor by which the image is enlarged before the network sees it; "auto": see `find_scales`.
-        augment : bool
-            Test-time augmentation: whether to average over the image and its three mirror images.
+        scale : the factor by which it is enlarged before the network sees it; "auto": see `find_scales`
+        augment : test-time augmentation: whether to average over the image and its three mirror images
 
-        Raises
-        ------
-        ValueError
-            See `nuclei.images.intensity.as_rgb8` and `check_scale`.
-
-        Warns
-        -----
-        UserWarning
-            The median nucleus is smaller or larger than those that the model was trained on.
+        Raises ValueError, see `as_rgb8` and `check_scale`. Warns as `check_size` does.
         """
         predicted = self.label(self.predict_maps(image, scale=scale, augment=augment))
         self.check_size(predicted.diameter, predicted.scales)
@@ -141,14 +127,10 @@ class Segmenter:
 
     def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
         """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`."""
-        halves = (
-            half
-            for half in self.settings.get("cross_tuned", [])
-            if any(
-                f"/{each}".endswith(f"/{id}") for each in half["images"]
-            )  # the data set's name may precede
-        )
-        return self.label(predicted, **next(halves, {"thresholds": {}})["thresholds"]).labels
+        for half in self.settings.get("cross_tuned", []):
+            if any(f"/{each}".endswith(f"/{id}") for each in half["images"]):  # data set's name may precede
+                return self.label(predicted, **half["thresholds"]).labels
+        return self.label(predicted).labels
 
     def multiscale_maps(
         self,

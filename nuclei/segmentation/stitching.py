@@ -44,7 +44,7 @@ class Tiling:
 
     def phases(self) -> list[list[int]]:
         """Return the numbers of the tiles of each phase."""
-        of_tiles = self._phase(np.arange(len(self)))
+        of_tiles = self._phase(*np.divmod(np.arange(len(self)), len(self.spans[1])))
         return [np.flatnonzero(of_tiles == phase).tolist() for phase in range(of_tiles.max() + 1)]
 
     def add(self, k: int, found: np.ndarray, labels) -> np.ndarray:
@@ -62,13 +62,14 @@ class Tiling:
         pixels = np.nonzero(found)
         size = int(found.max()) + 1
         area = np.bincount(found[pixels], minlength=size)
-        centroids = [
-            np.bincount(found[pixels], x, size) / np.maximum(area, 1) + span.start
-            for x, span in zip(pixels, tile.outer, strict=True)
-        ]
+        owner = []  # row and column of the tile in whose core a nucleus has its centroid
+        for line, x, span in zip(self.spans, pixels, tile.outer, strict=True):
+            centroid = np.bincount(found[pixels], x, size) / np.maximum(area, 1) + span.start
+            owner.append(np.searchsorted([core.start for _, core in line], centroid, "right") - 1)
         in_core = np.bincount(found[tile.inner].ravel(), minlength=size) > 0
         covered = np.bincount(found[taken > 0], minlength=size)
-        added = in_core & (self._phase(self._owners(centroids)) <= self._phase(k)) & (2 * covered <= area)
+        own = self._phase(*divmod(k, len(self.spans[1])))
+        added = in_core & (self._phase(*owner) <= own) & (2 * covered <= area)
         added[0] = False
         new = np.where(taken == 0, (added * np.cumsum(added)).astype(np.int32)[found], np.int32(0))
         labels[tile.outer] = np.where(new > 0, new + np.uint64(self.first(k) - 1), taken)
@@ -78,17 +79,8 @@ class Tiling:
         """Return the number of the first nucleus of the tile number `k`."""
         return ((k + 1) << NUMBERS) + 1
 
-    def _phase(self, k):
-        row, column = np.divmod(k, len(self.spans[1]))
+    def _phase(self, row, column):
         return self.colours[0][row] * (self.colours[1].max() + 1) + self.colours[1][column]
-
-    def _owners(self, centroids: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the tiles in whose cores the centroids (rows, columns) of an image lie."""
-        row, column = (
-            np.searchsorted([core.start for _, core in line], each, "right") - 1
-            for line, each in zip(self.spans, centroids, strict=True)
-        )
-        return row * len(self.spans[1]) + column
 
 
 def _colours(spans: Sequence[slice], chunk: int) -> np.ndarray:

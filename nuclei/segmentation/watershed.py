@@ -24,21 +24,15 @@ def labels_from_maps(
 ) -> np.ndarray:
     """Separate nuclei by a watershed with one marker for each: (H, W) int32, 0 = background, 1..N.
 
-    Parameters
-    ----------
-    maps : (H, W, 2) or (H, W, 1) array, 0-1
-        The foreground, and the second map of `nuclei.training.targets`; where there is none, the Euclidean
-        distance to the background, divided by the largest in each connected component.
-    foreground_threshold, marker_threshold : float
-        Foreground and second map are strictly above it in nuclei and in markers.
-    min_area : int or float
-        Smaller nuclei are dropped as the last step, see `nuclei.data.labels.smallest_area`.
-    min_confidence : float
-        Before that, nuclei are dropped whose `confidence` is below this fraction of the 90th percentile of
-        all, or of 0.75 where that is higher: then there may be no nuclei at all. A fixed limit would drop
-        most nuclei in images of an unknown kind.
-    smoothing : float
-        Standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none.
+    maps : (H, W, 2) or (H, W, 1) array, 0-1; the foreground, and the second map of
+        `nuclei.training.targets`, or without one the Euclidean distance to the background, divided by the
+        largest in each connected component
+    foreground_threshold, marker_threshold : both maps are strictly above it, in nuclei and in markers
+    min_area : smaller nuclei are dropped as the last step, see `nuclei.data.labels.smallest_area`
+    min_confidence : before that, nuclei are dropped whose `confidence` is below this fraction of the 90th
+        percentile of all, or of 0.75 where that is higher: then there may be no nuclei at all. A fixed limit
+        would drop most nuclei in images of an unknown kind
+    smoothing : standard deviation, in pixels, of a Gaussian over the second map as the first step; 0 for none
 
     A connected component of the foreground without any marker is one nucleus. Raises ValueError where `maps`
     has another shape.

@@ -137,10 +137,5 @@ def strong(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     return np.round(image * 255).astype(np.uint8), np.ascontiguousarray(labels)
 
 
-AUGMENTS: dict[str, Augment | None] = {
-    "none": None,
-    "flip": flip,
-    "colour_jitter_half": colour_jitter_half,
-    "colour_jitter": colour_jitter,
-    "strong": strong,
-}
+AUGMENTS: dict[str, Augment | None] = {"none": None}
+AUGMENTS |= {each.__name__: each for each in (flip, colour_jitter_half, colour_jitter, strong)}

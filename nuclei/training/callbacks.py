@@ -105,9 +105,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 class EpochCounter(keras.callbacks.Callback):
     """Hold the current epoch, also after a restart, and return it when called: see `batches`."""
 
-    def __init__(self):
-        super().__init__()
-        self.epoch = 0
+    epoch = 0
 
     def __call__(self) -> int:
         return self.epoch
@@ -180,10 +178,12 @@ class PredictionPlot(keras.callbacks.Callback):
 
 def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sample]:
     """Return of each image type the sample with most nuclei, or its busiest square of `size` pixels."""
+    crowded: dict[str, Sample] = {}
+    for s in sorted(samples, key=lambda s: -len(np.unique(s.labels))):
+        crowded.setdefault(image_type(s.image), s)
     found = {}
-    for kind in IMAGE_TYPES:
-        if of_kind := [s for s in samples if image_type(s.image) == kind]:
-            s = max(of_kind, key=lambda s: len(np.unique(s.labels)))
-            window = busiest_square(s.labels, size) if size else np.s_[:, :]
-            found[kind] = replace(s, image=s.image[window], labels=s.labels[window])
+    for kind in [kind for kind in IMAGE_TYPES if kind in crowded]:
+        s = crowded[kind]
+        window = busiest_square(s.labels, size) if size else np.s_[:, :]
+        found[kind] = replace(s, image=s.image[window], labels=s.labels[window])
     return found

@@ -12,8 +12,7 @@ from scipy import ndimage as ndi
 from skimage.color import hed_from_rgb, rgb_from_hed
 from skimage.segmentation import expand_labels
 
-HALO = 3
-"""Pixels around a nucleus that its blurred edge still brightens."""
+HALO = 3  # pixels around a nucleus that its blurred edge still brightens
 
 
 def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,8 +12,7 @@ from nuclei.segmentation.scale import median_diameter
 from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.targets import TARGETS
 
-Rule = tuple[Callable[[Any], bool], str]
-"""Whether a value fits, and what is expected."""
+Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what is expected
 
 
 def _one_of(*names: str) -> Rule:
@@ -37,7 +36,7 @@ MEMORY: Rule = (lambda value: 0 <= value < 1, "a number from 0 and below 1")
 SIDE: Rule = (lambda side: side > 0 and side % 32 == 0, "a multiple of 32 pixels")
 
 RULES: dict[str, Rule] = {
-    "validation_fraction": FRACTION,
+    **dict.fromkeys(("validation_fraction", "learning_rate"), FRACTION),
     "split_by": (
         lambda value: value in ("field", "image") or value.endswith(".json"),
         "field, image, or the path of a split.json",
@@ -45,12 +44,8 @@ RULES: dict[str, Rule] = {
     "target": _one_of(*TARGETS),
     "augment": _one_of(*AUGMENTS),
     "monitor": _one_of("val_accuracy", "val_score"),
-    "momentum": MEMORY,
-    "weight_average": MEMORY,
-    "weight_decay": MEMORY,
-    "learning_rate": FRACTION,
-    "resize": SIDE,
-    "crop": SIDE,
+    **dict.fromkeys(("momentum", "weight_average", "weight_decay"), MEMORY),
+    **dict.fromkeys(("resize", "crop"), SIDE),
     "scale_range": _rising(2, "two factors above 0, the lesser first"),
     "crop_diameters": _rising(3, "three diameters in pixels: least, most frequent, largest"),
     **dict.fromkeys(("crops_per_image", "steps_per_epoch", "epochs", "patience"), _at_least(1)),

@@ -14,11 +14,11 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from nuclei import __version__
@@ -34,8 +34,7 @@ from nuclei.workflows.segment import Job, Run, fingerprint, naming_warnings
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-ANSWER, PATIENCE = 10, 60
-"""Seconds in which a scheduler must answer, and must have its first worker."""
+ANSWER, PATIENCE = 10, 60  # seconds in which a scheduler must answer, and must have its first worker
 
 
 @contextmanager
@@ -102,11 +101,8 @@ class Workers:
         self.client, self.model, self.expected = client, model, tuple(about(model).items())
         self._start = time.perf_counter()
 
-    def submit(self, run: Run, job: Job) -> SimpleNamespace:
-        """Let a worker do what `Run.process` does.
-
-        ``result()`` of what is returned gives or raises what that does, and warns as it has warned.
-        """
+    def submit(self, run: Run, job: Job) -> Callable[[], int | str | None]:
+        """Let a worker do what `Run.process` does; what is returned waits, and gives, raises and warns it."""
         is_new = not run.results.has_labels(job.name, job.stamp)
         future = self.client.submit(_process, *self._sent(run, job), pure=False)
 
@@ -126,7 +122,7 @@ class Workers:
                 return len(run.results.table(job.name))
             return done
 
-        return SimpleNamespace(result=result)
+        return result
 
     def status(self, pixels: int) -> str:
         rate = pixels / 1e6 / (time.perf_counter() - self._start)
@@ -156,6 +152,9 @@ def _result(future: "Future"):
         return future.result()
     except KilledWorker as error:
         raise ValueError("several workers died on it, perhaps for lack of memory") from error
+    except CancelledError as error:
+        lost = "the connection to the scheduler was lost; start it again and repeat the command"
+        raise ModuleNotFoundError(lost) from error
 
 
 def _process(model: str, expected: tuple, out: str, job: Job, options: dict):

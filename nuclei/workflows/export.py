@@ -36,12 +36,9 @@ def export(model: str | Path, out: str | Path, format: str) -> float:
     Raises FileNotFoundError, ModuleNotFoundError or OSError where the model or a package is missing or `out`
     cannot be written; ValueError for an unknown format, a broken model, something else at `out`, or maps that
     differ by more than `TOLERANCE`. `out` is then what it was before. Warns where the segmenter rescales
-    images with small or large nuclei (``working_diameter`` in the settings): the graph does not. Its memory
+    images with small or large nuclei (``working_diameter`` in the settings): the graph does not. Nor does it
+    leave outliers and edges out of the contrast, as `nuclei.images.intensity.normalize` does. Its memory
     grows with the image, to which it is applied as a whole.
-
-    A model that resizes all images to one size gets Pillow's pixels. But where the height shrinks much more
-    than the width, Pillow rounds in another order from version 13 on: a pixel may differ by 1 of 255, and the
-    baseline's maps then by 0.2 at single pixels.
     """
     out = checked_path("out", out)
     _check(out, format)

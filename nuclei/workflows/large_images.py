@@ -48,22 +48,15 @@ def segment_large(
 ) -> LargePrediction:
     """Find the nuclei of an image tile by tile, so that memory grows with the tile and not with the image.
 
-    Parameters
-    ----------
-    image : nuclei.images.reading.Image
-    segmenter : nuclei.segmentation.segmenter.Segmenter
-    store : str or Path
-        The folder of a Zarr array for the labels, replaced where it is there: working space, to be deleted
-        when the returned labels have been read.
-    scale : float or "auto"
-        The factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the scales
-        for the whole image. Limits that are relative to an image's nuclei are relative to a tile's.
-    augment : bool; see `nuclei.segmentation.segmenter.Segmenter.predict`
-    tile, halo : int, pixels; see `nuclei.images.tiles.windows`
-        For a scale below 1 both are made larger, so that the network sees the usual number of pixels. The
-        halo should be wider than a nucleus, by the surroundings that the network needs.
-    run : function, optional
-        Applies `segment_tile` to the tiles of one phase, in any order or at once. By default one by one.
+    store : the folder of a Zarr array for the labels, replaced where it is there: working space, to be
+        deleted when the returned labels have been read
+    scale : the factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the
+        scales for the whole image. Limits that are relative to an image's nuclei are relative to a tile's
+    augment : see `nuclei.segmentation.segmenter.Segmenter.predict`
+    tile, halo : pixels, see `nuclei.images.tiles.windows`. For a scale below 1 both are made larger, so that
+        the network sees the usual number of pixels. The halo should be wider than a nucleus, by the
+        surroundings that the network needs
+    run : applies `segment_tile` to the tiles of one phase, in any order or at once; by default one by one
 
     Raises ValueError where the file cannot be read, or the model cannot be applied to parts of an image;
     OSError where the labels cannot be written. Warns of nuclei that may have been cut, and of a median

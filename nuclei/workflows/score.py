@@ -16,7 +16,6 @@ from nuclei.common import (
     model_folder,
     naming_output,
     output_folder,
-    quiet,
     short_name,
     some,
     versions,
@@ -38,8 +37,11 @@ from nuclei.output.formats import write_labels
 from nuclei.output.tables import write_csv
 from nuclei.output.written import Written
 from nuclei.segmentation.inference import engine
+from nuclei.segmentation.segmenter import Segmenter
+from nuclei.workflows.segment import naming_warnings, working_on
 
 
+@naming_warnings()
 def score(
     images: str | Path,
     truth: str | Path,
@@ -52,19 +54,14 @@ def score(
 ) -> dict:
     """Score a model on every image, and write ``scores.json`` and ``labels/<id>.tif`` to the folder `out`.
 
-    Parameters
-    ----------
-    images : str or Path
-        A folder or zip in the official layout (``<id>/images/<id>.png``), or a folder of image files, each of
-        which is named by its stem. Files whose stems end in `nuclei.images.finding.RESULTS` are no images.
-    truth : str or Path
-        `images` once more, where they lie beside their nuclei in a layout of `data.layouts`; or a solution
-        CSV, see `data.run_lengths.read_rle_csv`; or another folder or zip in the official layout; or a folder
-        of label images (see `data.labels.as_labels`) that are named as the images are, perhaps with one of
-        `nuclei.images.finding.ENDINGS`.
-    channel, page : int, optional; see `nuclei.images.open_image`
-    audit : bool
-        Whether to write ``audit.csv`` too: where the truth is probably wrong, see `evaluation.audit`.
+    images : a folder or zip in the official layout (``<id>/images/<id>.png``), or a folder of image files,
+        each of which is named by its stem. Files whose stems end in `images.finding.RESULTS` are no images
+    truth : `images` once more, where they lie beside their nuclei in a layout of `data.layouts`; or a
+        solution CSV, see `data.run_lengths.read_rle_csv`; or another folder or zip in the official layout; or
+        a folder of label images (see `data.labels.as_labels`) that are named as the images are, perhaps with
+        one of `images.finding.ENDINGS`
+    channel, page : see `nuclei.images.open_image`
+    audit : whether to write ``audit.csv`` too: where the truth is probably wrong, see `evaluation.audit`
 
     Returns what ``scores.json`` holds: ``all``, each type in ``by_type``, and ``per_image`` have `measures`;
     ``ignored`` are images that the CSV marks so; they are left out.
@@ -82,9 +79,6 @@ def score(
         warnings.warn(
             f"{truth}: no nucleus in any image; a score of 1 only says: none was found", stacklevel=2
         )
-    with quiet():
-        from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
-
     segmenter = Segmenter.load(folder)
     trained_on = set(segmenter.split.get("train", ()))
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
@@ -95,7 +89,8 @@ def score(
         written = _checked_output(out, [*files, out / "audit.csv"] if audit else files)
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
         for sample, file, field in zip(bar, files, field_numbers(samples), strict=True):
-            found = segmenter.predict(sample.image)
+            with working_on(sample.id):
+                found = segmenter.predict(sample.image)
             with written.replacing(file) as temporary:
                 write_labels(temporary, found.labels)
             results.append(compare(sample, found.labels, field))
@@ -153,7 +148,8 @@ def read_samples(
         return load_samples(images.resolve(), channel, page), []
 
     def read(content: bytes, name: str) -> np.ndarray:
-        return as_rgb8(open_image(io.BytesIO(content), channel, page, name).pixels())
+        with working_on(name):
+            return as_rgb8(open_image(io.BytesIO(content), channel, page, name).pixels())
 
     pictures = _pictures(images, read)
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
@@ -188,11 +184,8 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
     names, _ = open_files(truth)
     if any(PurePosixPath(name).parent.name == "images" for name in names):
         return {s.id: s.labels for s in load_samples(truth.resolve())}, set()
-
-    def read(content: bytes, name: str) -> np.ndarray:
-        return as_labels(read_numbers(io.BytesIO(content), name), name)
-
-    return {id: picture() for id, picture in _pictures(truth, read, labels=True).items()}, set()
+    read = _pictures(truth, lambda content, name: as_labels(read_numbers(content, name), name), labels=True)
+    return {id: labels() for id, labels in read.items()}, set()
 
 
 def _pictures(

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,6 @@ from nuclei.common import (
     model_folder,
     naming_output,
     output_folder,
-    quiet,
     short_name,
     versions,
 )
@@ -36,11 +35,11 @@ from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
+from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.stitching import Renumbered
 from nuclei.workflows.large_images import LargePrediction, Measured, Tiles, segment_large, segment_tile
 
 if TYPE_CHECKING:  # slow to import
-    from nuclei.segmentation.segmenter import Segmenter
     from nuclei.workflows.cluster import Workers
 
 AT_A_TIME = 3
@@ -52,8 +51,7 @@ AT_A_TIME_PIXELS = 16e6
 AHEAD = 1000
 """Images that are handed out to threads or workers at a time: a slow one must not keep them waiting."""
 
-LARGE = "large"
-"""What `Run.process` returns of an image that is left for the end."""
+LARGE = "large"  # what `Run.process` returns of an image that is left for the end
 
 
 class Report(NamedTuple):
@@ -81,24 +79,17 @@ def segment(
 ) -> Report:
     """Find the nuclei of images, and write them to a folder.
 
-    Parameters
-    ----------
-    images : str, Path or several
-        Files, folders, patterns or addresses; `images.finding.find_images` also says how images are named.
-    out : str or Path
-        The files of an image begin with its name, ``NAME_labels.tif`` for example. Tables hold all images.
-    model : str or Path; see `nuclei.common.model_folder`
-    save : str or several; see `nuclei.output.formats.chosen`
-    channel, page : int, optional
-        The channel and page of each file that show the nuclei, from 0. All channels are measured.
-    pixel_size : float, optional; micrometres, instead of the file's own value
-    scale : float, or "auto" or None
-    augment : bool; see `nuclei.segmentation.segmenter.Segmenter.predict`
-    overwrite : bool
-        Whether to delete the results of earlier runs first. Otherwise images that are complete are skipped,
-        and those of which a person changed a file.
-    workers : int, optional; processes that work on the images at the same time
-    dask : str, optional; the address of a dask scheduler, whose workers do; see `nuclei.workflows.cluster`
+    images : files, folders, patterns or addresses; `images.finding.find_images` also says how they are named
+    out : the files of an image begin with its name, ``NAME_labels.tif`` for example; tables hold all images
+    model : see `nuclei.common.model_folder`
+    save : see `nuclei.output.formats.chosen`
+    channel, page : those of each file that show the nuclei, from 0. All channels are measured
+    pixel_size : micrometres, instead of the file's own value
+    scale, augment : see `nuclei.segmentation.segmenter.Segmenter.predict`; None is "auto"
+    overwrite : whether to delete the results of earlier runs first. Otherwise images that are complete are
+        skipped, and those of which a person changed a file
+    workers : processes that work on the images at the same time
+    dask : the address of a dask scheduler, whose workers do; see `nuclei.workflows.cluster`
 
     Formats that earlier results lack are written from their label images and measurements, where there are.
 
@@ -124,9 +115,6 @@ def segment(
             raise TypeError(f"`{name}` is {switch!r}, expected True or False")
     folder, out = model_folder(model), output_folder(out)
     root, found = find_images(images)
-    with quiet():
-        from nuclei.segmentation.segmenter import Segmenter  # slow to import: wrong input is reported before
-
     segmenter = Segmenter.load(folder, min(AT_A_TIME, len(found)))
     segmenter.check_scale(scale)
     reading: dict = {"channel": channel, "page": page}
@@ -137,7 +125,12 @@ def segment(
     files = {short_name(name): path for name, path in found.items()}
     stamps = {name: _stamp(path, root) for name, path in files.items()}
     size = (pixel_size, pixel_size) if pixel_size else None
-    with _connected(workers, dask, str(model)) as connected, naming_output(out), locked(out):
+    connection: AbstractContextManager[Workers | None] = nullcontext()
+    if workers or dask is not None:
+        from nuclei.workflows.cluster import connected  # slow to import, and seldom needed
+
+        connection = connected(workers, dask, str(model))
+    with connection as others, naming_output(out), locked(out):
         results = RunFolder(out)
         results.begin(about, stamps, overwrite)
         kept = results.kept(stamps)
@@ -146,7 +139,7 @@ def segment(
             for name, stamp in stamps.items()
             if name not in kept and (missing := results.missing(name, stamp, formats))
         ]
-        run = Run(results, segmenter, reading, predicting, size, connected)
+        run = Run(results, segmenter, reading, predicting, size, others)
         _process(run, jobs, len(files) - len(jobs))
         results.clear_temporary()  # of workers that died
         usable = {name: path for name, path in files.items() if name not in run.skipped}
@@ -169,7 +162,7 @@ class Run:
     """How images are segmented, and what has been done."""
 
     results: RunFolder
-    segmenter: "Segmenter"
+    segmenter: Segmenter
     reading: dict  # keywords of `open_image`
     predicting: dict  # keywords of `Segmenter.predict`
     pixel_size: tuple[float, float] | None  # (y, x) in micrometres; None for the file's own
@@ -177,6 +170,8 @@ class Run:
     pixels: int = 0  # of the images processed
     busy: int = 0  # pixels of the images being predicted
     freed: threading.Condition = field(default_factory=threading.Condition)  # when there are fewer
+    turn: threading.Lock = field(default_factory=threading.Lock)  # held while waiting for that
+    stopped: bool = False  # after Ctrl-C or an error: nothing more is predicted
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -185,7 +180,7 @@ class Run:
 
         Raises ValueError where the image cannot be used. Of a large image it returns LARGE, unless `large`.
         """
-        with _working_on(job.path) as warned, self.open(job) as image:
+        with working_on(job.path) as warned, self.open(job) as image:
             if image.is_large and not large:
                 return LARGE
             if left_out := [key for key in job.formats if image.is_large and not FORMATS[key].large]:
@@ -213,24 +208,34 @@ class Run:
         if not image.is_large:
             with self.room_for(math.prod(image.shape)):
                 return self.segmenter.predict(image.pixels(), **self.predicting)
-        store, pool = self.results.unfinished(job.name), ThreadPoolExecutor(AT_A_TIME)
+        store = self.results.unfinished(job.name)
+
+        def segmented(k: int, tiles: Tiles) -> Measured:
+            outer = tiles.tiling.tile(k).outer
+            with self.room_for(math.prod(span.stop - span.start for span in outer)):
+                return segment_tile(k, tiles, image, self.segmenter)
 
         def in_threads(tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
-            return pool.map(lambda k: segment_tile(k, tiles, image, self.segmenter), numbers)
+            return pool.map(partial(segmented, tiles=tiles), numbers)
 
         run = partial(self.workers.segment_tiles, self, job) if self.workers else in_threads
-        try:
-            return segment_large(image, self.segmenter, store, run=run, **self.predicting)
-        except BaseException:  # Ctrl-C too
-            pool.shutdown(cancel_futures=True)  # tiles that are begun still write
-            delete(store)
-            raise
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            try:
+                return segment_large(image, self.segmenter, store, run=run, **self.predicting)
+            except BaseException:  # Ctrl-C too
+                pool.shutdown(cancel_futures=True)  # tiles that are begun still write
+                delete(store)
+                raise
 
     @contextmanager
     def room_for(self, pixels: int) -> Iterator[None]:
         """Wait until an image of so many `pixels` is the only one, or fits beside those in work."""
-        with self.freed:
-            self.freed.wait_for(lambda: not self.busy or self.busy + pixels <= AT_A_TIME_PIXELS)
+        with self.turn, self.freed:  # in turn: smaller images would pass by a large one without end
+            self.freed.wait_for(
+                lambda: self.stopped or not self.busy or self.busy + pixels <= AT_A_TIME_PIXELS
+            )
+            if self.stopped:
+                raise CancelledError
             self.busy += pixels
         try:
             yield
@@ -238,6 +243,12 @@ class Run:
             with self.freed:
                 self.busy -= pixels
                 self.freed.notify_all()
+
+    def stop(self) -> None:
+        """Let the images that wait in `room_for` end with CancelledError."""
+        with self.freed:
+            self.stopped = True
+            self.freed.notify_all()
 
     def new_result(self, job: Job, image: Image, predicted: Prediction | LargePrediction) -> Result:
         if isinstance(predicted, LargePrediction):
@@ -271,24 +282,16 @@ class Run:
         warnings.warn(f"skipped {job.path}: {reason}", stacklevel=3)
 
 
-def _connected(workers: int | None, dask: str | None, model: str) -> AbstractContextManager["Workers | None"]:
-    if workers is None and dask is None:
-        return nullcontext()
-    from nuclei.workflows import cluster  # slow to import, and seldom needed
-
-    return cluster.connected(workers, dask, model)
-
-
 def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     """Process images by threads or workers, and large ones at the end, one by one; with a progress bar."""
-    working: deque = deque()  # of futures
+    working: deque = deque()  # of functions that wait for an outcome
     large: list[Job] = []
     total = len(jobs) + earlier
     bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
     pool = ThreadPoolExecutor(AT_A_TIME)
 
     def submit(job: Job):
-        return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job)
+        return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job).result
 
     def finish(job: Job, process: Callable[[], int | str | None]) -> None:
         try:
@@ -305,9 +308,10 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
 
     with naming_warnings(), bar, ExitStack() as stack:
         stack.callback(pool.shutdown, cancel_futures=True)  # where an error ends the run, some are left
+        stack.callback(run.stop)  # this first
         for k, job in enumerate(jobs):
             working += map(submit, jobs[k + len(working) : k + AHEAD])
-            finish(job, working.popleft().result)
+            finish(job, working.popleft())
         for job in large:
             finish(job, partial(run.process, job, large=True))
 
@@ -316,7 +320,7 @@ _current = threading.local()  # its `path` is the file that the thread works on
 
 
 @contextmanager
-def _working_on(path: str | Path) -> Iterator[list[str]]:
+def working_on(path: str | Path) -> Iterator[list[str]]:
     """Yield what was warned of since, about the file that the thread works on."""
     _current.path, _current.warned = path, []
     try:
@@ -329,7 +333,8 @@ def _working_on(path: str | Path) -> Iterator[list[str]]:
 def naming_warnings() -> Iterator[None]:
     """Begin every warning with the file that the thread works on."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always")
+        for category in (UserWarning, RuntimeWarning):  # not what concerns programmers alone
+            warnings.simplefilter("always", category)
         show = warnings.showwarning
 
         def show_named(message, category, *where):

@@ -141,6 +141,8 @@ def test_regions_that_were_drawn_by_hand(tmp_path):
         ),
         ("x.geojson", b"\x1f\x8b" + bytes(5000), "no GeoJSON .{,200}$"),
         ("x.geojson", b"[" * 100_000, "no GeoJSON"),
+        ("x.geojson", geojson({"type": "Polygon"}), "no GeoJSON"),
+        ("x.geojson", geojson({"type": "Polygon", "coordinates": [[1, 2]]}), "no GeoJSON"),
         ("x.geojson", geojson({"type": "Polygon", "coordinates": [[]]}), "only Polygon 1 without an area"),
         ("x_rois.zip", b"no zip", "cannot be read.*ROI Manager"),
         ("x_rois.zip", zipped("1.roi", b"Iout", flag=1), "cannot be read.*encrypted"),

@@ -44,6 +44,13 @@ def test_masks_of_the_official_layout_are_no_images(tmp_path):
     assert set(find_images([tmp_path / "x" / "images"])[1]) == {"x"}
 
 
+def test_a_contact_sheet_is_no_image(tmp_path):
+    for name in ("results/review.png", "results/review.csv", "mine/review.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(find_images([tmp_path])[1]) == {"mine/review"}
+
+
 def test_two_files_of_one_name_stay_apart(tmp_path):
     touch(tmp_path, "one/a.png", "two/a.png", "two/a.tif", "two/b.png", "two/b.png.tif")
     assert set(find_images([tmp_path])[1]) == {"one/a", "two/a.png", "two/a.tif", "two/b", "two/b.png.tif"}
@@ -192,6 +199,17 @@ def test_pixel_sizes(tmp_path, options, size):
     assert open_image(tmp_path / "a.tif").pixel_size == (size and pytest.approx(expected))
 
 
+@pytest.mark.parametrize("ome", [True, False])
+def test_each_image_of_a_file_has_its_own_pixel_size(tmp_path, ome):
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=ome) as tiff:
+        for side, size in ((6, 0.5), (7, 0.25)):
+            options = {"metadata": {"PhysicalSizeX": size, "PhysicalSizeY": size}} if ome else {}
+            options |= {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
+            tiff.write(np.zeros((side, 5), np.uint8), photometric="minisblack", **options)
+    sizes = [open_image(tmp_path / "a.tif", page=k).pixel_size for k in (0, 1)]
+    assert sizes == [pytest.approx((0.5, 0.5)), pytest.approx((0.25, 0.25))]
+
+
 def test_an_unknown_unit_is_noted(tmp_path):
     size = {"PhysicalSizeX": 3, "PhysicalSizeY": 3, "PhysicalSizeYUnit": "thou"}
     tifffile.imwrite(tmp_path / "ome.tif", GREY, ome=True, metadata=size)
@@ -229,8 +247,11 @@ def test_broken_files(tmp_path, name):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     else:
         path.write_text("no image" if "text" in name else "")
-    with pytest.raises(ValueError, match=f"{name}: cannot be read as "):
-        open_image(path, channel=0, page=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)  # of files that are not closed
+        with pytest.raises(ValueError, match=f"{name}: cannot be read as "):
+            open_image(path, channel=0, page=0)
+        gc.collect()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

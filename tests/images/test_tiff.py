@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -62,6 +63,21 @@ def test_a_page_of_many(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY, GREY + 1]), photometric="minisblack")
     with closing(TiffPage(tmp_path / "a.tif", page=1)) as tiff:
         assert np.array_equal(tiff[:, :][..., 0], GREY + 1)
+
+
+def test_threads_decode_a_strip_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiffs, "LARGE", 0)
+    tifffile.imwrite(tmp_path / "a.tif", RGB, compression="zlib", rowsperstrip=150)
+    decode, used = tifffile.TiffPage.decode, []
+    monkeypatch.setattr(
+        tifffile.TiffPage, "decode", property(lambda page: used.append(1) or decode.__get__(page))
+    )
+    with closing(TiffPage(tmp_path / "a.tif")) as tiff:
+        tiff[:, :50]
+    once = len(used)
+    with closing(TiffPage(tmp_path / "a.tif")) as tiff, ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda k: tiff[:, 50 * k : 50 * k + 50], range(4)))
+    assert np.array_equal(np.concatenate(parts, axis=1), RGB[:, :200]) and len(used) == 2 * once
 
 
 def test_files_that_are_cut_short(tmp_path, monkeypatch):

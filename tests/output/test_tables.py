@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nuclei.output.tables import join_csv, rounded, safe, write_csv
+from nuclei.output.tables import join_csv, read_csv, rounded, safe, write_csv
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_what_is_no_number_stays():
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\t=1"])
 def test_formulas_become_text(text):
     assert safe(text) == "'" + text and safe(f"a{text}") == f"a{text}"
+
+
+def test_names_are_read_as_they_were_written(tmp_path):
+    names = ["001", "NA", "=a", "1e5", "a'b"]
+    write_csv(tmp_path / "table.csv", pd.DataFrame({"image": names, "n": [np.nan, 2, 3, 4, 5]}))
+    assert read_csv(tmp_path / "table.csv")["image"].tolist() == names
 
 
 def test_written_and_joined(tmp_path):

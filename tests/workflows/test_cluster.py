@@ -232,19 +232,19 @@ def submit(model, tmp_path, monkeypatch):
 
 def test_a_worker_that_does_not_see_a_folder_ends_the_run(submit, tmp_path, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=f"worker .* does not see {tmp_path}/out/run.json"):
-        submit().result()
+        submit()()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").touch()
-    assert submit().result() == "large"
+    assert submit()() == "large"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    future = submit()
+    result = submit()
     monkeypatch.chdir(tmp_path)  # a.tif is here
     with pytest.raises(ModuleNotFoundError, match="does not see .*elsewhere/a.tif"):
-        future.result()
+        result()
     Path("a.tif").unlink()
     with pytest.raises(ValueError, match="no such file any more"):
-        submit().result()
+        submit()()
 
 
 def test_a_large_image_is_opened_anew_for_each_run(tmp_path, monkeypatch):

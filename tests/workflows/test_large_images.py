@@ -359,8 +359,10 @@ def test_an_interrupted_slide_starts_anew(run, tmp_path, small_tiles, segmenter,
         patch.setattr(segmenter, "multiscale_maps", interrupted)
         assert run()[0] == 130
     assert visible(tmp_path / "out") == ["run.json"]
+    store = tmp_path / "out" / ".done" / "image.labels.zarr"
+    zarr.open_array(str(store), mode="w", shape=(8, 8), dtype="u4")  # as a run that is killed leaves it
     code, printed, _ = run()
-    assert code == 0 and "1 image," in printed
+    assert code == 0 and "1 image," in printed and not store.exists()
 
 
 def test_a_full_disk_ends_the_run_and_nothing_stays(run, tmp_path, small_tiles, monkeypatch):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -36,7 +37,7 @@ from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.prediction import Prediction
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.segmentation.watershed import confidence
-from nuclei.workflows.segment import segment
+from nuclei.workflows.segment import Run, segment
 
 
 class Thresholder:
@@ -135,6 +136,39 @@ def test_every_kind_of_file_has_the_same_nuclei(run, out, images):
         areas = [shapely.geometry.shape(each["geometry"]).area for each in features]
         assert areas == rows["area_px"].tolist()
         assert min(iio.imread(out / f"{name}_overlay.png").shape[:2]) >= 400
+
+
+def test_images_are_predicted_in_turn_and_not_after_the_end():
+    """A large image that waits for room is not passed by smaller ones; what waits at the end is dropped."""
+    run, order = Run(*[None] * 5), []
+
+    def predict(pixels):
+        try:
+            with run.room_for(pixels):
+                order.append(pixels)
+        except CancelledError:
+            order.append(-pixels)
+
+    def start(*sizes):
+        for size in sizes:
+            threads.append(threading.Thread(target=predict, args=[size]))
+            threads[-1].start()
+            while not run.turn.locked():
+                time.sleep(0.001)
+
+    threads = []
+    with run.room_for(10e6):
+        start(20e6, 1e6)
+        time.sleep(0.05)
+        assert not order, "there would be room for the small one"
+    for thread in threads:
+        thread.join()
+    assert order == [20e6, 1e6]
+    with run.room_for(10e6):
+        start(30e6)
+        run.stop()
+        threads[-1].join()
+    assert order[2:] == [-30e6]
 
 
 def test_the_default_kinds(run, out):
