@@ -199,7 +199,7 @@ def recall_by_area(matches: list[Match], edges: Sequence[float] = AREA_EDGES) ->
 def bootstrap_interval(
     values: npt.ArrayLike, groups: Sequence, seed: int = 0, repeats: int = 1000
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval, low and high, of the mean of (N,) scores of images.
+    """Return the 95% percentile bootstrap interval, low and high, of the mean of (N,) scores of images.
 
     Images with the same entry in `groups`, (N,), are drawn together, such as tiles of one field of view: they
     resemble each other, and drawing them one by one makes the interval too narrow.

@@ -219,7 +219,7 @@ def measured(measurements: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> Figure:
     """Show whether the confidence, (N,) floats 0-1, is the share of nuclei that are `matched`, (N,) bool.
 
-    A reliability diagram after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, with 95 %
+    A reliability diagram after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, with 95%
     Wilson intervals. The error in the title is the mean distance to the diagonal, weighted by nuclei.
     """
     place = np.minimum((np.asarray(confidence, float) * bins).astype(int), bins - 1)
