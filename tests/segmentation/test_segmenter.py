@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import warnings
 
 import keras
@@ -32,6 +33,17 @@ def segmenter():
     history = pd.DataFrame({"epoch": [0, 1], "val_accuracy": [0.5, 0.75]})
     split = {"train": ["a", "b"], "validation": ["c"]}
     return Segmenter(network, {"resize": None, "thresholds": THRESHOLDS}, split, history)
+
+
+@pytest.fixture(scope="module")
+def saved(segmenter, tmp_path_factory):
+    return segmenter.save(tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A model's folder, to be damaged."""
+    return shutil.copytree(saved, tmp_path / "model")
 
 
 @pytest.fixture
@@ -279,8 +291,7 @@ def test_a_failed_save_leaves_the_old_model(segmenter, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_folder_that_lacks_a_file(segmenter, tmp_path, name):
-    folder = segmenter.save(tmp_path / "model")
+def test_a_folder_that_lacks_a_file(folder, name):
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"model: not a complete model folder, {name} missing"):
         Segmenter.load(folder)
@@ -292,8 +303,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.keras", "settings.json", "split.json"])
-def test_a_broken_file(segmenter, tmp_path, name):
-    folder = segmenter.save(tmp_path / "model")
+def test_a_broken_file(folder, name):
     (folder / name).write_bytes((folder / name).read_bytes()[:20])
     with pytest.raises(ValueError, match="model: the model cannot be read"):
         Segmenter.load(folder)
@@ -326,8 +336,7 @@ def test_a_folder_without_thresholds(segmenter, tmp_path):
         {"diameters": 10},
     ],
 )
-def test_damaged_settings(segmenter, tmp_path, settings):
-    folder = segmenter.save(tmp_path / "model")
+def test_damaged_settings(folder, settings):
     whole = json.loads((folder / "settings.json").read_text())
     write_json(folder / "settings.json", whole | settings if isinstance(settings, dict) else settings)
     with pytest.raises(ValueError, match="settings.json: .* expected .* Restore the file"):
