@@ -126,7 +126,10 @@ def short_name(name: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what native code writes to standard error, such as TensorFlow at its import; exceptions pass."""
+    """Drop what native code writes to standard error, such as TensorFlow at its import; exceptions pass.
+
+    For one thread at a time: standard error is that of the whole process.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # from now on: no message about a missing GPU
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -72,7 +72,7 @@ class StoredNetwork:
     path : Path
     exact : bool; whether to compute in 32 bits even where the processor has 16-bit floats (bfloat16), which
         are twice as fast
-    callers : int; the number of threads that will call it at the same time. A single one uses all processors,
+    callers : int; about how many threads will call it at the same time. A single one uses all processors,
         several share them, which is faster for small images. The results are the same.
     """
 
