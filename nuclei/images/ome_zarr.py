@@ -23,7 +23,7 @@ class ZarrPlane:
     can be read on its own.
     """
 
-    kind, note = "an OME-Zarr", ""
+    kind = "an OME-Zarr"
 
     def __init__(self, place: str | Path, page: int | None = None):
         import zarr  # slow to import, and seldom needed
@@ -57,7 +57,7 @@ class ZarrPlane:
             expected = f"expected at most {LARGE / 1e6:.0f} megapixels, as each is read whole"
             raise ImageError(f"{found}, {expected}; write it with smaller chunks, such as 1024 x 1024")
         self.names = _channel_names(about, self.shape[2], self.dtype)
-        self.pixel_size = _pixel_size(scales)
+        self.pixel_size, self.note = _pixel_size(scales)
 
     def __getitem__(self, window: Window) -> np.ndarray:
         spans = self._place | dict(zip("yx", window, strict=True))
@@ -75,13 +75,18 @@ def _channel_names(about: dict, count: int, dtype: np.dtype) -> tuple[str, ...]:
     return usable_names([str(channel.get("label") or "") for channel in known], count)
 
 
-def _pixel_size(scales: dict) -> tuple[float, float] | None:
-    """Return the height and width of a pixel in micrometres; None where a factor or its unit is missing."""
+def _pixel_size(scales: dict) -> tuple[tuple[float, float] | None, str]:
+    """Return the height and width of a pixel in micrometres, or None; and a note on a missing unit."""
     with suppress(AttributeError, KeyError, TypeError, ValueError):  # metadata that are damaged, or older
-        size = np.array([MICROMETRES[axis["unit"]] for axis in scales["axes"][-2:]])
+        size = np.ones(2)
         for each in (scales["datasets"][0], scales):
             for change in each.get("coordinateTransformations", ()):
                 size = size * (change["scale"][-2:] if change["type"] == "scale" else 1)
-        if 0 < size.min() and size.max() <= LARGEST_PIXEL:
-            return float(size[0]), float(size[1])
-    return None
+        units = [axis.get("unit", "") for axis in scales["axes"][-2:]]
+        height, width = size * [MICROMETRES.get(unit, 0) for unit in units]
+        if 0 < min(height, width) and max(height, width) <= LARGEST_PIXEL:
+            return (float(height), float(width)), ""
+        if (size != 1).any() and units[0] not in MICROMETRES:
+            unit = f"the unknown unit {units[0]!r}" if units[0] else "no unit"
+            return None, f"the scale of pixels has {unit}, and is ignored"
+    return None, ""

@@ -81,6 +81,9 @@ def test_other_units_and_bytes(write):
     assert image.pixel_size == pytest.approx((0.25, 0.5)) and image.dtype == np.dtype("uint16")
     assert image.pixels().dtype.isnative and np.array_equal(image.pixels(), PLANES[0, 0, 0])
     assert open_image(write(PLANES[0, 0, 0], "yx", scale=(1, 1), unit="second")).pixel_size is None
+    for unit, said in (("thou", "'thou'"), ("", "no unit")):
+        image = open_image(write(PLANES[0, 0, 0], "yx", scale=(2, 2), unit=unit))
+        assert image.pixel_size is None and said in image.note
 
 
 @pytest.mark.parametrize(
