@@ -178,6 +178,19 @@ def candidates() -> str:
     return table(["image type", *columns], [[kind, *each.values()] for kind, each in found.items()])
 
 
+def strangers() -> str:
+    """Scores on each data set, after short trainings without it or without some changes of the images."""
+    sources = {"dsb2018": "DSB 2018", "sbsst265": "S-BSST265", "aitslab1": "Aitslab"}
+    sources |= {"nuinsseg": "NuInsSeg", "tnbc": "TNBC"}
+    rows = []
+    for name, run in RESULTS["strangers"]["runs"].items():
+        scores = [f"{run['scores'][source]:.3f}" for source in sources]
+        if (left_out := run.get("left_out")) in sources:
+            scores[list(sources).index(left_out)] += " (left out)"
+        rows.append([name, *scores, f"{run['scores']['changed']:.2f}"])
+    return table(["training", *sources.values(), "changed images"], rows)
+
+
 def unknown_type() -> str:
     names = {
         "flip": "no colour jitter",
