@@ -118,9 +118,11 @@ def compared() -> str:
         "this model, on the same": "this model, images outside both training sets",
         "saved_model/baseline": "published baseline, the same images",
     }
+    peer = RESULTS["stardist"]
+    peer_name = f"StarDist, trained {peer['minutes']:.0f} minutes"
     rows = [
         [names.get(name, name), each["images"], each["score"], each["ap_50"], each["ap_75"]]
-        for name, each in RESULTS["metrics"]["compared"].items()
+        for name, each in (RESULTS["metrics"]["compared"] | {peer_name: peer}).items()
     ]
     return table("method, images, score, AP50, AP75", rows)
 

@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/peers/stardist.py images
     STARDIST/bin/python -P benchmarks/peers/stardist.py train 60
+    STARDIST/bin/python -P benchmarks/peers/stardist.py outline
     .venv/bin/python benchmarks/peers/stardist.py score
 
 STARDIST is an environment of its own, of Python 3.11 (``-P``, as this file has the name of the package):
@@ -9,10 +10,10 @@ STARDIST is an environment of its own, of Python 3.11 (``-P``, as this file has 
     pip install "tensorflow-cpu==2.15.1" "numpy<2" "protobuf<5" stardist
 
 The first writes the training and validation images of the Data Science Bowl to runs/stardist/. The second
-trains StarDist's default 2D network (Schmidt et al., MICCAI 2018) with three channels and, as its example
-notebook does, outlines from every second pixel, which is four times as fast. After so many minutes of all
-processors it outlines the validation images, each half of their fields with the thresholds that StarDist
-finds best on the other half. The third scores these outlines and writes stardist.json beside this file. By
+trains StarDist's default 2D network (Schmidt et al., MICCAI 2018) for so many minutes of all processors, with
+three channels and, as its example notebook does, outlines from every second pixel, which is four times as
+fast. The third outlines the validation images, each half of their fields with the thresholds that StarDist
+finds best on the other half. The fourth scores these outlines and writes stardist.json beside this file. By
 ``speed``, `benchmarks/speed.py` runs the network.
 """
 
@@ -21,6 +22,7 @@ import os
 import sys
 import time
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -90,31 +92,39 @@ def train(minutes: str) -> None:
             self.model.stop_training = time.process_time() > 60 * cores * float(minutes)
 
     model.callbacks.append(Stop())
-    validation, true, half = read("validation")
     history = model.train(
-        *read("train")[:2], validation_data=(validation, true), augmenter=augment, epochs=400
+        *read("train")[:2], validation_data=read("validation")[:2], augmenter=augment, epochs=400
     )
-    taken = time.process_time() / 60 / cores
-    outlines: dict[str, np.ndarray] = {}
-    thresholds = []
-    for scored in (False, True):
-        others = [k for k in range(len(true)) if half[k] != scored]
-        found = model.optimize_thresholds([validation[k] for k in others], [true[k] for k in others])
-        thresholds.append({name: round(float(value), 3) for name, value in found.items()})
-        for k in np.flatnonzero(half == scored):
-            outlines[f"labels{k}"] = model.predict_instances(validation[k])[0].astype(np.int32)
-    about = {
-        "minutes": round(taken, 1),
-        "cores": cores,
-        "epochs": len(history.epoch),
-        "thresholds": thresholds,
+    about = {"minutes": round(time.process_time() / 60 / cores, 1), "cores": cores}
+    about |= {"epochs": len(history.epoch), "versions": {p: version(p) for p in PACKAGES}}
+    (FOLDER / "about.json").write_text(json.dumps(about))
+
+
+def outline() -> None:
+    with get_context("spawn").Pool(2) as pool:
+        thresholds, outlines = zip(*pool.map(outline_half, (False, True)), strict=True)
+    np.savez_compressed(FOLDER / "outlines.npz", **outlines[0], **outlines[1])
+    about = json.loads((FOLDER / "about.json").read_text())
+    (FOLDER / "about.json").write_text(json.dumps(about | {"thresholds": thresholds}))
+
+
+def outline_half(scored: bool) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the thresholds tuned on one half of the validation images, and the outlines of the other."""
+    from stardist.models import StarDist2D
+
+    model = StarDist2D(None, name="model", basedir=str(FOLDER))
+    images, true, half = read("validation")
+    others = np.flatnonzero(half != scored)
+    found = model.optimize_thresholds([images[k] for k in others], [true[k] for k in others])
+    labels = {
+        f"labels{k}": model.predict_instances(images[k])[0].astype(np.int32)
+        for k in np.flatnonzero(half == scored)
     }
-    np.savez_compressed(FOLDER / "outlines.npz", **outlines)
-    (FOLDER / "about.json").write_text(json.dumps(about | {"versions": {p: version(p) for p in PACKAGES}}))
+    return {name: round(float(value), 3) for name, value in found.items()}, labels
 
 
 def score() -> None:
-    from nuclei import write_json
+    from nuclei import describe, load_samples, write_json
     from nuclei.evaluation.metrics import match, score_table
 
     with np.load(FOLDER / "validation.npz") as known, np.load(FOLDER / "outlines.npz") as found:
@@ -123,6 +133,7 @@ def score() -> None:
     scores = {"score": ap.mean(), "ap_50": ap[0.5], "ap_75": ap[0.75]}
     scores = {name: round(float(value), 4) for name, value in scores.items()}
     about = json.loads((FOLDER / "about.json").read_text())
+    about |= {"seed": 0, "data": describe(load_samples("dsb2018"))}
     write_json(Path(__file__).with_suffix(".json"), {"images": len(pairs)} | scores | about)
 
 
@@ -135,4 +146,5 @@ def speed() -> None:
 
 
 if __name__ == "__main__":
-    {"images": images, "train": train, "score": score, "speed": speed}[sys.argv[1]](*sys.argv[2:])
+    parts = {part.__name__: part for part in (images, train, outline, score, speed)}
+    parts[sys.argv[1]](*sys.argv[2:])
