@@ -102,7 +102,10 @@ class Workers:
         self._start = time.perf_counter()
 
     def submit(self, run: Run, job: Job) -> Callable[[], int | str | None]:
-        """Let a worker do what `Run.process` does; what is returned waits, and gives, raises and warns it."""
+        """Let a worker do what `Run.process` does.
+
+        Returns a function that waits until that is done; it returns, raises and warns what `process` did.
+        """
         is_new = not run.results.has_labels(job.name, job.stamp)
         future = self.client.submit(_process, *self._sent(run, job), pure=False)
 

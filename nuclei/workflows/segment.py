@@ -130,7 +130,7 @@ def segment(
         from nuclei.workflows.cluster import connected  # slow to import, and seldom needed
 
         connection = connected(workers, dask, str(model))
-    with connection as others, naming_output(out), locked(out):
+    with connection as cluster_workers, naming_output(out), locked(out):
         results = RunFolder(out)
         results.begin(about, stamps, overwrite)
         kept = results.kept(stamps)
@@ -139,7 +139,7 @@ def segment(
             for name, stamp in stamps.items()
             if name not in kept and (missing := results.missing(name, stamp, formats))
         ]
-        run = Run(results, segmenter, reading, predicting, size, others)
+        run = Run(results, segmenter, reading, predicting, size, cluster_workers)
         _process(run, jobs, len(files) - len(jobs))
         results.clear_temporary()  # of workers that died
         usable = {name: path for name, path in files.items() if name not in run.skipped}
