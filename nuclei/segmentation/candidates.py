@@ -3,7 +3,8 @@
 No threshold suits all nuclei of an image. So candidates are the nodes of the component tree (max-tree) of the
 foreground: the connected components at each of several levels. Marker-controlled watersheds at several levels
 of the second map cut them up further. `nuclei.training.iou_network` predicts from measurements of a candidate
-its IoU with a true nucleus, and greedy non-maximum suppression keeps the best that do not overlap.
+its IoU with a true nucleus, and greedy non-maximum suppression keeps the best that do not overlap, each with
+the median outline of those nested with it.
 
 References: component tree: Salembier et al., "Antiextensive Connected Operators for Image and Sequence
 Processing", IEEE TIP 1998. Marker-controlled watershed: Meyer and Beucher, "Morphological Segmentation",
@@ -235,23 +236,47 @@ def _describe(parts, regions, heights, planes, margin):
 def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Keep the candidates with the highest expected IoUs, above `min_iou`, that share no pixel.
 
-    Greedy non-maximum suppression (Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006).
-    Returns (H, W) int32 labels, 0 = background, from 1 row by row of the uppermost pixels of nuclei, and the
-    IoUs, (M,) floats, that are expected of them.
+    Greedy non-maximum suppression (Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006). A
+    candidate that is kept gets the outline of `_median`, where no better one has taken pixels of it. Returns
+    (H, W) int32 labels, 0 = background, from 1 row by row of the uppermost pixels of nuclei, and the IoUs,
+    (M,) floats, that are expected of them.
     """
-    free, kept, first = np.ones(found.shape[0] * found.shape[1], bool), [], []
-    order = np.argsort(-ious, kind="stable")
-    for k in order[: np.count_nonzero(ious > min_iou)]:
+    free, kept, outlines = np.ones(found.shape[0] * found.shape[1], bool), [], []
+    by_start = np.argsort(found.starts, kind="stable")
+    for k in np.argsort(-ious, kind="stable")[: np.count_nonzero(ious > min_iou)]:
         own = found.pixels[found.starts[k] : found.stops[k]]
         if free[own].all():
-            free[own] = False
+            m = _median(found, ious, k, by_start)
+            median = found.pixels[found.starts[m] : found.stops[m]]
+            outline = median if free[median].all() else own
+            free[outline] = False
             kept.append(k)
-            first.append(own.min())
-    chosen = np.array(kept, dtype=np.int64)[np.argsort(first)]
+            outlines.append(outline)
+    order = np.argsort([outline.min() for outline in outlines])
     labels = np.zeros(free.size, np.int32)
-    for number, k in enumerate(chosen, start=1):
-        labels[found.pixels[found.starts[k] : found.stops[k]]] = number
-    return labels.reshape(found.shape), ious[chosen]
+    for number, k in enumerate(order, start=1):
+        labels[outlines[k]] = number
+    return labels.reshape(found.shape), ious[np.array(kept, dtype=np.int64)[order]]
+
+
+def _median(found, ious, k, by_start):
+    """Return the median by area of candidate `k` and of those nested with it, each weighted by its IoU^8.
+
+    Neighbouring levels have nearly the same IoU, so that the best of them is often best by chance. Nested are
+    those that it holds or that hold it, of half to twice its area, which also hold one another. `by_start` is
+    the order of all candidates by `starts`.
+    """
+    start, stop = found.starts[k], found.stops[k]
+    area = stop - start
+    near = by_start[slice(*np.searchsorted(found.starts, (start - area, stop), sorter=by_start))]
+    starts, stops = found.starts[near], found.stops[near]
+    areas = stops - starts
+    holds = (starts <= start) & (stops >= stop) & (areas <= 2 * area)
+    is_held = (starts >= start) & (stops <= stop) & (2 * areas >= area)
+    nested = near[holds | is_held]
+    nested = nested[np.argsort(found.starts[nested] - found.stops[nested], kind="stable")]  # largest first
+    weights = np.cumsum(ious[nested].astype(np.float64) ** 8)
+    return nested[np.searchsorted(weights, weights[-1] / 2)]
 
 
 def filter_by_iou(kept: tuple[np.ndarray, np.ndarray], min_iou: float) -> np.ndarray:

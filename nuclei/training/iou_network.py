@@ -15,7 +15,7 @@ from nuclei.segmentation.inference import StoredNetwork, as_keras
 from nuclei.segmentation.segmenter import Segmenter
 from nuclei.training.augmentation import Augment, Pair, Random
 
-EPOCHS, BATCH = 10, 256
+EPOCHS, BATCH = 20, 512
 
 
 def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def iou_network(features: np.ndarray) -> keras.Model:
     normalization.adapt(features)
     x = ops.clip(normalization(inputs), -5, 5)
     for _ in range(3):
-        x = layers.Dropout(0.1)(layers.Dense(64, activation="gelu")(x))
+        x = layers.Dropout(0.1)(layers.Dense(128, activation="gelu")(x))
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="iou")(x), name="iou_network")
 
 
