@@ -193,6 +193,17 @@ def strangers() -> str:
     return table(["training", *sources.values(), "changed images"], rows)
 
 
+def savings() -> str:
+    """Scores and passes of the network with each saving of time undone."""
+    names = {"none": "all savings, as shipped"}
+    undone = RESULTS["savings"]["undone"].items()
+    rows = [
+        [names.get(name, name), each["score"], each["changed"], f"{each['passes']:.2f}"]
+        for name, each in undone
+    ]
+    return table("undone, score, changed images, passes", rows)
+
+
 def unknown_type() -> str:
     names = {
         "flip": "no colour jitter",
