@@ -46,11 +46,13 @@ def _is_kept(output: Mapping) -> bool:
 
 
 def _reduced(picture: str) -> str:
-    """Return a PNG, as base64 text, with a palette of `COLOURS`."""
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    """Return a PNG, as base64 text, with a palette of `COLOURS`; one that has a palette stays as it is."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    if image.mode == "P":
+        return picture
     file = io.BytesIO()
     method = Image.Quantize.MAXCOVERAGE  # rare colours, such as those of outlines, stay
-    image.quantize(COLOURS, method, kmeans=3, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    image.convert("RGB").quantize(COLOURS, method, kmeans=3, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 

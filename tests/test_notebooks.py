@@ -274,3 +274,6 @@ def test_a_tidy_notebook_keeps_results_and_figures_alone(tmp_path):
     assert text.text == "1/1 - loss: 0.5"
     reduced = Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"])))
     assert reduced.size == (60, 60) and reduced.mode == "P"
+    once = (tmp_path / "a.ipynb").read_bytes()
+    TIDY["tidy"](tmp_path / "a.ipynb")
+    assert (tmp_path / "a.ipynb").read_bytes() == once
