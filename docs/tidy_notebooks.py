@@ -52,7 +52,8 @@ def _reduced(picture: str) -> str:
         return picture
     file = io.BytesIO()
     method = Image.Quantize.MAXCOVERAGE  # rare colours, such as those of outlines, stay
-    image.convert("RGB").quantize(COLOURS, method, kmeans=3, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    reduced = image.convert("RGB").quantize(COLOURS, method, kmeans=3, dither=Image.Dither.NONE)
+    reduced.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 
