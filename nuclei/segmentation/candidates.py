@@ -237,9 +237,9 @@ def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tu
     """Keep the candidates with the highest expected IoUs, above `min_iou`, that share no pixel.
 
     Greedy non-maximum suppression (Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006). A
-    candidate that is kept gets the outline of `_median`, where no better one has taken pixels of it. Returns
-    (H, W) int32 labels, 0 = background, from 1 row by row of the uppermost pixels of nuclei, and the IoUs,
-    (M,) floats, that are expected of them.
+    candidate that is kept gets the median outline of those nested with it, unless a better one has pixels of
+    that; no pixel is in two nuclei. Returns (H, W) int32 labels, 0 = background, from 1 row by row of the
+    uppermost pixels of nuclei, and the IoUs, (M,) floats 0-1, that are expected of the candidates kept.
     """
     free, kept, outlines = np.ones(found.shape[0] * found.shape[1], bool), [], []
     by_start = np.argsort(found.starts, kind="stable")
@@ -260,11 +260,11 @@ def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tu
 
 
 def _median(found, ious, k, by_start):
-    """Return the median by area of candidate `k` and of those nested with it, each weighted by its IoU^8.
+    """Return the number of the median, by area, of candidate `k` and those nested with it.
 
-    Neighbouring levels have nearly the same IoU, so that the best of them is often best by chance. Nested are
-    those that it holds or that hold it, of half to twice its area, which also hold one another. `by_start` is
-    the order of all candidates by `starts`.
+    Neighbouring levels have nearly the same expected IoU, so that the best of them is often best by chance.
+    Nested are candidates that lie inside it or around it, with half to twice its area; each weighs the eighth
+    power of its IoU, which was chosen on validation images. `by_start` sorts all candidates by `starts`.
     """
     start, stop = found.starts[k], found.stops[k]
     area = stop - start
