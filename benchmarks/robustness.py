@@ -28,7 +28,7 @@ from nuclei.images.resizing import resize_image, resize_labels
 
 EVERY, SEED = 3, 0
 SIZES = (0.35, 0.5, 2, 3, 4, 6)
-LARGEST = 1500 * 1500  # pixels of a resized image; larger ones are left out of that size
+LARGEST = 1536 * 1536  # pixels of a resized image; larger ones are left out of that size
 
 
 def of_unit(change):
