@@ -45,7 +45,7 @@ def normalize(image: np.ndarray) -> np.ndarray:
     Warns where outliers would leave the picture less than a third of the range, and leaves them out of the
     percentiles: single hot or dead pixels, which a median filter of 3 x 3 pixels removes; or a scale bar or
     text (up to 5 % of the pixels) or a dark edge (up to half) that has an end value of the type, in floats of
-    the image. Warns of larger ones, and of an image of two grey values, too.
+    the image. Warns of larger ones, and of an image of one grey value or two, too.
     """
     return _stretch(image, *_limits(lambda: [image], image.dtype, NORMAL))
 
@@ -127,7 +127,11 @@ def _limits(
     """
     values, counts = _distribution(read(), dtype, step)
     low, high = _percentiles(values, counts, percents)
-    if np.count_nonzero(counts) == 2:
+    first = next(iter(read()))[0, 0]
+    if np.count_nonzero(counts) <= first.size and all((part == first).all() for part in read()):
+        only = "only one grey value was found: nothing is to be seen; check the file, its channel and page"
+        warnings.warn(only, stacklevel=3)
+    elif np.count_nonzero(counts) == 2:
         warnings.warn("only two grey values were found: is it a mask, not a photograph?", stacklevel=3)
     # what marks pixels without a measurement: the ends of a type, of floats those found
     ends = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (values[0], values[-1])

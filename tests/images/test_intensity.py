@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
@@ -17,6 +19,7 @@ GREY = RNG.integers(0, 60000, (150, 230)).astype(np.uint16)
 RGB = RNG.integers(0, 255, (150, 230, 3)).astype(np.uint8)
 
 
+@pytest.mark.filterwarnings("ignore:only one grey value")
 @pytest.mark.parametrize("stretch", [False, True])
 @pytest.mark.parametrize(
     "image",
@@ -137,6 +140,26 @@ def test_two_grey_values_are_a_mask():
     for image in (mask, mask * np.uint16(40)):
         with pytest.warns(UserWarning, match="only two grey values"):
             assert np.array_equal(as_rgb8(image)[..., 0], mask * np.uint8(255))
+
+
+@pytest.mark.parametrize("value", [np.uint8(0), np.uint8(255), np.uint16(700), np.float32(0.5)])
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
+def test_one_grey_value_is_warned_of(value, shape):
+    with pytest.warns(UserWarning, match="only one grey value"):
+        assert not normalize(as_rgb8(np.full(shape, value))).any()
+
+
+def test_one_colour_is_no_mask():
+    with pytest.warns(UserWarning) as caught:
+        normalize(np.full((4, 6, 3), (200, 10, 10), np.uint8))
+    assert ["only one grey value" in str(each.message) for each in caught] == [True]
+
+
+def test_noise_is_not_warned_of():
+    noise = np.random.default_rng(0).integers(90, 110, (40, 50, 3)).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        normalize(noise)
 
 
 def test_outliers_of_eight_bits_do_not_take_the_contrast_either():

@@ -131,6 +131,7 @@ def test_normalize_makes_dim_and_bright_alike():
     assert np.array_equal(normalize(image), normalize(image * 3 + 20))
 
 
+@pytest.mark.filterwarnings("ignore:only one grey value")
 def test_normalize_keeps_the_order_of_colours_and_blackens_what_is_constant():
     image = np.zeros((8, 8, 3), np.uint8)
     image[...] = (10, 20, 90)

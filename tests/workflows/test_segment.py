@@ -508,13 +508,16 @@ def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
 
 @pytest.mark.parametrize("shape", [(40, 50), (1, 1), (3, 2), (1, 60)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_black_and_tiny_images_give_an_empty_table_with_its_header(run, out, tmp_path, shape, dtype):
+def test_black_and_tiny_images_have_a_note_and_an_empty_table(run, out, tmp_path, shape, dtype):
     tifffile.imwrite(tmp_path / "black.tif", np.zeros(shape, dtype))
     code, printed, err = run("--save", "all", places=[tmp_path / "black.tif"])
-    assert code == 0 and "1 image, 0 nuclei" in printed and not err
+    assert code == 0 and "1 image, 0 nuclei" in printed
     table = pd.read_csv(out / "measurements.csv")
     assert len(table) == 0 and {"image", "label", "area_px", "intensity_mean"} <= set(table)
-    assert pd.read_csv(out / "summary.csv")["nuclei"].tolist() == [0]
+    summary = pd.read_csv(out / "summary.csv", keep_default_na=False)
+    assert summary["nuclei"].tolist() == [0] and summary["warning"].tolist() == [""]
+    noted = dtype != np.uint8  # 8 bits are not stretched by this model, and so not examined
+    assert ("only one grey value" in summary["note"][0]) == ("black.tif: only one" in err) == noted
     assert (out / "rle.csv").read_text() == "ImageId,EncodedPixels\nblack,\n"
     assert not tifffile.imread(out / "black_labels.tif").any()
 
