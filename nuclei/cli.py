@@ -12,7 +12,7 @@ from functools import partial
 from typing import TextIO
 
 from nuclei import __version__
-from nuclei.common import DEFAULT_MODEL, counted
+from nuclei.common import DEFAULT_MODEL, counted, some
 
 PROGRAM = "nuclei"
 
@@ -161,6 +161,7 @@ def scale(text: str) -> float | str:
 
 
 def _segment(parameters: dict) -> int:
+    from nuclei.output.formats import chosen
     from nuclei.workflows.segment import segment
 
     report = segment(**parameters)
@@ -168,6 +169,12 @@ def _segment(parameters: dict) -> int:
     found = counted(sum(report.segmented.values()), "nucleus")
     print(f"{counted(len(report.segmented), 'image')}{earlier}, {found} found.")
     print(f"Results are in {parameters['out']}/.")
+    if report.uncertain:
+        images = counted(len(report.segmented) + len(report.earlier), "image")
+        tables = "measurements" in chosen(parameters["save"])
+        hint = "see the column warning in summary.csv" if tables else "check by eye"
+        which = f"{len(report.uncertain):,} of {images} ({some(report.uncertain)})"
+        print(f"{PROGRAM}: uncertain nuclei in {which}: {hint}", file=sys.stderr)
     if report.skipped:
         names = ", ".join(report.skipped)
         print(f"{PROGRAM}: {counted(len(report.skipped), 'image')} skipped: {names}", file=sys.stderr)

@@ -23,7 +23,7 @@ import psutil
 from nuclei.common import delete, replacing, some, write_json
 from nuclei.output.formats import FORMATS, Result
 from nuclei.output.review import Images
-from nuclei.output.tables import join_csv, read_csv, write_csv
+from nuclei.output.tables import join_csv, read_csv, read_rows, write_csv
 from nuclei.output.written import Written
 
 
@@ -105,6 +105,12 @@ class RunFolder:
     def table(self, name: str) -> pd.DataFrame:
         """Return what was measured in an image that is complete, rounded; see `measurements.measure`."""
         return read_csv(self._rows(name, "measurements.csv")).drop(columns="image")
+
+    def warned(self, names: Iterable[str]) -> list[str]:
+        """Return the images of which ``summary.csv`` has a warning."""
+        files = {name: self._rows(name, "summary.csv") for name in names}
+        there = {name: file for name, file in files.items() if file.exists()}
+        return [name for name, file in there.items() if any(row.get("warning") for row in read_rows(file))]
 
     def files(self, name: str, formats: Iterable[str]) -> dict[str, Path]:
         """Return the file of each format for the image `name`; formats that are tables are left out."""

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +53,12 @@ def read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, encoding_errors="surrogateescape", **options)
 
 
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table one by one, each value as the text in the file."""
+    with _open(path) as file:
+        yield from csv.DictReader(file)
+
+
 def join_csv(paths: Sequence[Path], out: Path) -> None:
     """Write the rows of several tables into one, row by row, with the columns of all."""
     columns: dict[str, None] = {}
@@ -63,8 +69,7 @@ def join_csv(paths: Sequence[Path], out: Path) -> None:
         writer = csv.DictWriter(joined, columns, lineterminator="\n")
         writer.writeheader()
         for path in paths:
-            with _open(path) as file:
-                writer.writerows(csv.DictReader(file))
+            writer.writerows(read_rows(path))
 
 
 def _open(path: Path, mode: str = "r") -> IO[str]:

@@ -60,6 +60,7 @@ class Report(NamedTuple):
     segmented: dict[str, int]  # the number of nuclei
     earlier: list[str]  # complete before this run, or kept because a person changed their files
     skipped: dict[str, str]  # the reason
+    uncertain: list[str]  # of those segmented or complete earlier: see `evaluation.calibration.warning`
 
 
 def segment(
@@ -145,7 +146,9 @@ def segment(
         usable = {name: path for name, path in files.items() if name not in run.skipped}
         opened = {name: partial(open_image, path, **reading) for name, path in usable.items()}
         results.finish(formats, opened)
-    return Report(run.segmented, [name for name in usable if name not in run.segmented], run.skipped)
+        uncertain = results.warned(usable)
+    earlier = [name for name in usable if name not in run.segmented]
+    return Report(run.segmented, earlier, run.skipped, uncertain)
 
 
 class Job(NamedTuple):

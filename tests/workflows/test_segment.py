@@ -290,7 +290,11 @@ def test_a_calibrated_model_warns_of_images_with_doubtful_nuclei(run, out, segme
         return found._replace(confidence=np.linspace(0.5, 1.2, 3)[: found.labels.max()])
 
     segmenter.predict = doubtful
-    assert run()[0] == 0
+    for _ in range(2):  # also by a run that has nothing left to do
+        code, _, err = run()
+        assert code == 0 and "2 of 3 images (a, b b)" in err and "summary.csv" in err
+    code, _, err = run("--save", "labels", out=out / "labels")
+    assert code == 0 and "2 of 3 images" in err and "summary.csv" not in err
     summary = pd.read_csv(out / "summary.csv", keep_default_na=False).set_index("image")
     assert "50%" in summary.loc["a", "warning"] and summary.loc["below/a", "warning"] == ""
     assert pd.read_csv(out / "measurements.csv")["confidence"].tolist()[-3:] == [0.5, 0.85, 1.2]
