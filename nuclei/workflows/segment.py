@@ -146,9 +146,7 @@ def segment(
         usable = {name: path for name, path in files.items() if name not in run.skipped}
         opened = {name: partial(open_image, path, **reading) for name, path in usable.items()}
         results.finish(formats, opened)
-        uncertain = results.warned(usable)
-    earlier = [name for name in usable if name not in run.segmented]
-    return Report(run.segmented, earlier, run.skipped, uncertain)
+    return Report(run.segmented, sorted(usable.keys() - run.segmented), run.skipped, results.warned(usable))
 
 
 class Job(NamedTuple):
