@@ -14,10 +14,14 @@ import numpy as np
 
 from nuclei.evaluation.metrics import Match
 
-UNLIKE = 0.8
-"""A mean calibrated confidence below which an image is unlike the training images, see `warning`.
-Of the model trained on the 2018 Data Science Bowl, 30 validation images have 0.83 to 1, and eight images of
-TNBC, from another laboratory, 0.69 to 0.81."""
+UNCERTAIN = 0.75
+"""A mean calibrated confidence below which `warning` calls the nuclei of an image uncertain: more than one in
+four is expected to be wrong. With saved_model/general it warns of 8 of 236 validation images, all of muscle
+in H&E (NuInsSeg): 16 of their 22 nuclei match a true one, 93 % of those of all other images. The curve was
+fitted to the same images. 0.8 would warn of 21, of whose nuclei 84 % match; 0.7 of none.
+
+It is no test of what an image shows. What looks like nuclei passes: of scikit-image's pictures, coins have
+1.00 and a printed page 0.87, while grass has 0.74 and the moon 0.70."""
 
 
 def matched(match: Match) -> np.ndarray:
@@ -44,10 +48,10 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20)
 
 
 def warning(probability: np.ndarray) -> str:
-    """Return a warning about an image by the calibrated confidences (N,) of its nuclei, or "".
+    """Return a warning of uncertain nuclei by the calibrated confidences (N,) of an image, or "".
 
-    An image without nuclei gets none: that there are none says nothing about strangeness.
+    An image without nuclei gets none.
     """
-    if not len(probability) or (mean := float(np.mean(probability))) >= UNLIKE:
+    if not len(probability) or (mean := float(np.mean(probability))) >= UNCERTAIN:
         return ""
-    return f"unlike the training images: {mean:.0%} of the nuclei are expected to be right; check by eye"
+    return f"uncertain nuclei: {mean:.0%} are expected to be right; check by eye"

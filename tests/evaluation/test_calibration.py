@@ -25,7 +25,8 @@ def test_calibration_corrects_an_overconfident_model_and_keeps_the_order():
 
 
 def test_images_are_warned_of_by_their_mean():
-    assert calibration.warning(np.array([0.9, 0.8])) == "" == calibration.warning(np.zeros(0))
+    assert calibration.warning(np.array([0.9, 0.6])) == "" == calibration.warning(np.zeros(0))
+    assert "74%" in calibration.warning(np.array([0.9, 0.58]))
     assert "20%" in calibration.warning(np.array([0.1, 0.3]))
 
 
