@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tifffile
 import yaml
 from PIL import Image
 
 from nuclei.common import ROOT
 from nuclei.figures.drawing import overlay
+from nuclei.figures.style import shortened
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image
 from nuclei.output.tables import read_csv
@@ -79,6 +81,13 @@ def results_folder(parent: str | Path, images: str | list[str]) -> str:
     parts = [part for part in first.with_suffix("").parts if part.strip("./\\")]
     stop = next((k for k, part in enumerate(parts) if "*" in part), len(parts))
     return str(Path(parent) / ("_".join(parts[:stop]).replace(":", "") or "images"))
+
+
+def overview(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what a reader should see of ``summary.csv``: no columns that are empty, numbers rounded."""
+    size = ["nuclei", "touching_border", "median_diameter_px", "scale", "covered", "mean_confidence"]
+    table = summary.set_index(summary["image"].map(shortened))[[*size, "note", "warning"]]
+    return table.round(3).dropna(axis=1, how="all").fillna({"note": "", "warning": ""})
 
 
 def outlined_image(

@@ -10,6 +10,7 @@ from nuclei.notebook import (
     browse,
     check_parameters,
     outlined_image,
+    overview,
     parameter_values,
     recipe,
     results_folder,
@@ -109,6 +110,14 @@ def test_recipes_override_one_another():
     base, baseline, audit = recipe(), recipe("baseline"), recipe("baseline", "leak_audit")
     assert base["resize"] is None and baseline["resize"] == audit["resize"] == 128
     assert (baseline["split_by"], audit["split_by"]) == ("image", "field")
+
+
+def test_the_overview_has_notes_and_warnings_and_no_empty_columns():
+    sizes = dict.fromkeys(("touching_border", "median_diameter_px", "scale", "covered"), [1, 1])
+    some = {"image": ["a" * 30, "b"], "nuclei": [1, 4], "mean_confidence": [1, 0.71239], **sizes}
+    table = overview(pd.DataFrame(some | {"note": [None] * 2, "warning": [None, "uncertain"]}))
+    assert list(table) == ["nuclei", *sizes, "mean_confidence", "warning"]
+    assert table["warning"].tolist() == ["", "uncertain"] and table["mean_confidence"].tolist() == [1, 0.712]
 
 
 def test_only_confident_nuclei_are_outlined(tmp_path):
