@@ -47,6 +47,17 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20)
     return {"confidence": x.round(4).tolist(), "probability": fitted.round(4).tolist()}
 
 
+def calibration_error(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> float:
+    """Return the mean distance between confidence and the share of nuclei that are `matched`, 0-1.
+
+    It is the expected calibration error of Guo et al.: over `bins` of equal width, weighted by nuclei.
+    `confidence` are (N,) floats 0-1, `matched` (N,) bool; NaN for no nuclei.
+    """
+    place = np.minimum((np.asarray(confidence, float) * bins).astype(int), bins - 1)
+    gaps = np.bincount(place, np.asarray(matched, float) - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / place.size) if place.size else float("nan")
+
+
 def warning(probability: np.ndarray) -> str:
     """Return a warning of uncertain nuclei by the calibrated confidences (N,) of an image, or "".
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.stats import binomtest
 
 from nuclei.common import counted
+from nuclei.evaluation.calibration import calibration_error
 from nuclei.figures.colours import INK, PREDICTION, TRAINING, TRUTH, VALIDATION
 from nuclei.figures.style import WIDTH, Look, shortened, styled
 
@@ -220,14 +221,14 @@ def reliability(confidence: np.ndarray, matched: np.ndarray, bins: int = 10) -> 
     """Show whether the confidence, (N,) floats 0-1, is the share of nuclei that are `matched`, (N,) bool.
 
     A reliability diagram after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, with 95%
-    Wilson intervals. The error in the title is the mean distance to the diagonal, weighted by nuclei.
+    Wilson intervals. The error in the title is that of `calibration_error`.
     """
     place = np.minimum((np.asarray(confidence, float) * bins).astype(int), bins - 1)
     groups = pd.DataFrame({"confidence": confidence, "matched": np.asarray(matched, int)}).groupby(place)
     n, hits, mean = groups.size(), groups["matched"].sum(), groups["confidence"].mean()
     share = hits / n
     tests = [binomtest(k, of).proportion_ci(method="wilson") for k, of in zip(hits, n, strict=True)]
-    error = np.sum(n * np.abs(share - mean)) / n.sum()
+    error = calibration_error(confidence, matched, bins)
 
     figure = Figure(figsize=(5, 5.2))
     diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -33,3 +33,10 @@ def test_images_are_warned_of_by_their_mean():
 def test_nothing_to_calibrate_with():
     with pytest.raises(ValueError, match="no nuclei"):
         fit_calibration(np.zeros(0), np.zeros(0, bool))
+
+
+def test_the_calibration_error_is_the_distance_to_the_diagonal_weighted_by_nuclei():
+    confidence, right = np.array([0.95, 0.95, 0.35, 0.35]), np.array([True, False, False, False])
+    assert np.isclose(calibration.calibration_error(confidence, right), 0.5 * 0.45 + 0.5 * 0.35)
+    assert calibration.calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
+    assert np.isnan(calibration.calibration_error(np.zeros(0), np.zeros(0, bool)))
