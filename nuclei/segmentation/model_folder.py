@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from math import inf
@@ -42,6 +43,10 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
 
     Raises FileNotFoundError where the folder or one of its files is missing, ValueError where a file cannot
     be read or the settings lack what the model needs; see also `nuclei.segmentation.inference.engine`.
+
+    Two former formats are recognised by their settings. With ``rescale_below`` above 0 small nuclei were
+    enlarged by a rule that is gone: ValueError. An IoU network without ``calibration`` was trained and tuned
+    when candidates came from more levels than today; these include today's, so that it still runs: a warning.
     """
     folder = model_folder(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -74,6 +79,9 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
     file, restore = folder / "settings.json", "Restore the file, or train the model again with 02_train."
     if not isinstance(settings, dict):
         raise ValueError(f"{file}: a {type(settings).__name__}, expected settings. {restore}")
+    if below := settings.get("rescale_below"):
+        found = f"'rescale_below' is {below!r}, a former format that would no longer enlarge small nuclei"
+        raise ValueError(f"{file}: {found}; expected 'working_diameter'. Train it again with 02_train.")
     for name, types in SETTINGS.items():
         if name not in settings and name in ("resize", "thresholds"):
             raise ValueError(f"{file}: no {name!r}, without which the model cannot be used. {restore}")
@@ -95,6 +103,12 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
         if type(number) not in (int, float) or (name in needed and not 0 <= number <= 1):
             where = f"{file}: {name!r} among the thresholds"
             raise ValueError(f"{where} is {number!r}, expected a number from 0 to 1. {restore}")
+    if has_iou_network and not settings.get("calibration"):
+        warnings.warn(
+            f"{file}: no 'calibration', as in a former format: the model was tuned on other candidates, and "
+            "its confidence is not calibrated. Train it again with 02_train, which tunes it too.",
+            stacklevel=4,
+        )
 
 
 def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:

@@ -213,7 +213,8 @@ def test_the_iou_network_is_saved_too(segmenter, tmp_path):
     one = Segmenter(segmenter.model, settings, iou_network=iou_network(features))
     one.iou_network.compile("adam", loss="binary_crossentropy")
     folder = one.save(tmp_path / "model")
-    loaded = Segmenter.load(folder)
+    with pytest.warns(UserWarning, match="settings.json: no 'calibration'.*Train it again"):
+        loaded = Segmenter.load(folder)
     for network in (one.iou_network, loaded.iou_network):
         expected = np.asarray(one.iou_network(features, training=False))
         np.testing.assert_allclose(np.asarray(network(features, training=False)), expected, atol=2e-3)
@@ -256,8 +257,18 @@ def test_what_16_bits_cannot_hold_stays_32_bit(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["baseline", "general"])
-def test_files_with_32_bit_weights_are_still_read(name):
+def test_shipped_models_have_32_bit_weights_in_memory_and_todays_format(name, recwarn):
     assert Segmenter.load(ROOT / "saved_model" / name).model.variables[0].dtype == "float32"
+    assert not [each for each in recwarn if "settings.json" in str(each.message)]
+
+
+def test_a_former_format_that_enlarged_small_nuclei_otherwise(folder):
+    settings = json.loads((folder / "settings.json").read_text())
+    write_json(folder / "settings.json", settings | {"rescale_below": 0})
+    Segmenter.load(folder)  # it enlarged none
+    write_json(folder / "settings.json", settings | {"rescale_below": 25})
+    with pytest.raises(ValueError, match="settings.json: 'rescale_below' is 25.*'working_diameter'.*Train"):
+        Segmenter.load(folder)
 
 
 def test_a_model_without_a_history_can_be_saved(segmenter, tmp_path):
