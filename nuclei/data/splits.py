@@ -15,6 +15,10 @@ from nuclei.common import some
 from nuclei.data.fields import HELD_OUT, field_numbers, held_out
 from nuclei.data.image_types import image_type
 from nuclei.data.samples import Sample
+from nuclei.data.sources import DOWNLOADS
+
+BY_NAME_ALONE = ("", *DOWNLOADS)
+"""Data sets whose images are recognised by their names alone: the Data Science Bowl's are unique."""
 
 
 def split(
@@ -91,8 +95,16 @@ def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]
 
 
 def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:
-    """Return the ids of both sides, sorted: what a model's ``split.json`` holds and `load_split` reads."""
-    return {"train": sorted(s.id for s in train), "validation": sorted(s.id for s in validation)}
+    """Return the ids of both sides, sorted: what a model's ``split.json`` holds and `load_split` reads.
+
+    They begin with the name of their data set, as images of another one may have the same names; but see
+    `BY_NAME_ALONE`.
+    """
+
+    def ids(samples):
+        return sorted(s.id if s.source in BY_NAME_ALONE else f"{s.source}/{s.name}" for s in samples)
+
+    return {"train": ids(train), "validation": ids(validation)}
 
 
 def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -142,11 +154,14 @@ def check_validation(validation: list[Sample]) -> None:
 
 
 def is_seen(sample: Sample, seen: Collection[str]) -> bool:
-    """Return whether a sample is among the ids `seen`, with or without the name of its data set.
+    """Return whether a sample is among the ids `seen`, by its name and that of its data set.
 
-    A tile of the embedded sample is, where an image of its field is.
+    Its name alone counts where the id has no data set's, and for samples of `BY_NAME_ALONE`. A tile of the
+    embedded sample is among them, where an image of its field is.
     """
-    if {sample.id, sample.name, f"{sample.source}/{sample.name}"}.intersection(seen):
+    if {sample.name, f"{sample.source}/{sample.name}"}.intersection(seen):
+        return True
+    if sample.source in BY_NAME_ALONE and any(id.endswith(f"/{sample.name}") for id in seen):
         return True
     return bool(held_out(sample)) and any(id.rpartition("/")[2] in HELD_OUT for id in seen)
 
@@ -159,7 +174,8 @@ def unseen(samples: list[Sample], seen: Collection[str]) -> list[Sample]:
     seen = set(seen)
     left = [s for s in samples if not is_seen(s, seen)]
     if not left:
-        raise ValueError(f"the model was trained on all {len(samples)} samples. Use other data to score it.")
+        found = f"the model was trained on images of the same names as all {len(samples)} samples"
+        raise ValueError(f"{found}. Use other data to score it; if these are others, rename them.")
     if len(left) < len(samples):
         _warn_of_what_validation_lacks(samples, left)
     return left

@@ -68,7 +68,7 @@ def score(
 
     Raises FileNotFoundError or ValueError where anything is missing, broken or does not fit together, before
     anything is written. Files of an earlier run are replaced, unless a person changed them. Warns where the
-    model was trained on images with the same ids, or no image has a nucleus.
+    model was trained on images of the same names, see `is_seen`, or no image has a nucleus.
     """
     channel = checked_number("channel", channel, 0, whole=True)
     page = checked_number("page", page, 0, whole=True)
@@ -82,7 +82,8 @@ def score(
     segmenter = Segmenter.load(folder)
     trained_on = set(segmenter.split.get("train", ()))
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
-        warnings.warn(f"{model} was trained on {some(seen)}: the score is too good", stacklevel=2)
+        named = f"{model} was trained on images of the same names as {some(seen)}"
+        warnings.warn(f"{named}: unless these are others, the score is too good", stacklevel=2)
     results, suspicious = [], []
     with naming_output(out):
         files = [out / "labels" / f"{short_name(s.id)}.tif" for s in samples]

@@ -10,7 +10,7 @@ from nuclei.common import write_json
 from nuclei.data.fields import field_numbers
 from nuclei.data.samples import Sample, describe, load_samples
 from nuclei.data.sources import group_name
-from nuclei.data.splits import balanced_weights, load_split, split, split_ids, unseen
+from nuclei.data.splits import balanced_weights, is_seen, load_split, split, split_ids, unseen
 
 
 def a_picture(seed):
@@ -114,9 +114,32 @@ def test_a_model_of_several_data_sets_is_not_scored_on_one_of_them(folder, other
     assert "squares/square-1" not in {s.id for s in unseen(both, ["square-1"])}
 
 
-def test_a_split_of_one_data_set_is_read_for_several(folder, other, tmp_path):
+def test_a_model_of_one_data_set_may_be_scored_on_images_of_the_same_names(folder, tmp_path):
+    seen = split_ids(load_samples(folder), [])["train"]
+    assert seen[0] == "squares/square-0"
+    shutil.copytree(folder, tmp_path / "others")
+    others = load_samples(tmp_path / "others")
+    assert unseen(others, seen) == others
+    bare = [s.id for s in others]  # as former models have them
+    for known, ids in ((load_samples(folder), seen), (others, bare)):
+        with pytest.raises(ValueError, match="the same names as all 4 samples"):
+            unseen(known, ids)
+    assert is_seen(a_sample("square-0", 0), seen), "it may be of any data set"
+
+
+def test_ids_of_the_data_science_bowl_are_alike_in_every_edition():
+    ids = split_ids([a_sample("07fb", 0, "dsb2018")], [a_sample("dsb2018/0ea2", 1, "dsb2018")])
+    assert ids == {"train": ["07fb"], "validation": ["dsb2018/0ea2"]}
+    for name, side in (("07fb", "train"), ("0ea2", "validation")):
+        assert is_seen(a_sample(name, 0, "dsb2018-official"), ids[side])
+
+
+def test_a_split_of_one_data_set_is_read_for_one_and_for_several(folder, other, tmp_path):
     one = load_samples(folder)
     write_json(tmp_path / "split.json", split_ids(one[:2], one[2:]))
+    for samples in (one, load_samples([folder, other])):
+        train, validation = load_split(tmp_path / "split.json", samples)
+        assert [s.name for s in train + validation] == [s.name for s in one]
     write_json(tmp_path / "full.json", {"train": ["squares/square-0"], "validation": ["squares/square-1"]})
     train, validation = load_split(tmp_path / "full.json", one)
     assert [s.id for s in train + validation] == ["square-0", "square-1"]
