@@ -122,11 +122,14 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     if not sides or not all(side and isinstance(side, list) for side in sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
     by_id = {f"{s.source}/{s.name}": s for s in samples} | {s.id: s for s in samples}
-    given = {s.source for s in samples}
+    given = sorted({s.source for s in samples})
     unknown = [id for side in sides for id in side if id not in by_id]
-    foreign = sorted({str(id).partition("/")[0] for id in unknown if "/" in str(id)} - given)
+    bare = [id for id in unknown if "/" not in str(id) and len(given) > 1]
+    foreign = [id for id in unknown if "/" in str(id) and str(id).partition("/")[0] not in given]
+    lacking = ", ".join(sorted({id.partition("/")[0] for id in foreign}))
     for problem, wrong, remedy in (
-        ("of data sets that were not loaded", foreign, f"Load them with {some(sorted(given))}"),
+        ("of data sets that were not loaded", foreign, f"Load these, too: {lacking}"),
+        ("without the name of a data set", bare, f"Write one of {', '.join(given)} and / in front of each"),
         ("not among the samples", unknown, "Correct the file"),
         ("both in train and in validation", sorted(set(sides[0]) & set(sides[1])), "Correct the file"),
     ):
