@@ -70,15 +70,17 @@ def find_diameter(
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     """Return the scales at which to run the network on an image; its maps are averaged over them.
 
-    They bring nuclei near the `working_diameter`, 0 or None for native scale: 1 and 2 where the median
-    nucleus has less than half of it, 1 and 4/3 up to the working diameter, 1 up to twice it, 1/2 and 1 up to
-    5/2 of it, 1/4 and 1/2 up to eight times; then with each doubling half of these, down to 1/16. 1 without
-    nuclei. The limits were chosen by the scores of validation images, also enlarged.
+    They bring nuclei near the `working_diameter`, 0 or None for native scale: 3/2 and 5/2 where the median
+    nucleus has less than a third of it, 1 and 2 up to half of it, 1 and 4/3 up to the working diameter, 1 up
+    to twice it, 1/2 and 1 up to 5/2 of it, 1/4 and 1/2 up to eight times; then with each doubling half of
+    these, down to 1/16. 1 without nuclei. The limits were chosen by the scores of validation images, also
+    enlarged and reduced.
     """
     if not (working_diameter and diameter):
         return [1]
-    limits = (1 / 2, 1, 2, 5 / 2, 8, 16)
-    scales: list[list[float]] = [[1, 2], [1, 4 / 3], [1], *([1 / 2**k, 2 / 2**k] for k in (1, 2, 3, 4))]
+    limits = (1 / 3, 1 / 2, 1, 2, 5 / 2, 8, 16)
+    small: list[list[float]] = [[3 / 2, 5 / 2], [1, 2], [1, 4 / 3], [1]]
+    scales = small + [[1 / 2**k, 2 / 2**k] for k in (1, 2, 3, 4)]
     return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
 
 
