@@ -39,6 +39,7 @@ reproduce: $(BIN)/.installed  ## evaluate the shipped models again; TRAIN=1 firs
 	@mkdir -p runs/reproduce
 	$(PAPERMILL) notebooks/01_explore.ipynb runs/reproduce/01_explore.ipynb -p data dsb2018 -p plot_folder plot
 ifeq ($(TRAIN),1)
+	$(BIN)/python -c "from nuclei.notebook import recipe; from nuclei import load_samples; load_samples(recipe('general')['data'])"
 	$(PAPERMILL) notebooks/02_train.ipynb runs/reproduce/02_baseline.ipynb \
 		$(RECIPE)/baseline.yml -p encoder_weights $(ENCODER_WEIGHTS) \
 		-p model_folder saved_model/baseline -p plot_folder plot/baseline/training

@@ -29,6 +29,9 @@ RESULTS = {
     **{path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks").rglob("*.json"))},
 }
 
+NAMES = {"dsb2018": "DSB 2018", "sbsst265": "S-BSST265", "aitslab1": "Aitslab"}
+NAMES |= {"nuinsseg": "NuInsSeg", "tnbc": "TNBC"}
+
 
 def pages() -> list[Path]:
     """Return the pages that may hold numbers and tables."""
@@ -109,6 +112,24 @@ def robustness() -> str:
     return table("change, images, score, ratio to unchanged", rows)
 
 
+def sample_sizes() -> str:
+    """The AP50 of the sample's real field at other sizes."""
+    sizes = RESULTS["robustness"]["sample_sizes"]
+    return table(["size", *sizes], [["AP50", *sizes.values()]])
+
+
+def by_use() -> str:
+    """The default model's scores on training, validation and test images of each data set."""
+    sides = RESULTS["sources"]["models"][DEFAULT_MODEL]
+    rows = [
+        [NAMES[source], side, each["images"], each["score"], each["thresholds"], each["calibration_error"]]
+        for source in NAMES
+        for side in ("train", "validation", "test")
+        if (each := sides[side].get(source))
+    ]
+    return table("data set, use, images, score, thresholds, calibration error", rows)
+
+
 def compared() -> str:
     """Other methods on the same images."""
     names = {
@@ -182,15 +203,13 @@ def candidates() -> str:
 
 def strangers() -> str:
     """Scores on each data set, after short trainings without it or without some changes of the images."""
-    sources = {"dsb2018": "DSB 2018", "sbsst265": "S-BSST265", "aitslab1": "Aitslab"}
-    sources |= {"nuinsseg": "NuInsSeg", "tnbc": "TNBC"}
     rows = []
     for name, run in RESULTS["strangers"]["runs"].items():
-        scores = [f"{run['scores'][source]:.3f}" for source in sources]
-        if (left_out := run.get("left_out")) in sources:
-            scores[list(sources).index(left_out)] += " (left out)"
+        scores = [f"{run['scores'][source]:.3f}" for source in NAMES]
+        if (left_out := run.get("left_out")) in NAMES:
+            scores[list(NAMES).index(left_out)] += " (left out)"
         rows.append([name, *scores, f"{run['scores']['changed']:.2f}"])
-    return table(["training", *sources.values(), "changed images"], rows)
+    return table(["training", *NAMES.values(), "changed images"], rows)
 
 
 def savings() -> str:

@@ -16,11 +16,11 @@ from nuclei.segmentation.scale import boxes_near, find_diameter, scales_for
         (10, [1, 4 / 3]),
         (20, [1]),
         (39, [1]),
-        (40, [0.5, 1]),
-        (50, [0.25, 0.5]),
-        (159, [0.25, 0.5]),
-        (160, [0.125, 0.25]),
-        (999, [0.0625, 0.125]),
+        (40, [3 / 8, 3 / 4]),
+        (50, [1 / 4, 1 / 2]),
+        (100, [3 / 16, 3 / 8]),
+        (160, [1 / 8, 1 / 4]),
+        (320, [1 / 16, 1 / 8]),
     ],
 )
 def test_nuclei_are_brought_near_the_working_diameter(diameter, scales):
