@@ -6,8 +6,8 @@ START_MODEL is a model of recipes/dsb2018.yml, which knows the Data Science Bowl
 for 160 batches of recipes/general.yml, with all five data sets, without one of them, or with some changes of
 the images left out, and is scored on the validation images of each data set and on changed ones, see
 robustness.py. The rest of the model stays, as its IoU network knows no other data either. Writes
-strangers.json beside this file; runs that it holds are not repeated. Eight minutes for each on two cores. Two
-are repeated with other random crops and changes, to tell how far chance goes.
+strangers.json beside this file; runs that it holds are not repeated. Eight minutes for each on two cores. One
+seed: differences of 0.01 mean little.
 """
 
 import json
@@ -51,8 +51,6 @@ VARIANTS: dict[str, dict] = {
     "without TNBC": {"augment": "strong", "left_out": "tnbc"},
     "without Aitslab": {"augment": "strong", "left_out": "aitslab1"},
     **{f"all, no change of {group}": {"augment": "strong", "unchanged": group} for group in GROUPS},
-    "all data sets, other crops": {"augment": "strong", "seed": 1},
-    "all, flips alone, other crops": {"augment": "flip", "seed": 1},
 }
 
 
@@ -66,7 +64,7 @@ def unchanged(group: str) -> Iterator[None]:
         yield
 
 
-def train(network, samples: list[Sample], augment: str, seed: int) -> None:
+def train(network, samples: list[Sample], augment: str) -> None:
     """Train a network in place for `STEPS` batches; its weights are averaged over the last of them."""
     p = recipe("general")
     unet.freeze_encoder(network, False)
@@ -89,7 +87,6 @@ def train(network, samples: list[Sample], augment: str, seed: int) -> None:
         weights=balanced_weights(samples),
         target=TARGETS[p["target"]],
         augment=AUGMENTS[augment],
-        seed=seed,
     )
     network.fit(drawn, epochs=1, verbose=2)
 
@@ -131,7 +128,7 @@ def main(start: str, *chosen: str) -> None:
             network = segmenter.model
             with unchanged(change.get("unchanged", "")):
                 kept = [s for s in train_samples if s.source != change.get("left_out")]
-                train(network, kept, change["augment"], change.get("seed", 0))
+                train(network, kept, change["augment"])
             folder = Path("runs/strangers") / name.replace(" ", "_")
             nuclei.Segmenter(network, segmenter.settings, iou_network=segmenter.iou_network).save(folder)
             segmenter = nuclei.Segmenter.load(folder)
