@@ -83,7 +83,12 @@ def main(folder: str = nuclei.DEFAULT_MODEL, images: str = "") -> None:
     samples = [s for s in data if splits.is_seen(s, ids)][: int(images) if images else None]
     predictions = [segmenter.predict(s.image) for s in tqdm(samples, "segmenting", unit="image")]
     found = precision(samples, [(p.labels, p.confidence) for p in predictions])
-    about = {"model": folder, "seed": SEED, "images": [s.id for s in samples], "data": nuclei.describe(samples)}
+    about = {
+        "model": folder,
+        "seed": SEED,
+        "images": [s.id for s in samples],
+        "data": nuclei.describe(samples),
+    }
     file = Path(__file__).with_suffix(".json")
     nuclei.write_json(file, about | found | {"versions": nuclei.versions()})
     print(json.dumps(found, indent=2))
