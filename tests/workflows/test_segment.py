@@ -706,9 +706,9 @@ def test_after_an_interrupt_no_image_is_begun(run, segmenter, images):
 
 def test_from_python(images, model, segmenter, tmp_path):
     report = segment(images / "b b.tif", tmp_path / "out", model, save="labels")
-    assert report == ({"b b": 2}, [], {})
+    assert report == ({"b b": 2}, [], {}, [])
     report = segment([images / "b b.tif", str(images / "a.png")], tmp_path / "out", model, save=["labels"])
-    assert report == ({"a": 1}, ["b b"], {})
+    assert report == ({"a": 1}, ["b b"], {}, [])
 
 
 @pytest.mark.parametrize(
