@@ -4,7 +4,7 @@
 
 Scores models on the validation and test images of recipes/general_split.json, and on thirty training images
 of each data set, and writes sources.json beside this file; what it holds of other models is kept. The test
-images, five organs of NuInsSeg drawn by seed and the 37 that the authors of S-BSST265 chose, were in no
+images, five organs of NuInsSeg drawn at random and the 37 that the authors of S-BSST265 chose, were in no
 training, and no setting was chosen by them. `thresholds` is the score of the same maps by thresholds instead
 of candidates, the best of a grid on a third of the validation images. Needs the data sets of data/README.md.
 A quarter of an hour for each model on two cores.
@@ -43,10 +43,10 @@ def scores(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: str,
     for s, field in zip(tqdm(samples, name, unit="image"), field_numbers(samples), strict=True):
         predicted = segmenter.predict_maps(s.image)
         result = report.compare(s, segmenter.unbiased_labels(predicted, s.id), field)
-        confidence = segmenter.label(predicted)
-        right = calibration.matched(metrics.match(s.labels, confidence.labels))
+        nuclei_found = segmenter.label(predicted)
+        right = calibration.matched(metrics.match(s.labels, nuclei_found.labels))
         simple = metrics.image_score(metrics.match(s.labels, labels_from_maps(predicted.maps, **thresholds)))
-        found.setdefault(s.source, []).append((result, confidence.confidence, right, simple))
+        found.setdefault(s.source, []).append((result, nuclei_found.confidence, right, simple))
     about = {}
     for source, rows in found.items():
         results, confidence, right, simple = zip(*rows, strict=True)

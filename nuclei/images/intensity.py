@@ -129,7 +129,7 @@ def _limits(
     low, high = _percentiles(values, counts, percents)
     first = next(iter(read()))[0, 0]
     if np.count_nonzero(counts) <= first.size and all((part == first).all() for part in read()):
-        only = "only one grey value was found: nothing is to be seen; check the file, its channel and page"
+        only = "only one grey value was found: the image shows nothing; check the file, its channel and page"
         warnings.warn(only, stacklevel=3)
     elif np.count_nonzero(counts) == 2:
         warnings.warn("only two grey values were found: is it a mask, not a photograph?", stacklevel=3)
