@@ -84,7 +84,7 @@ def results_folder(parent: str | Path, images: str | list[str]) -> str:
 
 
 def overview(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the main columns of ``summary.csv``, one row per image: rounded, without those that are empty."""
+    """Return the main columns of ``summary.csv``, one row per image: rounded, no empty ones."""
     size = ["nuclei", "touching_border", "median_diameter_px", "scale", "covered", "mean_confidence"]
     table = summary.set_index(summary["image"].map(shortened))[[*size, "note", "warning"]]
     return table.round(3).dropna(axis=1, how="all").fillna({"note": "", "warning": ""})
