@@ -11,8 +11,10 @@ A quarter of an hour for each model on two cores.
 """
 
 import json
+import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,28 @@ import nuclei
 from nuclei.data.fields import field_numbers
 from nuclei.evaluation import calibration, metrics, report, tuning
 from nuclei.notebook import recipe
+from nuclei.segmentation.scale import median_diameter
 from nuclei.segmentation.watershed import labels_from_maps
 
 FILE = Path(__file__).with_suffix(".json")
+SIZES = (10, 15, 20, 30, 60)  # pixels, between groups of images by the diameter of their median nucleus
 KEPT = ("images", "fields", "nuclei", "score", "interval", "ap_50", "ap_75", "merges", "splits")
+
+
+def specimen(s: nuclei.Sample) -> str:
+    """Return the organ or tissue with which names begin in two of the data sets, "" in the others."""
+    named = s.source in ("nuinsseg", "sbsst265")
+    return f"{s.source}: {re.sub('_[0-9].*', '', s.name).replace('_', ' ')}" if named else ""
+
+
+def size(s: nuclei.Sample) -> str:
+    """Return the group of SIZES that the median nucleus of an image is in; "" without nuclei."""
+    if not (diameter := median_diameter(s.labels)):
+        return ""
+    if diameter < SIZES[0]:
+        return f"under {SIZES[0]}"
+    above = [low for low in SIZES if low <= diameter]
+    return f"{above[-1]} to {SIZES[len(above)]}" if len(above) < len(SIZES) else f"{SIZES[-1]} or more"
 
 
 def area_ratio(results: list[report.Result]) -> float:
@@ -37,9 +57,15 @@ def area_ratio(results: list[report.Result]) -> float:
     return round(float(np.median(np.concatenate(ratios))), 3)
 
 
-def scores(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: str, thresholds: dict) -> dict:
-    """Score a segmenter on the samples of each data set, and its maps by `thresholds`."""
+def scores(
+    segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: str, thresholds: dict
+) -> tuple[dict, list[report.Result]]:
+    """Score a segmenter on the samples of each data set, and its maps by `thresholds`.
+
+    Returns the scores by data set, and what was counted in each sample.
+    """
     found: dict[str, list] = {}
+    counted = []
     for s, field in zip(tqdm(samples, name, unit="image"), field_numbers(samples), strict=True):
         predicted = segmenter.predict_maps(s.image)
         result = report.compare(s, segmenter.unbiased_labels(predicted, s.id), field)
@@ -47,16 +73,29 @@ def scores(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: str,
         right = calibration.matched(metrics.match(s.labels, nuclei_found.labels))
         simple = metrics.image_score(metrics.match(s.labels, labels_from_maps(predicted.maps, **thresholds)))
         found.setdefault(s.source, []).append((result, nuclei_found.confidence, right, simple))
+        counted.append(result)
     about = {}
     for source, rows in found.items():
         results, confidence, right, simple = zip(*rows, strict=True)
-        measured = report.measures_with_interval(results)
-        about[source] = {key: value for key, value in measured.items() if key in KEPT} | {
+        about[source] = measures(results) | {
             "area_ratio": area_ratio(results),
             "calibration_error": calibration.calibration_error(*map(np.concatenate, (confidence, right))),
             "thresholds": float(np.mean(simple)),
         }
-    return about
+    return about, counted
+
+
+def measures(results: list[report.Result]) -> dict:
+    measured = report.measures_with_interval(results)
+    return {key: value for key, value in measured.items() if key in KEPT}
+
+
+def grouped(samples: dict[str, nuclei.Sample], results: list[report.Result], group_of: Callable) -> dict:
+    """Return the measures of each group of results, by the name that `group_of` returns for a sample."""
+    groups: dict[str, list] = {}
+    for result in results:
+        groups.setdefault(group_of(samples[result.id]), []).append(result)
+    return {name: measures(groups[name]) for name in sorted(groups) if name}
 
 
 def best_thresholds(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample]) -> dict:
@@ -84,9 +123,14 @@ def main(*folders: str) -> None:
             sides = {side: [samples[id] for id in ids] for side, ids in split.items()}
             sides["train"] = some_of_each(sides["train"])
             best = best_thresholds(segmenter, sides["validation"][::3])
-            about["models"][folder] = {
+            scored = {
                 side: scores(segmenter, group, f"{folder}, {side}", best) for side, group in sides.items()
             }
+        unseen = scored["validation"][1] + scored["test"][1]
+        about["models"][folder] = {side: by_source for side, (by_source, _) in scored.items()} | {
+            "specimen": grouped(samples, unseen, specimen),
+            "size": grouped(samples, unseen, size),
+        }
         about |= {"data": nuclei.describe(list(samples.values())), "versions": nuclei.versions()}
         nuclei.write_json(FILE, about)
     print(json.dumps(about["models"], indent=2))

@@ -111,6 +111,7 @@ def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample]
     from nuclei.segmentation.segmenter import Segmenter
     from nuclei.training import iou_network
     from nuclei.training.parameters import model_settings
+    from nuclei.training.usual import learn_usual
 
     former, p = Segmenter.load(start), PARAMETERS
     former.model.load_weights(out / "best.weights.h5")
@@ -120,6 +121,7 @@ def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample]
     learned = iou_network.training_examples(segmenter, train, AUGMENTS[p["augment"]], p["seed"])
     segmenter.iou_network = iou_network.fit_iou_network(*learned, seed=p["seed"])
     tuned = tune_segmenter(segmenter, validation, field_numbers(validation), p["seed"])
+    learn_usual(segmenter, train, validation, AUGMENTS[p["augment"]], p["seed"])
     segmenter.split, segmenter.history = split_ids(train, validation), pd.read_csv(out / "history.csv")
     segmenter.split["train"] = sorted({*segmenter.split["train"], *former.split["train"]})
     best = segmenter.history["val_accuracy"].idxmax()

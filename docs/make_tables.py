@@ -130,6 +130,52 @@ def by_use() -> str:
     return table("data set, use, images, score, thresholds, calibration error", rows)
 
 
+def specimens() -> str:
+    """The default model's scores on unseen images by organ or tissue."""
+    groups = RESULTS["sources"]["models"][DEFAULT_MODEL]["specimen"]
+    named = {f"{NAMES[name.split(':')[0]]}:{name.split(':')[1]}": each for name, each in groups.items()}
+    return table("organ or tissue, images, nuclei, score, AP50", [_short(*item) for item in named.items()])
+
+
+def sizes() -> str:
+    """The default model's scores on unseen images by the diameter of their median nucleus."""
+    groups = RESULTS["sources"]["models"][DEFAULT_MODEL]["size"]
+    least = {name: 0 if "under" in name else int(name.split()[0]) for name in groups}
+    rows = [_short(name, groups[name]) for name in sorted(groups, key=lambda name: least[name])]
+    return table("median diameter in pixels, images, nuclei, score, AP50", rows)
+
+
+def _short(name: str, measures: dict) -> list:
+    return [name, *(measures[key] for key in ("images", "nuclei", "score", "ap_50"))]
+
+
+def ranking() -> str:
+    """Scores of validation images with candidates ranked by other features."""
+    features = RESULTS["ranking"]["features"]
+    rows = [[name, *(each[source] for source in (*NAMES, "all"))] for name, each in features.items()]
+    return table(["features", *NAMES.values(), "all"], rows)
+
+
+def strange_shares() -> str:
+    """The share of the images of each data set that are called unlike the training images."""
+    found = RESULTS["strangeness"]
+    sides = found["shares"] | {"validation, data set not known": found["left_out"]}
+    rows = [
+        [NAMES[source], *(f"{side[source]:.0%}" if source in side else "" for side in sides.values())]
+        for source in NAMES
+    ]
+    return table(["data set", *sides], rows)
+
+
+def strange_pictures() -> str:
+    """What the default model says of pictures of other things."""
+    rows = []
+    for name, each in RESULTS["strangeness"]["pictures"].items():
+        confidence = f"{each['confidence']:.2f}" if each["nuclei"] else ""
+        rows.append([name.replace("_", " "), each["nuclei"], confidence, f"{each['strangeness']:.1f}"])
+    return table("picture, nuclei, mean confidence, strangeness", rows)
+
+
 def compared() -> str:
     """Other methods on the same images."""
     names = {

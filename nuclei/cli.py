@@ -169,12 +169,12 @@ def _segment(parameters: dict) -> int:
     found = counted(sum(report.segmented.values()), "nucleus")
     print(f"{counted(len(report.segmented), 'image')}{earlier}, {found} found.")
     print(f"Results are in {parameters['out']}/.")
-    if report.uncertain:
+    if report.warned:
         images = counted(len(report.segmented) + len(report.earlier), "image")
         tables = "measurements" in chosen(parameters["save"])
         hint = "see the column warning in summary.csv" if tables else "check by eye"
-        which = f"{len(report.uncertain):,} of {images} ({some(report.uncertain)})"
-        print(f"{PROGRAM}: uncertain nuclei in {which}: {hint}", file=sys.stderr)
+        which = f"{len(report.warned):,} of {images} ({some(report.warned)})"
+        print(f"{PROGRAM}: nuclei to be checked in {which}: {hint}", file=sys.stderr)
     if report.skipped:
         names = ", ".join(report.skipped)
         print(f"{PROGRAM}: {counted(len(report.skipped), 'image')} skipped: {names}", file=sys.stderr)

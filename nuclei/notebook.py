@@ -85,8 +85,9 @@ def results_folder(parent: str | Path, images: str | list[str]) -> str:
 
 def overview(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the main columns of ``summary.csv``, one row per image: rounded, no empty ones."""
-    size = ["nuclei", "touching_border", "median_diameter_px", "scale", "covered", "mean_confidence"]
-    table = summary.set_index(summary["image"].map(shortened))[[*size, "note", "warning"]]
+    size = ["nuclei", "touching_border", "median_diameter_px", "scale", "covered"]
+    trust = ["mean_confidence", "strangeness", "note", "warning"]
+    table = summary.set_index(summary["image"].map(shortened)).reindex(columns=[*size, *trust])
     return table.round(3).dropna(axis=1, how="all").fillna({"note": "", "warning": ""})
 
 

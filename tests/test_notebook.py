@@ -115,8 +115,9 @@ def test_recipes_override_one_another():
 def test_the_overview_has_notes_and_warnings_and_no_empty_columns():
     sizes = dict.fromkeys(("touching_border", "median_diameter_px", "scale", "covered"), [1, 1])
     some = {"image": ["a" * 30, "b"], "nuclei": [1, 4], "mean_confidence": [1, 0.71239], **sizes}
-    table = overview(pd.DataFrame(some | {"note": [None] * 2, "warning": [None, "uncertain"]}))
-    assert list(table) == ["nuclei", *sizes, "mean_confidence", "warning"]
+    some |= {"strangeness": [0.5, 2.0], "note": [None] * 2, "warning": [None, "uncertain"]}
+    table = overview(pd.DataFrame(some))
+    assert list(table) == ["nuclei", *sizes, "mean_confidence", "strangeness", "warning"]
     assert table["warning"].tolist() == ["", "uncertain"] and table["mean_confidence"].tolist() == [1, 0.712]
 
 

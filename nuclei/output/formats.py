@@ -44,6 +44,7 @@ class Result:
     pixel_size: tuple[float, float] | None = None  # height and width in micrometres
     scales: Iterable[float] = (1,)  # at which the model was applied
     diameter: float | None = None  # of the median nucleus in pixels
+    strangeness: float | None = None  # how unlike the training images it is, usually below 1
     note: str = ""  # how the image was read where that is not obvious, and what was warned of
     warning: str = ""  # why the nuclei should be checked
 
@@ -173,6 +174,7 @@ def summary_row(result: Result) -> pd.DataFrame:
         "mean_confidence": float(table["confidence"].mean()) if len(table) else None,
         "scale": " ".join(f"{scale:.3g}" for scale in result.scales),
         "median_diameter_px": result.diameter,
+        "strangeness": result.strangeness,
         "note": result.note,
         "warning": result.warning,
     }

@@ -74,10 +74,11 @@ class StoredNetwork:
         are twice as fast
     callers : int; about how many threads will call it at the same time. A single one uses all processors,
         several share them, which is faster for small images. The results are the same.
+    part : callable, optional; returns a part of the Keras model as a model, which is called in its place
     """
 
-    def __init__(self, path: Path, exact: bool = False, callers: int = 1):
-        self.path = path
+    def __init__(self, path: Path, exact: bool = False, callers: int = 1, part: Callable | None = None):
+        self.path, self.part = path, part
         self._run = self._by_openvino(exact, callers) if engine() == "openvino" else compiled(self.keras)
 
     def __call__(self, batch: np.ndarray, training: bool = False) -> np.ndarray:
@@ -89,7 +90,8 @@ class StoredNetwork:
         with quiet():
             import keras
 
-        return keras.saving.load_model(self.path, compile=False)
+        network = keras.saving.load_model(self.path, compile=False)
+        return self.part(network) if self.part else network
 
     def _by_openvino(self, exact: bool, callers: int) -> Callable[[np.ndarray], np.ndarray]:
         # OpenVINO reports to its makers each time it is imported, unless there is no module of this name
@@ -119,7 +121,9 @@ class StoredNetwork:
         with open(self.path, "rb") as file:
             hash = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         cache = user_cache_path("nuclei") / "networks"
-        folder = cache / "-".join([hash, *map(version, ("openvino", "tensorflow", "keras"))])
+        name = [hash, *map(version, ("openvino", "tensorflow", "keras"))]
+        name += [self.part.__name__] if self.part else []
+        folder = cache / "-".join(name)
         with suppress(RuntimeError):  # it is not there, or damaged
             return core.read_model(folder / "network.xml")
         converted = openvino.convert_model(_traced(self.keras))

@@ -15,6 +15,7 @@ import pandas as pd
 
 from nuclei.common import model_folder, replacing, write_json
 from nuclei.segmentation.inference import StoredNetwork, as_keras, engine
+from nuclei.segmentation.strangeness import Usual, encoder_features
 
 if TYPE_CHECKING:
     import keras  # takes seconds to import
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
 IOU_FILE = "iou.keras"  # of models that rate candidates
+USUAL_FILE = "usual.npz"  # of models that know their training images
 
 SETTINGS = {
     "resize": (int,),
@@ -66,6 +68,11 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
         }
         if has_iou_network:
             parts["iou_network"] = StoredNetwork(folder / IOU_FILE, exact=True)
+        if (folder / USUAL_FILE).is_file():
+            with np.load(folder / USUAL_FILE) as arrays:
+                parts["usual"] = Usual(**arrays)
+            path = folder / "model.keras"
+            parts["encoder"] = StoredNetwork(path, exact=True, callers=callers, part=encoder_features)
     except Exception as error:  # Keras, json and pandas have no common base class for their errors
         raise ValueError(
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
@@ -123,6 +130,9 @@ def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
         save_network(as_keras(parts["network"]), temporary / "model.keras")
         if iou_network := parts.get("iou_network"):
             save_network(as_keras(iou_network), temporary / IOU_FILE)
+        if usual := parts.get("usual"):
+            arrays = {name: array.astype(np.float32) for name, array in usual._asdict().items()}
+            np.savez_compressed(temporary / USUAL_FILE, **arrays)
         write_json(temporary / "settings.json", parts["settings"])
         write_json(temporary / "split.json", parts["split"])
         parts["history"].to_csv(temporary / "history.csv", index=False)

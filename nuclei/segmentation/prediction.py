@@ -12,6 +12,7 @@ class Maps(NamedTuple):
     image: np.ndarray  # (H, W, 3) uint8, with the grey values that the network saw
     maps: np.ndarray  # (H, W, C) float32, 0-1: the foreground, and perhaps a second map of `training.targets`
     scales: Sequence[float] = (1,)  # at which the network ran; the maps are the mean over them
+    strangeness: float | None = None  # see `nuclei.segmentation.strangeness`; None where it is not known
 
 
 class Prediction(NamedTuple):
@@ -26,6 +27,7 @@ class Prediction(NamedTuple):
     image: np.ndarray
     maps: np.ndarray
     scales: Sequence[float] = (1,)
+    strangeness: float | None = None
     diameter: float = 0.0  # pixels of the image, of the median nucleus; 0 without nuclei
 
 

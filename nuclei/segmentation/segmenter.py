@@ -20,6 +20,7 @@ from nuclei.segmentation.inference import StoredNetwork, as_keras, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
 from nuclei.segmentation.prediction import Maps, Prediction, calibrated
 from nuclei.segmentation.scale import FAINT, SIZING, boxes_near, find_diameter, median_diameter, scales_for
+from nuclei.segmentation.strangeness import Usual, image_features, strangeness
 from nuclei.segmentation.watershed import confidence, labels_from_maps
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Segmenter:
     history : DataFrame, one row per epoch
     iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
         Rates candidates for nuclei; without it, nuclei come from thresholds.
+    encoder : the same or None, see `nuclei.segmentation.strangeness.encoder_features`
+    usual : Usual or None; what training images look like to the encoder
     """
 
     network: "keras.Model | StoredNetwork"
@@ -52,6 +55,8 @@ class Segmenter:
     split: dict = field(default_factory=lambda: {"train": [], "validation": []})
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
     iou_network: "keras.Model | StoredNetwork | None" = None
+    encoder: "keras.Model | StoredNetwork | None" = None
+    usual: Usual | None = None
 
     @property
     def model(self) -> "keras.Model":
@@ -96,15 +101,31 @@ class Segmenter:
     ) -> Maps:
         """Run the network on an image, without finding the nuclei in its maps: see `predict`."""
         self.check_scale(scale)
-        image = as_rgb8(image)
-        if self.settings.get("normalize"):
-            image = normalize(image)
+        image = self.prepared(image)
         if size := self.settings["resize"]:
             small = self.multiscale_maps(resize_image(image, (size, size)), augment=augment)
             return Maps(image, resize(small, image.shape[:2], order=1, anti_aliasing=False))
         passes: dict[float, np.ndarray] = {}
         scales = self.find_scales([image], [passes]) if scale == "auto" else [scale]
-        return Maps(image, self.multiscale_maps(image, scales, augment, {} if augment else passes), scales)
+        maps = self.multiscale_maps(image, scales, augment, {} if augment else passes)
+        return Maps(image, maps, scales, self.strangeness([image], scales))
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        """Return an image as the network sees it: (H, W, 3) uint8, grey values as in training images."""
+        image = as_rgb8(image)
+        return normalize(image) if self.settings.get("normalize") else image
+
+    def strangeness(self, images: Sequence[np.ndarray], scales: Sequence[float]) -> float | None:
+        """Return how unlike the training images an image is, see `nuclei.segmentation.strangeness`.
+
+        `images` are the `prepared` image, or windows of a large one, `scales` those of its maps. None where
+        the model does not know its training images.
+        """
+        return strangeness(self.features(images, min(scales)), self.usual) if self.usual else None
+
+    def features(self, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
+        """Return what the encoder finds in an image: see `nuclei.segmentation.strangeness.image_features`."""
+        return image_features(self._features_of, images, scale)
 
     def label(self, predicted: Maps | Prediction, **thresholds) -> Prediction:
         """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
@@ -117,7 +138,8 @@ class Segmenter:
             labels, expected = suppress_overlaps(*self.candidates(predicted), **thresholds)
         if curve := self.settings.get("calibration"):
             expected = calibrated(expected, curve)
-        return Prediction(labels, expected, image, maps, predicted.scales, median_diameter(labels))
+        diameter = median_diameter(labels)
+        return Prediction(labels, expected, image, maps, predicted.scales, predicted.strangeness, diameter)
 
     def candidates(self, predicted: Maps | Prediction) -> tuple[Candidates, np.ndarray]:
         """Return candidates for nuclei, and the IoU expected of each, (N,) float32 0-1."""
@@ -179,6 +201,11 @@ class Segmenter:
     @cached_property
     def _maps_of(self) -> Callable[[np.ndarray], np.ndarray]:
         return compiled(self.network)
+
+    @cached_property
+    def _features_of(self) -> Callable[[np.ndarray], np.ndarray]:
+        assert self.encoder is not None, "a model that does not know its training images has no features"
+        return compiled(self.encoder)
 
     def find_scales(
         self, images: Sequence[np.ndarray], passes: Sequence[dict[float, np.ndarray]] = ()

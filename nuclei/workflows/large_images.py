@@ -33,6 +33,7 @@ class LargePrediction(NamedTuple):
     table: pd.DataFrame  # see `nuclei.output.measurements.measure`
     scales: Sequence[float]  # at which the network ran
     diameter: float  # of the median nucleus in pixels; 0 without nuclei
+    strangeness: float | None  # see `nuclei.segmentation.strangeness`, of nine windows
 
 
 def segment_large(
@@ -73,10 +74,9 @@ def segment_large(
         str(store), shape=image.shape, chunks=(CHUNK,) * 2, dtype="uint64", overwrite=True
     )
     convert = rgb8_converter(image, segmenter.settings.get("normalize", False))
-    scales: Sequence[float] = [1.0 if scale == "auto" else float(scale)]
-    if scale == "auto":
-        spread = spread_windows(image.shape, WINDOW)
-        scales = segmenter.find_scales([convert(image.shown(image[w])) for w in spread])
+    spread = [convert(image.shown(image[window])) for window in spread_windows(image.shape, WINDOW)]
+    scales = segmenter.find_scales(spread) if scale == "auto" else [float(scale)]
+    strangeness = segmenter.strangeness(spread, scales)
     step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
     tiling = Tiling.of(image.shape, step * tile, step * halo, CHUNK)
     tiles = Tiles(str(store), tiling, convert, scales, augment, image.pixel_size)
@@ -99,7 +99,8 @@ def segment_large(
         )
     diameter = circle_diameter(table["area_px"])
     segmenter.check_size(diameter, scales)
-    return LargePrediction(Renumbered(labels.__getitem__, image.shape, known), table, scales, diameter)
+    renumbered = Renumbered(labels.__getitem__, image.shape, known)
+    return LargePrediction(renumbered, table, scales, diameter, strangeness)
 
 
 class Tiles(NamedTuple):

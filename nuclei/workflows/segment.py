@@ -27,12 +27,13 @@ from nuclei.common import (
     short_name,
     versions,
 )
-from nuclei.evaluation.calibration import warning
+from nuclei.evaluation import calibration
 from nuclei.images.finding import find_images, is_address
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
 from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, locked
+from nuclei.segmentation import strangeness
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
 from nuclei.segmentation.segmenter import Segmenter
@@ -60,7 +61,7 @@ class Report(NamedTuple):
     segmented: dict[str, int]  # the number of nuclei
     earlier: list[str]  # complete before this run, or kept because a person changed their files
     skipped: dict[str, str]  # the reason
-    uncertain: list[str]  # of those segmented or complete earlier: see `evaluation.calibration.warning`
+    warned: list[str]  # of those segmented or complete earlier: their ``warning`` in ``summary.csv``
 
 
 def segment(
@@ -258,8 +259,11 @@ class Run:
             table = measure(predicted.labels, image[WHOLE], predicted.confidence, image.pixel_size)
         result = self._result(job, image, predicted.labels, table)
         result.scales, result.diameter = predicted.scales, predicted.diameter or None
-        calibrated = self.segmenter.settings.get("calibration")
-        result.note, result.warning = image.note, warning(table["confidence"]) if calibrated else ""
+        result.strangeness, result.note = predicted.strangeness, image.note
+        found = [strangeness.warning(predicted.strangeness, len(table))]
+        if self.segmenter.settings.get("calibration"):
+            found.append(calibration.warning(table["confidence"]))
+        result.warning = "; ".join(filter(None, found))
         return result
 
     def earlier_result(self, job: Job, image: Image) -> Result:
@@ -352,7 +356,7 @@ def naming_warnings() -> Iterator[None]:
 def fingerprint(folder: Path) -> str:
     """Return 16 hex digits of a hash over the model's weights and settings."""
     digest = hashlib.sha256()
-    for path in sorted({*folder.glob("*.keras"), folder / "settings.json"}):
+    for path in sorted({*folder.glob("*.keras"), *folder.glob("*.npz"), folder / "settings.json"}):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

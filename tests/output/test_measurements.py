@@ -64,7 +64,7 @@ def test_without_nuclei_the_header_is_the_same(pixel_size):
 
 def test_a_row_per_image():
     table = measure(LABELS, IMAGE, CONFIDENCE, (0.5, 0.25))
-    result = Result("a", "a.png", IMAGE, LABELS, table, (0.5, 0.25), [1, 2], 3.5, "a note", "a warning")
+    result = Result("a", "a.png", IMAGE, LABELS, table, (0.5, 0.25), [1, 2], 3.5, 1.25, "a note", "a warning")
     assert summary_row(result).iloc[0].to_dict() == {
         "image": "a",
         "file": "a.png",
@@ -80,6 +80,7 @@ def test_a_row_per_image():
         "mean_confidence": 0.625,
         "scale": "1 2",
         "median_diameter_px": 3.5,
+        "strangeness": 1.25,
         "note": "a note",
         "warning": "a warning",
     }

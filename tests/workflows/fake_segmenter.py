@@ -44,6 +44,8 @@ class Fake:
     def find_scales(self, images):
         return [1]
 
+    def strangeness(self, images, scales): ...
+
     def multiscale_maps(self, image, scales=(1,), augment=False):
         if image.max() == DEADLY and image.shape[0] > 60:
             die("tile")

@@ -50,6 +50,9 @@ class Thresholder:
 
     check_scale = Segmenter.check_scale
 
+    def strangeness(self, images, scales):
+        return self.settings.get("strangeness")
+
     def check_size(self, diameter, scales):
         self.sizes.append((diameter, scales))
 
@@ -401,6 +404,7 @@ import nuclei.images.ome_zarr
 class Fake:
     settings = {"thresholds": {}, "normalize": True}
     find_scales = lambda self, images: [1]
+    strangeness = lambda self, *_: None
     check_size = lambda self, *_: None
     multiscale_maps = lambda self, image, *_: image[..., :1] / np.float32(255)
     def label(self, maps):

@@ -1,0 +1,82 @@
+"""How unlike the training images an image is, by the features that the network's encoder finds in it.
+
+A network outlines something in any picture, and may be confident of it. So the means of the encoder's feature
+maps over an image are compared with those of the training images. These are taken as normally distributed,
+with a few directions of large variance: probabilistic principal component analysis (Tipping and Bishop,
+Journal of the Royal Statistical Society B, 1999). `strangeness` is the mean squared distance from their mean,
+in standard deviations, relative to a limit that nearly all validation images stay below.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nuclei.images.resizing import resize_image
+from nuclei.images.tiles import STRIDE
+
+if TYPE_CHECKING:
+    import keras  # takes seconds to import
+
+SIDE = 512  # pixels; of a larger image, once it is rescaled, the central square of this side is used
+
+
+class Usual(NamedTuple):
+    """What the encoder finds in training images: F features, the means of its feature maps.
+
+    Features are standardised by their ``mean`` and ``std``. Along ``axes``, the orthonormal directions of the
+    largest variance, they have ``variances``, and in every other direction the variance ``rest``.
+    """
+
+    mean: np.ndarray  # (F,)
+    std: np.ndarray  # (F,), above 0
+    axes: np.ndarray  # (K, F)
+    variances: np.ndarray  # (K,)
+    rest: np.ndarray  # ()
+    limit: np.ndarray  # (), the distance at which `strangeness` is 1
+
+
+def encoder_features(network: "keras.Model") -> "keras.Model":
+    """Return a network for the features of an image: (B, H, W, 3) float32 0-255 -> (B, F) float32.
+
+    `network` is a `nuclei.training.unet.unet`, of which it shares the encoder.
+    """
+    import keras
+    from keras import layers
+
+    maps = network.get_layer("encoder")(network.get_layer("rescaling")(network.input))
+    means = [layers.GlobalAveragePooling2D()(each) for each in maps]
+    return keras.Model(network.input, layers.Concatenate(name="features")(means), name="features")
+
+
+def image_features(network: Callable, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
+    """Return the mean features, (F,) float64, of an image or of windows spread over it.
+
+    `network` is that of `encoder_features`; `images`, (H, W, 3) uint8, have the grey values of the training
+    images, and `scale` is the smallest at which the network finds nuclei in them.
+    """
+    found = []
+    for image in images:
+        sides = [min(length, round(SIDE / scale)) for length in image.shape[:2]]
+        starts = [(length - side) // 2 for length, side in zip(image.shape, sides, strict=False)]
+        centre = image[tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))]
+        height, width = (max(1, round(side * scale)) for side in sides)
+        padding = [(0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
+        batch = np.pad(resize_image(centre, (height, width)), padding, "symmetric")[None]
+        found.append(np.asarray(network(batch.astype(np.float32)), dtype=np.float64)[0])
+    return np.mean(found, axis=0)
+
+
+def strangeness(features: np.ndarray, usual: Usual) -> float:
+    """Return how far the features of an image, (F,) floats, are from the usual ones: 0 or more, limit 1."""
+    x = (features - usual.mean) / usual.std
+    along = usual.axes @ x
+    distance = (along**2 / usual.variances).sum() + (x @ x - along @ along) / usual.rest
+    return float(distance / x.size / usual.limit)
+
+
+def warning(strangeness: float | None, nuclei: int) -> str:
+    """Return a warning of an image that is unlike the training images, or ""; where no nuclei are, none."""
+    if not nuclei or strangeness is None or strangeness <= 1:
+        return ""
+    return f"unlike the training images: strangeness {strangeness:.1f}, usually below 1; check by eye"
