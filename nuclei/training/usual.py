@@ -12,7 +12,7 @@ from nuclei.segmentation.strangeness import Usual, encoder_features, strangeness
 from nuclei.training.augmentation import Augment, crop
 
 AXES = 40  # directions of large variance, or a fifth of the training images where these are few
-LEAST = 10  # training images, of fewer no variance is known
+LEAST = 5  # training images, of fewer no variance is known
 BELOW = 0.98  # of the validation images are
 
 
@@ -26,7 +26,7 @@ def learn_usual(
     """Teach a segmenter which images are usual: those like its training images, see `fit_usual`.
 
     Every training image counts twice: whole, and as a random crop, rescaled and augmented. With fewer than
-    ten training images the segmenter does not learn it, nor where images are resized.
+    five training images the segmenter does not learn it, nor where images are resized.
     """
     segmenter.encoder = segmenter.usual = None
     if len(train) < LEAST or segmenter.settings["resize"]:

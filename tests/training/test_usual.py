@@ -46,6 +46,6 @@ def test_a_segmenter_learns_which_images_are_usual_and_its_folder_keeps_it(segme
 
 def test_a_segmenter_with_few_training_images_or_that_resizes_them_does_not_learn_it(segmenter):
     resizing = Segmenter(segmenter.network, segmenter.settings | {"resize": 64})
-    for each, count in ((segmenter, 9), (resizing, 12)):
+    for each, count in ((segmenter, 4), (resizing, 12)):
         learn_usual(each, samples(count, 60), samples(4, 60))
         assert each.usual is None and each.predict_maps(samples(1, 60)[0].image).strangeness is None
