@@ -155,7 +155,7 @@ def main(folder: str = nuclei.DEFAULT_MODEL, images: str = "") -> None:
     for name, group in changed(samples).items():
         scores[name] = {}
         for s in tqdm(group, name, unit="image"):
-            labels = segmenter.unbiased_labels(segmenter.predict_maps(s.image), s.id)
+            labels = segmenter.unbiased(segmenter.predict_maps(s.image), s.id).labels
             scores[name][s.id] = metrics.image_score(metrics.match(s.labels, labels))
     report = {}
     for name, each in scores.items():

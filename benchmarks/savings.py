@@ -62,7 +62,7 @@ def measured(segmenter: nuclei.Segmenter, samples: list[Sample], variant: str) -
         for s in tqdm(samples, f"{variant}; {name}", unit="image"):
             with mock.patch.multiple(module, **replaced(variant, s, seen)):
                 maps = segmenter.predict_maps(change(s.image))
-            scores.append(image_score(match(s.labels, segmenter.unbiased_labels(maps, s.id))))
+            scores.append(image_score(match(s.labels, segmenter.unbiased(maps, s.id).labels)))
         means.append(np.mean(scores))
     pixels = sum(s.labels.size for s in samples) * len(CHANGES)
     found = {"score": means[0], "changed": np.mean(means[1:]), "passes": seen[0] / pixels}

@@ -68,7 +68,7 @@ def scores(
     counted = []
     for s, field in zip(tqdm(samples, name, unit="image"), field_numbers(samples), strict=True):
         predicted = segmenter.predict_maps(s.image)
-        result = report.compare(s, segmenter.unbiased_labels(predicted, s.id), field)
+        result = report.compare(s, segmenter.unbiased(predicted, s.id).labels, field)
         nuclei_found = segmenter.label(predicted)
         right = calibration.matched(metrics.match(s.labels, nuclei_found.labels))
         simple = metrics.image_score(metrics.match(s.labels, labels_from_maps(predicted.maps, **thresholds)))

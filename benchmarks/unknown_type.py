@@ -51,7 +51,7 @@ def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
     fields, truth = field_numbers(samples), [s.labels for s in samples]
     predicted = [segmenter.predict_maps(s.image) for s in tqdm(samples, desc="maps", unit="image")]
     maps = [each.maps for each in predicted]
-    guesses = [segmenter.unbiased_labels(p, s.id) for p, s in zip(predicted, samples, strict=True)]
+    guesses = [segmenter.unbiased(p, s.id).labels for p, s in zip(predicted, samples, strict=True)]
     results = [compare(*each) for each in zip(samples, guesses, fields, strict=True)]
     _, scores = tuning.tune(tqdm(maps, desc="thresholds"), truth, tuning.GRID | {"smoothing": [1.0]})
     by_thresholds = tuning.cross_tune(scores, fields).scores.mean()

@@ -97,26 +97,34 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
 
     With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`. Returns
     for the segmenter's settings ``thresholds``, those with the best mean competition score; ``cross_tuned``,
-    for each half of the fields, the ids of its ``images`` and the ``thresholds`` tuned on the other half;
+    for each half of the fields, the ids of its ``images`` and what was tuned on the other half;
     ``val_score``, the mean score of all samples with thresholds that were not tuned on them; and with an IoU
     network the ``calibration`` of `fit_calibration`.
     """
     predicted = (segmenter.predict_maps(s.image) for s in tqdm(samples, desc="tuning", unit="image"))
-    truth, calibration = [s.labels for s in samples], {}
+    truth, rated = [s.labels for s in samples], []
     if segmenter.iou_network:
         kept = [suppress_overlaps(*segmenter.candidates(each), min(MIN_IOUS)) for each in predicted]
         thresholds, scores = tune(kept, truth, {"min_iou": list(MIN_IOUS)}, filter_by_iou)
-        right = [matched(metrics.match(t, labels)) for t, (labels, _) in zip(truth, kept, strict=True)]
-        expected = np.concatenate([ious for _, ious in kept])
-        if expected.size:
-            calibration = {"calibration": fit_calibration(expected, np.concatenate(right))}
+        pairs = zip(truth, kept, strict=True)
+        rated = [(ious, matched(metrics.match(labels, found))) for labels, (found, ious) in pairs]
     else:
         thresholds, scores = tune((each.maps for each in predicted), truth, GRID)
     crossed = cross_tune(scores, groups, seed)
     ids = np.array([s.id for s in samples])
     halves = [
         {"thresholds": best, "images": ids[crossed.half == half].tolist()}
+        | _calibration([each for each, side in zip(rated, crossed.half, strict=False) if side != half])
         for half, best in enumerate(crossed.best)
     ]
     score = float(crossed.scores.mean())
-    return {"thresholds": thresholds, "cross_tuned": halves, "val_score": score, **calibration}
+    tuned = {"thresholds": thresholds, "cross_tuned": halves, "val_score": score}
+    return tuned | _calibration(rated)
+
+
+def _calibration(rated: list[tuple[np.ndarray, np.ndarray]]) -> dict:
+    """Return the ``calibration`` for settings, from the confidences and matches of some images, or {}."""
+    if not sum(len(confidence) for confidence, _ in rated):
+        return {}
+    confidence, right = (np.concatenate(each) for each in zip(*rated, strict=True))
+    return {"calibration": fit_calibration(confidence, right)}

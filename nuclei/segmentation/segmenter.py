@@ -39,8 +39,8 @@ class Segmenter:
         ``diameters``: of the smallest and the largest nuclei that it was trained on, in pixels;
         ``thresholds``: ``min_iou`` of `suppress_overlaps`, or for a model without an IoU network the
         arguments of `labels_from_maps`; tuned on validation images;
-        ``cross_tuned``: the same for each half of the validation ``images``, tuned on the other half;
         ``calibration``: of the confidence, see `nuclei.segmentation.prediction.calibrated`;
+        ``cross_tuned``: the last two for each half of the validation ``images``, from the other half;
         and where the model came from: parameters, data, versions.
     split : dict of lists, ``train`` and ``validation``: ids of images
     history : DataFrame, one row per epoch
@@ -127,8 +127,10 @@ class Segmenter:
         """Return what the encoder finds in an image: see `nuclei.segmentation.strangeness.image_features`."""
         return image_features(self._features_of, images, scale)
 
-    def label(self, predicted: Maps | Prediction, **thresholds) -> Prediction:
-        """Find the nuclei in the maps of an image; `thresholds` replace the model's own."""
+    def label(
+        self, predicted: Maps | Prediction, calibration: dict | None = None, **thresholds
+    ) -> Prediction:
+        """Find the nuclei in the maps of an image; `calibration` and `thresholds` replace the model's own."""
         image, maps = predicted.image, predicted.maps
         thresholds = self.settings["thresholds"] | thresholds
         if self.iou_network is None:
@@ -136,7 +138,7 @@ class Segmenter:
             expected = confidence(labels, maps[..., 0])
         else:
             labels, expected = suppress_overlaps(*self.candidates(predicted), **thresholds)
-        if curve := self.settings.get("calibration"):
+        if curve := calibration or self.settings.get("calibration"):
             expected = calibrated(expected, curve)
         diameter = median_diameter(labels)
         return Prediction(labels, expected, image, maps, predicted.scales, predicted.strangeness, diameter)
@@ -147,12 +149,12 @@ class Segmenter:
         found = propose(predicted.maps, predicted.image)
         return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 
-    def unbiased_labels(self, predicted: Maps | Prediction, id: str) -> np.ndarray:
-        """Return (H, W) int32 labels by thresholds that were not tuned on the image called `id`."""
+    def unbiased(self, predicted: Maps | Prediction, id: str) -> Prediction:
+        """Find nuclei by thresholds and a calibration that the image called `id` had no part in."""
         for half in self.settings.get("cross_tuned", []):
             if any(f"/{each}".endswith(f"/{id}") for each in half["images"]):  # data set's name may precede
-                return self.label(predicted, **half["thresholds"]).labels
-        return self.label(predicted).labels
+                return self.label(predicted, half.get("calibration"), **half["thresholds"])
+        return self.label(predicted)
 
     def multiscale_maps(
         self,

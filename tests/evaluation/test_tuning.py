@@ -39,3 +39,12 @@ def test_with_an_iou_network_only_min_iou_is_tuned(dim):
     assert list(tuned["thresholds"]) == ["min_iou"] and tuned["thresholds"]["min_iou"] in MIN_IOUS
     segmenter.settings |= tuned
     assert all(np.array_equal(segmenter(s.image) > 0, s.labels > 0) for s in dim)
+
+
+def test_each_half_is_calibrated_on_the_other(dim):
+    segmenter = Segmenter(bright, {"resize": None}, iou_network=by_area)
+    unlabelled = Sample(dim[0].id, dim[0].image, np.zeros_like(dim[0].labels))
+    tuned = tune_segmenter(segmenter, [unlabelled, *dim[1:]], range(4))
+    for half in tuned["cross_tuned"]:
+        own = unlabelled.id in half["images"]
+        assert (min(half["calibration"]["probability"]) == 1) == own, "of the other half all are found"

@@ -111,7 +111,9 @@ def test_nuclei_are_chosen_among_candidates(chooser):
     assert np.array_equal(chooser(image), labels)
     half = {"thresholds": {"min_iou": 1.0}, "images": ["a", "source/c"]}
     chooser.settings["cross_tuned"] = [half]
-    assert [chooser.unbiased_labels(predicted, id).max() for id in "abc"] == [0, count, 0]
+    assert [chooser.unbiased(predicted, id).labels.max() for id in "abc"] == [0, count, 0]
+    half |= {"thresholds": {"min_iou": 0.5}, "calibration": {"confidence": [0, 1], "probability": [0, 0.25]}}
+    assert np.allclose(chooser.unbiased(predicted, "a").confidence, kept / 4)
 
 
 def test_without_an_iou_network_the_confidence_is_the_mean_foreground(segmenter, image):
@@ -414,7 +416,7 @@ def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
     ]
     found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
     maps = Maps(np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 2), 0.6, np.float32))
-    assert [found.unbiased_labels(maps, id).max() for id in "abc"] == [1, 0, 1]
+    assert [found.unbiased(maps, id).labels.max() for id in "abc"] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])
