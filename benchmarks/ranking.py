@@ -48,15 +48,15 @@ def examples(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: st
     return made
 
 
-def contrast(features: np.ndarray, plane: str) -> np.ndarray:
+def contrast(features: np.ndarray) -> np.ndarray:
     """Return how much brighter the edge of candidates is than what lies outside: (N,)."""
-    return features[:, COLUMN[f"{plane}_edge"]] - features[:, COLUMN[f"{plane}_outside"]]
+    return features[:, COLUMN["grey_edge"]] - features[:, COLUMN["grey_outside"]]
 
 
 def relative(found: Candidates, rated: np.ndarray) -> np.ndarray:
     """Return features minus their median over the nuclei of the image, and how many these are: (N, 9)."""
     features = found.features[:, [COLUMN[name] for name in COMPARED]]
-    features = np.column_stack([features, contrast(found.features, "grey")])
+    features = np.column_stack([features, contrast(found.features)])
     kept = kept_candidates(found, rated)
     number, rating = np.log1p(len(kept)), rated[kept].mean() if len(kept) else 0
     median = np.median(features[kept] if len(kept) else features, axis=0) if len(features) else 0
@@ -79,7 +79,7 @@ def nested(found: Candidates, rated: np.ndarray) -> np.ndarray:
 
     The logarithms of the ratios of areas and the differences in contrast, 0 without such a one; the rating.
     """
-    areas, grey = found.stops - found.starts, contrast(found.features, "grey")
+    areas, grey = found.stops - found.starts, contrast(found.features)
     features = np.zeros((len(areas), 5))
     features[:, 4] = rated
     around: list[int] = []

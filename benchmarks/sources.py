@@ -86,6 +86,7 @@ def scores(
 
 
 def measures(results: list[report.Result]) -> dict:
+    """Return the measures of results that are KEPT."""
     measured = report.measures_with_interval(results)
     return {key: value for key, value in measured.items() if key in KEPT}
 

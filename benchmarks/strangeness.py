@@ -35,13 +35,14 @@ def strange(found: np.ndarray, usual: Usual) -> float:
 
 
 def left_out(source: str, found: dict[str, np.ndarray], sources: dict[str, np.ndarray]) -> float:
-    """Return the share of a data set's validation images that is strange to those who know the others."""
+    """Return the share of a data set's validation images that is strange if only the others are usual."""
     known, changed, new = (found[of][sources[of] != source] for of in ("train", "augmented", "validation"))
     others = fit_usual(np.concatenate([known, changed]), new)
     return strange(found["validation"][sources["validation"] == source], others)
 
 
 def picture(segmenter: nuclei.Segmenter, name: str) -> dict:
+    """Return what a segmenter says of one of scikit-image's pictures."""
     predicted = segmenter.predict(getattr(data, name)())
     confidence = float(predicted.confidence.mean()) if len(predicted.confidence) else None
     about = {"nuclei": len(predicted.confidence), "confidence": confidence}

@@ -97,7 +97,7 @@ def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable
 
     With an IoU network ``min_iou`` is tuned, over `MIN_IOUS`; without one the thresholds in `GRID`. Returns
     for the segmenter's settings ``thresholds``, those with the best mean competition score; ``cross_tuned``,
-    for each half of the fields, the ids of its ``images`` and what was tuned on the other half;
+    for each half of the fields, the ids of its ``images``, and thresholds and calibration of the other half;
     ``val_score``, the mean score of all samples with thresholds that were not tuned on them; and with an IoU
     network the ``calibration`` of `fit_calibration`.
     """

@@ -41,7 +41,8 @@ LEAST = {"resize": 1, "working_diameter": 0}  # 0 = every image is used at its o
 def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     """Read a model from its folder alone: the fields of `nuclei.segmentation.segmenter.Segmenter`, by name.
 
-    `callers` is the number of threads that will predict at the same time, see `StoredNetwork`.
+    `callers` is the number of threads that will predict at the same time, see `StoredNetwork`. Without an IoU
+    network, or without ``usual.npz``, the fields made from them are left out.
 
     Raises FileNotFoundError where the folder or one of its files is missing, ValueError where a file cannot
     be read or the settings lack what the model needs; see also `nuclei.segmentation.inference.engine`.

@@ -1,10 +1,11 @@
 """How unlike the training images an image is, by the features that the network's encoder finds in it.
 
-A network outlines something in any picture, and may be confident of it. So the means of the encoder's feature
-maps over an image are compared with those of the training images. These are taken as normally distributed,
-with a few directions of large variance: probabilistic principal component analysis (Tipping and Bishop,
-Journal of the Royal Statistical Society B, 1999). `strangeness` is the mean squared distance from their mean,
-in standard deviations, relative to a limit that nearly all validation images stay below.
+A network outlines something in any picture, and may be confident of it. This is an out-of-distribution test:
+the means of the encoder's feature maps over an image are compared with those of the training images. These
+are taken as normally distributed, with a few directions of large variance: probabilistic principal component
+analysis (Tipping and Bishop, Journal of the Royal Statistical Society B, 1999). `strangeness` is the mean
+squared distance from their mean, in standard deviations, relative to a limit that nearly all validation
+images stay below.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ def image_features(network: Callable, images: Sequence[np.ndarray], scale: float
     found = []
     for image in images:
         sides = [min(length, round(SIDE / scale)) for length in image.shape[:2]]
-        starts = [(length - side) // 2 for length, side in zip(image.shape, sides, strict=False)]
+        starts = [(length - side) // 2 for length, side in zip(image.shape[:2], sides, strict=True)]
         centre = image[tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))]
         height, width = (max(1, round(side * scale)) for side in sides)
         padding = [(0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
@@ -68,7 +69,10 @@ def image_features(network: Callable, images: Sequence[np.ndarray], scale: float
 
 
 def strangeness(features: np.ndarray, usual: Usual) -> float:
-    """Return how far the features of an image, (F,) floats, are from the usual ones: 0 or more, limit 1."""
+    """Return how far the features of an image, (F,) floats, are from the usual ones.
+
+    0 is their mean, 1 the limit, and there is no upper end.
+    """
     x = (features - usual.mean) / usual.std
     along = usual.axes @ x
     distance = (along**2 / usual.variances).sum() + (x @ x - along @ along) / usual.rest
@@ -76,7 +80,10 @@ def strangeness(features: np.ndarray, usual: Usual) -> float:
 
 
 def warning(strangeness: float | None, nuclei: int) -> str:
-    """Return a warning of an image that is unlike the training images, or ""; where no nuclei are, none."""
+    """Return a warning of an image that is unlike the training images, or "".
+
+    `strangeness` is None where it is not known. An image in which no `nuclei` were found gets no warning.
+    """
     if not nuclei or strangeness is None or strangeness <= 1:
         return ""
     return f"unlike the training images: strangeness {strangeness:.1f}, usually below 1; check by eye"

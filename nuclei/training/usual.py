@@ -1,4 +1,4 @@
-"""What training images look like to the encoder, so that images unlike them are recognised."""
+"""Which images are usual: what the encoder finds in training images, to recognise images unlike them."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from nuclei.segmentation.strangeness import Usual, encoder_features, strangeness
 from nuclei.training.augmentation import Augment, crop
 
 AXES = 40  # directions of large variance, or a fifth of the training images where these are few
-LEAST = 5  # training images, of fewer no variance is known
-BELOW = 0.98  # of the validation images are
+LEAST = 5  # training images; fewer say nothing about the variance
+BELOW = 0.98  # the fraction of the validation images whose strangeness is below 1
 
 
 def learn_usual(
@@ -23,10 +23,10 @@ def learn_usual(
     augment: Augment | None = None,
     seed: int = 0,
 ) -> None:
-    """Teach a segmenter which images are usual: those like its training images, see `fit_usual`.
+    """Set the ``encoder`` and the ``usual`` features of a segmenter, see `fit_usual`.
 
     Every training image counts twice: whole, and as a random crop, rescaled and augmented. With fewer than
-    five training images the segmenter does not learn it, nor where images are resized.
+    five training images, or where images are resized, both are None.
     """
     segmenter.encoder = segmenter.usual = None
     if len(train) < LEAST or segmenter.settings["resize"]:
@@ -57,7 +57,10 @@ def augmented(samples: list[Sample], augment: Augment | None, seed: int) -> list
 
 
 def fit_usual(train: np.ndarray, validation: np.ndarray) -> Usual:
-    """Describe the features of training images, (N, F) floats, with a limit by those of validation images."""
+    """Return the mean, the axes and the variances of the features of training images, (N, F) floats.
+
+    The limit comes from those of validation images, (M, F). N is at least 5, and M at least 1.
+    """
     mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
     _, lengths, axes = np.linalg.svd((train - mean) / std, full_matrices=False)
     variances, count = lengths**2 / len(train), min(AXES, len(train) // 5)

@@ -42,6 +42,9 @@ def test_a_segmenter_learns_which_images_are_usual_and_its_folder_keeps_it(segme
     assert known[0] < 2 < known[1]
     loaded = Segmenter.load(segmenter.save(tmp_path / "model"))
     assert np.allclose([loaded.predict(image).strangeness for image in (usual, strange)], known, rtol=0.02)
+    (tmp_path / "model" / "usual.npz").write_bytes(b"no arrays")
+    with pytest.raises(ValueError, match="model: the model cannot be read"):
+        Segmenter.load(tmp_path / "model")
 
 
 def test_a_segmenter_with_few_training_images_or_that_resizes_them_does_not_learn_it(segmenter):
