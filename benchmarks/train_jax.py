@@ -4,12 +4,13 @@
     python benchmarks/train_jax.py finish START_MODEL OUT
 
 The first does what 02_train does up to its curves: the same batches, loss, optimizer and learning rates. But
-all processors draw batches, and the network computes in bfloat16. It needs ``jax[cuda13]``. The second does
-what remains, from candidates to thresholds, in half an hour on two CPU cores, and writes OUT/model.
+all processors draw batches, and the network computes in bfloat16. It needs ``jax[cuda13]``, no TensorFlow.
+Interrupted and given again, it goes on from the last epoch that ended. The second does what remains, from
+candidates to thresholds, in half an hour on two CPU cores, and writes OUT/model.
 
 The shipped model comes from the first version of this script. Its learning rate depended on time: it was
 constant for 55 % of 508 seconds, in which 6,605 batches were learned, and then fell along a cosine. This
-version has been run on a CPU only, for a few steps.
+version has been run on a CPU only, for a few steps, killed and resumed.
 """
 
 import json
@@ -34,6 +35,7 @@ from nuclei.notebook import recipe
 from nuclei.training import unet
 from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.batches import draw_batch, normalize_samples
+from nuclei.training.callbacks import past_epochs, training_callbacks
 from nuclei.training.targets import TARGETS
 
 PARAMETERS = recipe("general", "general_longer")
@@ -56,11 +58,11 @@ def batch(epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), targets.astype(np.uint8)
 
 
-def batches(samples: list[Sample]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of all epochs in their order, drawn ahead by all processors but one."""
+def batches(samples: list[Sample], done: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the batches of all epochs but the first `done`, drawn ahead by all processors but one."""
     drawing.update(samples=samples, weights=balanced_weights(samples))
     processes = max((os.cpu_count() or 2) - 1, 1)
-    coming = ((e, s) for e in range(PARAMETERS["epochs"]) for s in range(PARAMETERS["steps_per_epoch"]))
+    coming = ((e, s) for e in range(done, PARAMETERS["epochs"]) for s in range(PARAMETERS["steps_per_epoch"]))
     with ProcessPoolExecutor(processes, get_context("fork")) as pool:
         ahead: deque = deque()
         for epoch, step in coming:
@@ -72,9 +74,9 @@ def batches(samples: list[Sample]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample]) -> None:
-    """Train the network of the model in `start`."""
+    """Train the network of the model in `start`; a training that was interrupted goes on from its backup."""
     p = PARAMETERS
-    each = batches(normalize_samples(samples))
+    each = batches(normalize_samples(samples), done=len(past_epochs(out)))
     first = next(each)  # the processes are there before JAX starts its threads
     keras.config.set_dtype_policy("mixed_bfloat16")
     network = unet.unet(
@@ -88,19 +90,16 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
     schedule = ("steps_per_epoch", "epochs", "learning_rate", "warmup_epochs", "decay_epochs")
     loss = ("weight_average", "weight_decay", "edge_weight")
     unet.compile_unet(network, **{name: p[name] for name in (*schedule, *loss)})
-    best = {"save_best_only": True, "save_weights_only": True, "monitor": p["monitor"], "mode": "max"}
     network.fit(
-        chain([first], each),
+        (pair for pair in chain([first], each)),  # Keras knows generators, and no other iterators
         steps_per_epoch=p["steps_per_epoch"],
         epochs=p["epochs"],
         validation_data=draw_batch(
             normalize_samples(validation), 0, shuffle=False, batch_size=len(validation), **COMMON
         ),
-        callbacks=[
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),  # the averaged weights are validated and kept
-            keras.callbacks.CSVLogger(out / "history.csv"),
-            keras.callbacks.ModelCheckpoint(out / "best.weights.h5", **best),
-        ],
+        callbacks=training_callbacks(
+            out, monitor=p["monitor"], patience=p["patience"], average=True, parameters=p
+        ),
         verbose=2,
     )
 

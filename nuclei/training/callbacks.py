@@ -1,5 +1,6 @@
 """Callbacks: keep the best weights, stop early, log, back up, draw predictions."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,9 +30,9 @@ def training_callbacks(
     """Return the callbacks that `model.fit` needs, in their order; `first` may add to the log.
 
     Below `folder` they write ``best.weights.h5``, those of the epoch with the highest `monitor`;
-    ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard; and ``backup/``, from
-    which an interrupted training resumes when the same code runs again. After `patience` epochs without
-    improvement the training stops.
+    ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is
+    installed; and ``backup/``, from which an interrupted training resumes when the same code runs again.
+    After `patience` epochs without improvement the training stops.
 
     With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
     kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where
@@ -39,13 +40,14 @@ def training_callbacks(
     """
     folder = Path(folder)
     _check_parameters(folder, parameters or {})
-    past = _past_epochs(folder)
+    past = past_epochs(folder)
     values = past[monitor].tolist() if monitor in past else []
     kept: dict = {"monitor": monitor, "mode": "max"}
     averaged = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     swap_back = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: averaged.on_epoch_begin(epoch)
     )
+    tensorflow = importlib.util.find_spec("tensorflow")
     return [
         *([averaged] if average else []),
         *first,
@@ -58,7 +60,7 @@ def training_callbacks(
             **kept,
         ),
         EarlyStopping(values, patience=patience, **kept),
-        keras.callbacks.TensorBoard(folder / "logs", profile_batch=0),
+        *([keras.callbacks.TensorBoard(folder / "logs", profile_batch=0)] if tensorflow else []),
         *([swap_back] if average else []),  # the backup is that of the training, not of the average
         # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
         keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True),
@@ -77,7 +79,7 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
     write_json(file, parameters)
 
 
-def _past_epochs(folder: Path) -> pd.DataFrame:
+def past_epochs(folder: Path) -> pd.DataFrame:
     """Return the log of an interrupted training up to its backup; start a new log if there is no backup."""
     log, state = folder / "history.csv", folder / "backup" / "training_metadata.json"
     if not (log.exists() and state.exists()):

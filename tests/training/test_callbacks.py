@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 import time
@@ -38,6 +39,12 @@ def test_a_training_leaves_its_log_its_best_weights_and_no_backup(tmp_path):
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["epoch"].tolist() == [0, 1] and {"accuracy", "val_accuracy", "loss"} <= set(history)
     assert list((tmp_path / "logs" / "validation").glob("events.out.tfevents.*")), "for TensorBoard"
+
+
+def test_without_tensorflow_a_training_has_all_callbacks_but_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else name)
+    kinds = [type(each).__name__ for each in training_callbacks(tmp_path)]
+    assert "TensorBoard" not in kinds and {"CSVLogger", "ModelCheckpoint", "BackupAndRestore"} <= {*kinds}
 
 
 def test_the_average_of_the_weights_is_validated_kept_and_not_trained_on(tmp_path):
