@@ -18,6 +18,7 @@ from skimage import data
 
 import nuclei
 from nuclei.notebook import recipe
+from nuclei.segmentation.segmenter import AT_A_TIME
 from nuclei.segmentation.strangeness import Usual, strangeness
 from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.usual import BELOW, augmented, features_of, fit_usual
@@ -53,7 +54,7 @@ def main() -> None:
     parameters = recipe("general")
     samples = {s.id: s for s in nuclei.load_samples(parameters["data"])}
     split = json.loads((nuclei.ROOT / parameters["split_by"]).read_text())
-    segmenter = nuclei.Segmenter.load(nuclei.DEFAULT_MODEL)
+    segmenter = nuclei.Segmenter.load(nuclei.DEFAULT_MODEL, AT_A_TIME)
     usual = segmenter.usual
     sides = {side: [samples[id] for id in ids] for side, ids in split.items()}
     images = {side: [s.image for s in group] for side, group in sides.items()}

@@ -107,7 +107,7 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
 def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample], data: dict) -> None:
     """Train the IoU network, tune, and save the model; `data` describes all images, see `describe`."""
     from nuclei.evaluation.tuning import tune_segmenter
-    from nuclei.segmentation.segmenter import Segmenter
+    from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
     from nuclei.training import iou_network
     from nuclei.training.parameters import model_settings
     from nuclei.training.usual import learn_usual
@@ -116,7 +116,7 @@ def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample]
     former.model.load_weights(out / "best.weights.h5")
     former.settings |= model_settings(p, train, former.settings)
     former.save(out / "model")  # loaded again, it runs several times faster
-    segmenter = Segmenter.load(out / "model")
+    segmenter = Segmenter.load(out / "model", AT_A_TIME)
     learned = iou_network.training_examples(segmenter, train, AUGMENTS[p["augment"]], p["seed"])
     segmenter.iou_network = iou_network.fit_iou_network(*learned, seed=p["seed"])
     tuned = tune_segmenter(segmenter, validation, field_numbers(validation), p["seed"])

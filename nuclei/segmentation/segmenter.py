@@ -26,6 +26,9 @@ from nuclei.segmentation.watershed import confidence, labels_from_maps
 if TYPE_CHECKING:
     import keras  # takes seconds to import
 
+AT_A_TIME = 3
+"""Images that threads work on at a time: while the network runs on one, others are read or measured."""
+
 
 @dataclass
 class Segmenter:

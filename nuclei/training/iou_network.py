@@ -1,18 +1,19 @@
 """The IoU network, which rates candidates: its architecture, its training examples, its training."""
 
 import warnings
+from itertools import chain
 
 import keras
 import numpy as np
 from keras import layers, ops
-from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from nuclei.data.labels import check_labels
 from nuclei.data.samples import Sample
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.candidates import Candidates, propose
 from nuclei.segmentation.inference import StoredNetwork, as_keras
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.training.augmentation import Augment, Pair, Random
 
 EPOCHS, BATCH = 20, 512
@@ -45,18 +46,23 @@ def training_examples(
     There are two arrays per sample, (N, len(FEATURES)) float32 and (N,) float64 in 0-1: one of the whole
     image, and one of a random crop, rescaled and augmented.
     """
-    features, ious = [], []
-    for k, s in enumerate(tqdm(samples, desc="candidates", unit="image")):
-        rng = np.random.default_rng((seed, k))
-        crop = _rescaled_crop(s.image, s.labels, rng)
-        for image, labels in ((s.image, s.labels), augment(*crop, rng) if augment else crop):
-            with warnings.catch_warnings():  # of outliers, which augmentation adds
-                warnings.simplefilter("ignore")
-                predicted = segmenter.predict_maps(image)
-            found = propose(predicted.maps, predicted.image)
-            features.append(found.features)
-            ious.append(true_ious(found, labels))
-    return features, ious
+
+    def of_pair(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        predicted = segmenter.predict_maps(image)
+        found = propose(predicted.maps, predicted.image)
+        return found.features, true_ious(found, labels)
+
+    def of_sample(k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        image, labels, rng = samples[k].image, samples[k].labels, np.random.default_rng((seed, k))
+        crop = _rescaled_crop(image, labels, rng)
+        return [of_pair(image, labels), of_pair(*(augment(*crop, rng) if augment else crop))]
+
+    with warnings.catch_warnings():  # of outliers, which augmentation adds
+        warnings.simplefilter("ignore")
+        numbers = range(len(samples))
+        found = thread_map(of_sample, numbers, max_workers=AT_A_TIME, desc="candidates", unit="image")
+    features, ious = zip(*chain.from_iterable(found), strict=True)
+    return list(features), list(ious)
 
 
 def _rescaled_crop(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:

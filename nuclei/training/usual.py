@@ -4,10 +4,10 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from nuclei.data.samples import Sample
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.segmentation.strangeness import Usual, encoder_features, strangeness
 from nuclei.training.augmentation import Augment, crop
 
@@ -32,18 +32,21 @@ def learn_usual(
     if len(train) < LEAST or segmenter.settings["resize"]:
         return
     segmenter.encoder = encoder_features(segmenter.model)
-    images = [s.image for s in (*train, *validation)]
-    features = features_of(segmenter, images + augmented(train, augment, seed))
-    known, new, changed = np.split(features, (len(train), len(images)))
-    segmenter.usual = fit_usual(np.concatenate([known, changed]), new)
+    images = [s.image for s in train] + augmented(train, augment, seed)
+    features = features_of(segmenter, images + [s.image for s in validation])
+    segmenter.usual = fit_usual(*np.split(features, [len(images)]))
 
 
 def features_of(segmenter: Segmenter, images: Sequence[np.ndarray], name: str = "features") -> np.ndarray:
     """Return what the encoder finds in images, (N, F) float64, each at the smallest of its scales."""
+
+    def features(image: np.ndarray) -> np.ndarray:
+        image = segmenter.prepared(image)
+        return segmenter.features([image], min(segmenter.find_scales([image])))
+
     with warnings.catch_warnings():  # of outliers, which augmentation adds
         warnings.simplefilter("ignore")
-        prepared = (segmenter.prepared(image) for image in tqdm(images, desc=name, unit="image"))
-        return np.stack([segmenter.features([x], min(segmenter.find_scales([x]))) for x in prepared])
+        return np.stack(thread_map(features, images, max_workers=AT_A_TIME, desc=name, unit="image"))
 
 
 def augmented(samples: list[Sample], augment: Augment | None, seed: int) -> list[np.ndarray]:

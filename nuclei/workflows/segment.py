@@ -36,15 +36,12 @@ from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation import strangeness
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.prediction import Prediction
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.segmentation.stitching import Renumbered
 from nuclei.workflows.large_images import LargePrediction, Measured, Tiles, segment_large, segment_tile
 
 if TYPE_CHECKING:  # slow to import
     from nuclei.workflows.cluster import Workers
-
-AT_A_TIME = 3
-"""Images that are worked on at a time: while the network runs on one, others are read, measured, written."""
 
 AT_A_TIME_PIXELS = 16e6
 """Pixels of the images that the network and what follows work on at a time: about 4 GB of memory."""

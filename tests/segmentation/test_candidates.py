@@ -318,8 +318,10 @@ def test_training_examples_are_of_the_image_and_of_a_changed_piece(squares):
             found = propose(segmenter.predict_maps(s.image).maps, s.image)
         np.testing.assert_array_equal(features[2 * k], found.features)
         np.testing.assert_array_equal(ious[2 * k], true_ious(found, s.labels))
-        piece = segmenter.seen[2 * k + 1]
-        assert 21 <= piece.shape[0] == piece.shape[1] <= 192 and piece.max() < s.image.max()
+    whole = {s.image.tobytes() for s in squares}
+    pieces = [image for image in segmenter.seen if image.tobytes() not in whole]
+    assert len(pieces) == len(squares) and all(21 <= a == b <= 192 for a, b, _ in (p.shape for p in pieces))
+    assert max(piece.max() for piece in pieces) < min(s.image.max() for s in squares)
     assert np.concatenate(ious[1::2]).max() > 0.9, "labels are cut and magnified alike"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
