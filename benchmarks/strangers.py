@@ -7,7 +7,7 @@ for 160 batches of recipes/general.yml, with all five data sets, without one of 
 images left out, or with another parameter. It is scored on the validation images of each data set and on
 changed ones, see robustness.py. The rest of the model stays, as its IoU network knows no other data either.
 Writes strangers.json beside this file; runs that it holds are not repeated. Eight minutes for each on two
-cores. The last run differs in its seed alone.
+cores. "another seed" shows how much is chance.
 """
 
 import json

@@ -248,7 +248,7 @@ def candidates() -> str:
 
 
 def strangers() -> str:
-    """Scores on each data set, after short trainings without it or without some changes of the images."""
+    """Scores on each data set, after short trainings that differ in one part."""
     rows = []
     for name, run in RESULTS["strangers"]["runs"].items():
         scores = [f"{run['scores'][source]:.3f}" for source in NAMES]

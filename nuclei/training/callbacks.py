@@ -80,7 +80,10 @@ def _check_parameters(folder: Path, parameters: dict) -> None:
 
 
 def past_epochs(folder: Path) -> pd.DataFrame:
-    """Return the log of an interrupted training up to its backup; start a new log if there is no backup."""
+    """Return the log of an interrupted training up to its backup, one row per epoch, and cut its file there.
+
+    Without a backup nothing resumes: the table is empty, and the log of an earlier training is deleted.
+    """
     log, state = folder / "history.csv", folder / "backup" / "training_metadata.json"
     if not (log.exists() and state.exists()):
         log.unlink(missing_ok=True)

@@ -38,7 +38,11 @@ def learn_usual(
 
 
 def features_of(segmenter: Segmenter, images: Sequence[np.ndarray], name: str = "features") -> np.ndarray:
-    """Return what the encoder finds in images, (N, F) float64, each at the smallest of its scales."""
+    """Return what the encoder finds in N images, (N, F) float64, each at the smallest of its scales.
+
+    images : any that `nuclei.images.intensity.as_rgb8` takes
+    name : that of the progress bar
+    """
 
     def features(image: np.ndarray) -> np.ndarray:
         image = segmenter.prepared(image)
