@@ -77,4 +77,5 @@ large_images.segment_large.__kwdefaults__ |= {"tile": 128, "halo": 32}
 if __name__ == "__main__":
     from nuclei.cli import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sys.exit(main())
