@@ -26,8 +26,6 @@ def main(argv: list[str] | None = None) -> int:
     A standard stream that is closed, or whose reader is gone, changes nothing: results are files.
     """
     _open_standard_streams()
-    # read when TensorFlow is imported; at 2 it would still call a missing GPU an error
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     with redirect_stdout(_Forgiving(sys.stdout)), redirect_stderr(_Forgiving(sys.stderr)):
         try:
@@ -233,13 +231,9 @@ def _interval(measures: dict) -> str:
 
 def _open_standard_streams() -> None:
     """Let closed standard streams go nowhere; a file opened later would otherwise get their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # its number is the lowest that is free, which `open` takes
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _print_warning(message, *_) -> None:

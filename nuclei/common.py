@@ -126,7 +126,7 @@ def short_name(name: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what native code writes to standard error, such as TensorFlow at its import; exceptions pass.
+    """Drop what is written to standard error, such as by TensorFlow at its import; exceptions pass.
 
     For one thread at a time: standard error is that of the whole process.
     """

@@ -18,8 +18,9 @@ def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
 def paint(nuclei: list[np.ndarray], size: int) -> np.ndarray:
     """Label the pixels of nuclei, each given as the places of its pixels among `size`.
 
-    Returns (size,) int32 with 0 = background; nucleus k of the list is k + 1. Smaller nuclei are painted over
-    larger ones, so that none disappears behind another. One that leaves no pixel gets no number.
+    Returns (size,) int32 with 0 = background; the first nucleus of the list is 1, the next 2. Smaller
+    nuclei are painted over larger ones, so that none disappears behind another. One that leaves no pixel gets
+    no number, and those after it a smaller one.
     """
     labels = np.zeros(size, np.int32)
     for k in sorted(range(len(nuclei)), key=lambda k: -nuclei[k].size):

@@ -2,7 +2,8 @@
 
 - A mask per nucleus: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, as in the Data Science Bowl 2018.
 - Equal names in two folders: ``images/x.tif`` and ``masks/x.tif`` or ``labels/x.tif``, as in StarDist.
-- Endings: ``x.tif`` and ``x_masks.tif`` or ``x_cp_masks.png``, as in Cellpose, or our ``x_labels.tif``.
+- Endings: ``x.tif`` or ``x_img.tif``, and ``x_masks.tif`` or ``x_cp_masks.png``, as in Cellpose, or our
+  ``x_labels.tif``.
 - Outlines: ``x.tif`` and ``x_rois.zip`` from ImageJ, or ``x.geojson`` from QuPath; with or without folders.
 
 What are neither masks nor outlines are label images: 0 is background, any other number is one nucleus.

@@ -126,7 +126,7 @@ def describe(samples: list[Sample]) -> dict:
 
 
 def survey(samples: list[Sample]) -> pd.DataFrame:
-    """Return one row per image: its type, size in pixels, number of nuclei, and their areas in pixels."""
+    """Return one row per image: id, data set, type, size, number of nuclei, and their areas, in pixels."""
     rows = []
     for s in samples:
         areas = np.unique(s.labels[s.labels > 0], return_counts=True)[1]

@@ -4,9 +4,8 @@ A confidence is calibrated if, of the nuclei with confidence 0.8, 80 % match a t
 themselves (Guo et al., "On calibration of modern neural networks", ICML 2017). The correction is a monotone
 curve: it leaves the order of nuclei as it is.
 
-    >>> from nuclei.segmentation.prediction import calibrated
     >>> curve = fit_calibration(np.array([0.2, 0.4, 0.6, 0.8]), np.array([False, False, True, True]), bins=4)
-    >>> calibrated(np.array([0.1, 0.5, 0.9]), curve).tolist()
+    >>> np.interp([0.1, 0.5, 0.9], curve["confidence"], curve["probability"]).tolist()
     [0.0, 0.5, 1.0]
 """
 
@@ -33,7 +32,7 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20)
     """Fit the curve from confidence, (N,) floats 0-1, to the probability of being `matched`, (N,) bool.
 
     Isotonic regression over groups of equal size: lists of ``confidence``, ascending, and ``probability``,
-    never descending, for `nuclei.segmentation.prediction.calibrated`. Raises ValueError for no nuclei.
+    never descending, between which `numpy.interp` finds the others. Raises ValueError for no nuclei.
     """
     from scipy.optimize import isotonic_regression  # slow to import
 

@@ -40,8 +40,9 @@ def tune(
     `labels_list`, 0 = background; `grid` has the values to try of each parameter. If ``min_area`` is among
     them, nuclei under it are dropped as its last step: images are segmented and matched once for all values.
 
-    Returns the parameters with the highest mean score, the first in the grid's order among equals, and the
-    scores: one row for each combination (a MultiIndex with the parameters' names), one column per image.
+    Returns the parameters with the highest mean score, the first in the grid's order among equals (with
+    ``min_area`` last), and the scores: one row for each combination (a MultiIndex with the parameters'
+    names), one column per image.
     """
     grid = dict(sorted(grid.items(), key=lambda each: each[0] == "min_area"))  # it varies fastest
     min_areas, all_sizes = grid.get("min_area", [0]), {"min_area": 0} if "min_area" in grid else {}

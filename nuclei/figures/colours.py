@@ -1,6 +1,6 @@
 """One colour language in all figures, safe for colour-blind readers.
 
-What is true is orange, what the model predicts is blue, and where both agree is white. Source: Okabe and Ito,
+What is true is orange, what the model predicts is blue, and where both agree is white. After Okabe and Ito,
 "Color universal design", 2008.
 """
 

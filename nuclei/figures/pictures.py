@@ -208,13 +208,10 @@ def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tu
     lines: list[np.ndarray] = []
     ratings: list[float] = []
     count = 0
-    places = np.full(found.shape, -1)
-    places[window] = np.arange(places[window].size).reshape(places[window].shape)
     for k in np.argsort(ious, kind="stable"):
-        mask = np.zeros(places[window].shape, bool)
-        inside = places.ravel()[found.pixels[found.starts[k] : found.stops[k]]]
-        mask.ravel()[inside[inside >= 0]] = True
-        own = contours(mask)
+        mask = np.zeros(found.shape, bool)
+        mask.ravel()[found.pixels[found.starts[k] : found.stops[k]]] = True
+        own = contours(mask[window])
         lines += own
         ratings += [ious[k]] * len(own)
         count += bool(own)

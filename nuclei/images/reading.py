@@ -72,7 +72,7 @@ class Image(AbstractContextManager["Image"]):
 def open_image(
     file: File, channel: int | None = None, page: int | None = None, name: str | None = None
 ) -> Image:
-    """Open a PNG, JPEG, BMP, GIF or TIFF file, or the folder or address of an OME-Zarr.
+    """Open a PNG, JPEG, BMP or TIFF file, or the folder or address of an OME-Zarr.
 
     The `page`, from 0, is needed where there are several (planes of a stack, time points); so is the
     `channel` that a model sees, except in RGB images. A fluorescence image of one dye in RGB is seen as the

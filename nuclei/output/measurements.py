@@ -19,12 +19,14 @@ def measure(
     channels: np.ndarray,
     confidence: np.ndarray,
     pixel_size: tuple[float, float] | None = None,
+    origin: tuple[int, int] = (0, 0),
 ) -> pd.DataFrame:
     """Measure every nucleus of an image: one row by ascending label; without nuclei no row, but all columns.
 
     `labels` are (H, W) integers, 0 = background; `channels`, (H, W, C), the values of the image as its file
     has them; `confidence`, (N,) floats 0-1, that of labels 1 to N; `pixel_size` the height and width of a
-    pixel in micrometres. The columns are those of docs/output.md.
+    pixel in micrometres; `origin` the row and column of the top left pixel, where the labels are those of a
+    tile. The columns are those of docs/output.md.
 
     Centroids count from (0, 0), the centre of the top left pixel; in ImageJ it is the corner. ``circularity``
     is NaN where the perimeter is 0. Where pixels are not square, the ellipse is that of the nucleus in
@@ -43,10 +45,11 @@ def measure(
         scaled["perimeter"] = np.full(len(found["label"]), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         circularity = 4 * np.pi * found["num_pixels"] / found["perimeter"] ** 2
+    y, x = (found[f"centroid-{axis}"] + start for axis, start in enumerate(origin))
     table = {
         "label": found["label"],
-        "centroid_x_px": found["centroid-1"],
-        "centroid_y_px": found["centroid-0"],
+        "centroid_x_px": x,
+        "centroid_y_px": y,
         "area_px": found["num_pixels"],
         **{f"{ours}_px": found[name] for ours, name in LENGTHS.items()},
         "circularity": np.where(square & np.isfinite(circularity), circularity, np.nan),
@@ -55,8 +58,8 @@ def measure(
         "solidity": found["solidity"],
     }
     if pixel_size:
-        table["centroid_x_um"] = found["centroid-1"] * width
-        table["centroid_y_um"] = found["centroid-0"] * height
+        table["centroid_x_um"] = x * width
+        table["centroid_y_um"] = y * height
         table["area_um2"] = found["num_pixels"] * height * width
         table |= {f"{ours}_um": scaled[name] for ours, name in LENGTHS.items()}
     for k in range(values.shape[2]):

@@ -84,7 +84,10 @@ class RunFolder:
         return set(changed)
 
     def missing(self, name: str, stamp: dict, formats: Iterable[str]) -> list[str]:
-        """Return which formats are to be written for an image: all, where it changed or lacks its labels."""
+        """Return which formats are to be written for an image: those that it lacks.
+
+        All of them, where it changed, or where it lacks some and its labels or measurements too.
+        """
         formats, record = list(formats), self.record(name)
         if record.get("stamp") != stamp:
             return formats

@@ -33,7 +33,7 @@ SETTINGS = {
     "diameters": (list,),
     "calibration": (dict,),
 }
-"""The settings that a model is used by, and their types in JSON; each may also be null."""
+"""The settings that a model is used by, and their types in JSON; all but ``thresholds`` may be null."""
 
 LEAST = {"resize": 1, "working_diameter": 0}  # 0 = every image is used at its own scale
 
@@ -113,8 +113,8 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
             raise ValueError(f"{where} is {number!r}, expected a number from 0 to 1. {restore}")
     if has_iou_network and not settings.get("calibration"):
         warnings.warn(
-            f"{file}: no 'calibration', as in a former format: the model was tuned on other candidates, and "
-            "its confidence is not calibrated. Train it again with 02_train, which tunes it too.",
+            f"{file}: no 'calibration', as in a former format, or where no nuclei were found in validation "
+            "images: its confidence is not calibrated. Train it again with 02_train, which tunes it too.",
             stacklevel=4,
         )
 

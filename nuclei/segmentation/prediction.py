@@ -29,12 +29,3 @@ class Prediction(NamedTuple):
     scales: Sequence[float] = (1,)
     strangeness: float | None = None
     diameter: float = 0.0  # pixels of the image, of the median nucleus; 0 without nuclei
-
-
-def calibrated(confidence: np.ndarray, curve: dict[str, list[float]]) -> np.ndarray:
-    """Return the probability, (N,) float64 in 0-1, that nuclei of these confidences match a true one.
-
-    `curve` is that of `nuclei.evaluation.calibration.fit_calibration`; between its points it is linear,
-    beyond them constant.
-    """
-    return np.interp(confidence, curve["confidence"], curve["probability"])

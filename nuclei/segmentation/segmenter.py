@@ -18,7 +18,7 @@ from nuclei.images.tiles import STRIDE, tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import StoredNetwork, as_keras, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
-from nuclei.segmentation.prediction import Maps, Prediction, calibrated
+from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import FAINT, SIZING, boxes_near, find_diameter, median_diameter, scales_for
 from nuclei.segmentation.strangeness import Usual, image_features, strangeness
 from nuclei.segmentation.watershed import confidence, labels_from_maps
@@ -42,7 +42,7 @@ class Segmenter:
         ``diameters``: of the smallest and the largest nuclei that it was trained on, in pixels;
         ``thresholds``: ``min_iou`` of `suppress_overlaps`, or for a model without an IoU network the
         arguments of `labels_from_maps`; tuned on validation images;
-        ``calibration``: of the confidence, see `nuclei.segmentation.prediction.calibrated`;
+        ``calibration``: of the confidence, see `nuclei.evaluation.calibration.fit_calibration`;
         ``cross_tuned``: the last two for each half of the validation ``images``, from the other half;
         and where the model came from: parameters, data, versions.
     split : dict of lists, ``train`` and ``validation``: ids of images
@@ -142,7 +142,7 @@ class Segmenter:
         else:
             labels, expected = suppress_overlaps(*self.candidates(predicted), **thresholds)
         if curve := calibration or self.settings.get("calibration"):
-            expected = calibrated(expected, curve)
+            expected = np.interp(expected, curve["confidence"], curve["probability"])
         diameter = median_diameter(labels)
         return Prediction(labels, expected, image, maps, predicted.scales, predicted.strangeness, diameter)
 

@@ -71,7 +71,7 @@ def _component_distance(components, count):
 
 def keep_labels(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Leave only the labels that are `kept`, (N + 1,) bool, and close the gaps between numbers: int32."""
-    kept[0] = False
+    kept = np.append(False, kept[1:])
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
 
 

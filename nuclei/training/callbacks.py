@@ -27,7 +27,8 @@ def training_callbacks(
     average: bool = False,
     parameters: dict | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that `model.fit` needs, in their order; `first` may add to the log.
+    """Return the callbacks that `model.fit` needs, in their order; `first` come
+    before the log is written, so that they can add to it.
 
     Below `folder` they write ``best.weights.h5``, those of the epoch with the highest `monitor`;
     ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is
@@ -186,9 +187,8 @@ def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sa
     crowded: dict[str, Sample] = {}
     for s in sorted(samples, key=lambda s: -len(np.unique(s.labels))):
         crowded.setdefault(image_type(s.image), s)
-    found = {}
-    for kind in [kind for kind in IMAGE_TYPES if kind in crowded]:
-        s = crowded[kind]
-        window = busiest_square(s.labels, size) if size else np.s_[:, :]
-        found[kind] = replace(s, image=s.image[window], labels=s.labels[window])
-    return found
+    if size:
+        for kind, s in crowded.items():
+            window = busiest_square(s.labels, size)
+            crowded[kind] = replace(s, image=s.image[window], labels=s.labels[window])
+    return {kind: crowded[kind] for kind in IMAGE_TYPES if kind in crowded}

@@ -1,7 +1,7 @@
 """Single changes of an image, as other specimens, microscopes, cameras and files would make them.
 
 Each takes an (H, W, 3) float32 image, 0 to 1, and returns a new one of the same shape, whose values may leave
-that range. None inverts an image: dark holes would be learned as nuclei.
+that range; `crowd` returns the labels too. None inverts an image: dark holes would be learned as nuclei.
 """
 
 import io

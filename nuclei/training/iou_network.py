@@ -28,8 +28,8 @@ def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
     numbers = labels.max() + 1
     areas = found.stops - found.starts
     candidate = np.repeat(np.arange(areas.size), areas)
-    steps = np.arange(candidate.size) - (np.cumsum(areas) - areas)[candidate]
-    truth = labels[found.pixels[found.starts[candidate] + steps]]
+    ranges = [slice(0), *map(slice, found.starts, found.stops)]  # the first for no candidates
+    truth = labels[np.concatenate([found.pixels[each] for each in ranges])]
     inside = truth > 0
     pairs, shared = np.unique(candidate[inside] * numbers + truth[inside], return_counts=True)
     candidate, truth = np.divmod(pairs, numbers)

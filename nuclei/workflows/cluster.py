@@ -64,13 +64,16 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
                 LoopRunner().run_sync(connect, dask, callback_timeout=ANSWER, **secure).abort()
             client = Client(LocalCluster(workers, **options) if dask is None else dask, timeout=ANSWER)
         except (OSError, ValueError) as error:
+            if dask is None:
+                raise
             about_it = "no scheduler answers there; check the address, such as tcp://host:8786"
             raise ValueError(f"`dask` {dask}: {about_it}, and that it runs") from error
         with client, client.cluster or nullcontext():
             try:
                 client.wait_for_workers(1, timeout=PATIENCE)
             except TimeoutError as error:
-                raise ValueError(f"`dask` {dask}: no worker after {PATIENCE} seconds; start some") from error
+                which = f"`workers` {workers}" if dask is None else f"`dask` {dask}"
+                raise ValueError(f"{which}: no worker has started after {PATIENCE} seconds") from error
             check(client.run(about, model, on_error="return"), about(model))
             if dask is None:
                 client.run(_leave_interrupts)

@@ -129,11 +129,8 @@ def segment_tile(k: int, tiles: Tiles, image: Image, segmenter) -> Measured:
     labels = tiles.tiling.add(k, predicted.labels, zarr.open_array(tiles.store, mode="r+"))
     number = np.zeros(labels.max() + 1, int)
     number[labels] = predicted.labels
-    table = measure(labels, part, predicted.confidence[number[1:] - 1], tiles.pixel_size)
-    for axis, span, size in zip("yx", outer, tiles.pixel_size or (0, 0), strict=True):
-        table[f"centroid_{axis}_px"] += span.start
-        if size:
-            table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_px"] * size
+    confidence, (rows, columns) = predicted.confidence[number[1:] - 1], outer
+    table = measure(labels, part, confidence, tiles.pixel_size, (rows.start, columns.start))
     border, cut = (edge_labels(labels, outer, image.shape, border) for border in (True, False))
     table["touches_border"] = np.isin(table["label"], border)
     table["label"] += tiles.tiling.first(k) - 1
