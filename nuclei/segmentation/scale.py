@@ -13,7 +13,6 @@ from nuclei.images.tiles import HALO, STRIDE, Window
 # arguments of `labels_from_maps` that measure the size of nuclei, independent of tuned thresholds
 SIZING: dict = {"foreground_threshold": 0.5, "marker_threshold": 0.5, "min_area": 0.1, "smoothing": 1.0}
 
-
 FAINT = 0.1  # a foreground, 0-1, at which no nucleus is found, unless another scale shows it clearly
 
 
@@ -39,49 +38,63 @@ def find_diameter(
     At native scale the network finds nothing in very large nuclei, or only fragments. So the image, of so
     many `pixels` and a `shortest` side, is halved up to three times, as long as nuclei of a size known from
     training (`diameters`: smallest, largest) then cover clearly more of it, each weighted by its mean
-    foreground. A quarter is tried first, as it costs little. `nuclei_at` returns, for a scale, the areas of
-    the nuclei found, (N,) in pixels of the rescaled image, and the mean foreground of each.
+    foreground. A quarter is tried first, as it costs little. Where these and larger nuclei cover five times
+    as much there, what native scale shows are fragments, and coarser ones are tried though a half shows less.
+    `nuclei_at` returns, for a scale, the areas of the nuclei found, (N,) in pixels of the rescaled image, and
+    the mean foreground of each.
     """
 
     @cache
-    def size_and_cover(scale: float) -> tuple[float, float]:
-        """Return the median diameter, and the fraction of the image that nuclei of a known size cover."""
+    def seen(scale: float) -> tuple[float, float, float]:
+        """Return the median diameter, and the fractions of the image that nuclei of a known size cover, and
+        those with larger ones."""
         areas, confidences = nuclei_at(scale)
         sizes = np.sqrt(4 / np.pi * areas)
-        known = (areas >= SPECK) & (sizes >= diameters[0]) & (sizes <= diameters[1])
-        covered = float(areas[known] @ confidences[known]) / (pixels * scale**2)
-        return circle_diameter(areas) / scale, covered
+        covers = np.where((areas >= SPECK) & (sizes >= diameters[0]), areas * confidences, 0)
+        known = covers[sizes <= diameters[1]].sum() / (pixels * scale**2)
+        return circle_diameter(areas) / scale, known, covers.sum() / (pixels * scale**2)
 
     def shows_more(coarse: float, fine: float) -> bool:
-        before, covered = size_and_cover(fine)[1], size_and_cover(coarse)[1]
+        before, covered = seen(fine)[1], seen(coarse)[1]
         return 0.6 * covered > before or (before < 0.0005 and covered >= before)
 
     scales = [scale for scale in (1 / 2, 1 / 4, 1 / 8) if shortest * scale >= 62]
-    best = 1.0
-    if 1 / 4 in scales and not shows_more(1 / 4, best):
-        scales = []
+    best, fragments = 1.0, False
+    if 1 / 4 in scales:
+        fragments = seen(best)[1] < 0.2 * seen(1 / 4)[2]
+        scales = scales if fragments or shows_more(1 / 4, best) else []
     for scale in scales:
-        if not shows_more(scale, best):
+        if shows_more(scale, best):
+            best = scale
+        elif not fragments:
             break
-        best = scale
-    return size_and_cover(best)[0]
+    return seen(best)[0]
+
+
+SCALES: list[tuple[float, list[float]]] = [
+    (1 / 3, [3 / 2, 5 / 2]),
+    (1 / 2, [1, 2]),
+    (1, [1, 4 / 3]),
+    (2, [1]),
+    (5 / 2, [3 / 8, 3 / 4]),
+    (5, [1 / 4, 1 / 2]),
+    (8, [3 / 16, 3 / 8]),
+    (16, [1 / 8, 1 / 4]),
+    (np.inf, [1 / 16, 1 / 8]),
+]
+"""The scales for nuclei of less than a diameter, relative to the working diameter. They were chosen by the
+scores of validation images, also enlarged and reduced."""
 
 
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:
     """Return the scales at which to run the network on an image; its maps are averaged over them.
 
-    They bring nuclei near the `working_diameter`, 0 or None for native scale: 3/2 and 5/2 where the median
-    nucleus has less than a third of it, 1 and 2 up to half of it, 1 and 4/3 up to the working diameter, 1 up
-    to twice it, 3/8 and 3/4 up to 5/2 of it, 1/4 and 1/2 up to five times, 3/16 and 3/8 up to eight times,
-    then 1/8 and 1/4, and from sixteen times on 1/16 and 1/8. 1 without nuclei. They were chosen by the scores
-    of validation images, also enlarged and reduced.
+    They bring nuclei of this median `diameter` near the `working_diameter`, by `SCALES`. Native scale, 1,
+    without nuclei, or for a `working_diameter` of 0 or None.
     """
     if not (working_diameter and diameter):
         return [1]
-    limits = (1 / 3, 1 / 2, 1, 2, 5 / 2, 5, 8, 16)
-    small: list[list[float]] = [[3 / 2, 5 / 2], [1, 2], [1, 4 / 3], [1]]
-    scales = small + [[scale, 2 * scale] for scale in (3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16)]
-    return scales[np.searchsorted(limits, diameter / working_diameter, side="right")]
+    return next(scales for limit, scales in SCALES if diameter / working_diameter < limit)
 
 
 def boxes_near(shown: np.ndarray, scale: float) -> list[tuple[Window, np.ndarray]]:

@@ -20,7 +20,7 @@ from nuclei.segmentation.inference import StoredNetwork, as_keras, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
 from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import FAINT, SIZING, boxes_near, find_diameter, median_diameter, scales_for
-from nuclei.segmentation.strangeness import Usual, image_features, strangeness
+from nuclei.segmentation.strangeness import LEAST_SIDE, Usual, image_features, strangeness
 from nuclei.segmentation.watershed import confidence, labels_from_maps
 
 if TYPE_CHECKING:
@@ -122,9 +122,11 @@ class Segmenter:
         """Return how unlike the training images an image is, see `nuclei.segmentation.strangeness`.
 
         `images` are the `prepared` image, or windows of a large one, `scales` those of its maps. None where
-        the model does not know its training images.
+        the model does not know its training images, and for images under `LEAST_SIDE`.
         """
-        return strangeness(self.features(images, min(scales)), self.usual) if self.usual else None
+        if not self.usual or min(images[0].shape[:2]) < LEAST_SIDE:
+            return None
+        return strangeness(self.features(images, min(scales)), self.usual)
 
     def features(self, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
         """Return what the encoder finds in an image: see `nuclei.segmentation.strangeness.image_features`."""

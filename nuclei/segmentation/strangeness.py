@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras  # takes seconds to import
 
 SIDE = 512  # pixels; of a larger image, once it is rescaled, the central square of this side is used
+LEAST_SIDE = 96  # pixels of the image itself; means over a smaller one vary too much to tell anything
 
 
 class Usual(NamedTuple):

@@ -68,7 +68,8 @@ def fit_usual(train: np.ndarray, validation: np.ndarray) -> Usual:
 
     The limit comes from those of validation images, (M, F). N is at least 5, and M at least 1.
     """
-    mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    std = np.maximum(std, np.median(std) / 100) + 1e-6  # a constant feature would outweigh all others
     _, lengths, axes = np.linalg.svd((train - mean) / std, full_matrices=False)
     variances, count = lengths**2 / len(train), min(AXES, len(train) // 5)
     rest = variances[count:].sum() / (mean.size - count)
