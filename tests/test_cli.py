@@ -193,6 +193,20 @@ def test_labels_that_are_probably_wrong_are_listed(score, tmp_path, flat):
     assert not (tmp_path / "without" / "audit.csv").exists()
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_audit_has_the_numbers_of_the_label_images(score, tmp_path, flat, segmenter, beside):
+    for path in flat[1].iterdir():
+        iio.imwrite(path, np.uint16(100) * iio.imread(path))
+    segmenter.labels = lambda image: np.where(perfect(image) == 2, 0, perfect(image))
+    if beside:
+        shutil.copytree(flat[0], tmp_path / "set" / "images")
+        shutil.copytree(flat[1], tmp_path / "set" / "labels")
+        flat = (tmp_path / "set", tmp_path / "set")
+    for _ in range(2):  # then from the cache
+        assert score(*flat, more=["--audit"])[0] == 0
+        assert pd.read_csv(tmp_path / "out" / "audit.csv")["label"].tolist() == [200] * 4
+
+
 def test_names_too_long_and_names_that_spreadsheets_would_run(score, tmp_path, flat, segmenter):
     pictures, labels = flat
     long, formula = "x" * 250, "=1+1"

@@ -29,11 +29,12 @@ def paint(nuclei: list[np.ndarray], size: int) -> np.ndarray:
 
 
 def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
-    """Check what the file called `name` holds, and return it as labels: (H, W) int32, 0 = background, 1..N.
+    """Check what the file called `name` holds, and return it as (H, W) labels with its own numbers.
 
     `picture` is an (H, W) array of whole numbers, of any type: 0 = background, any other number = one
     nucleus. It may also be (H, W, 1 to 4): equal colours, perhaps with alpha. Raises ValueError for a JPEG,
-    for colours, stacks, negative numbers and fractions, and as `check_nuclei` does.
+    for colours, stacks, negative numbers and fractions, and as `check_nuclei` does. Labels are int32, or
+    int64 where numbers are larger.
     """
     if name.lower().endswith(JPEG):
         raise ValueError(f"{name}: JPEG changes the numbers of a label image. Save it again as PNG or TIFF.")
@@ -51,9 +52,8 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
     if labels.min() < 0:
         raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
     numbers, index = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)  # 0 stays 0
-    labels = index[:-1].reshape(labels.shape).astype(np.int32)
-    check_nuclei(labels, name, numbers)
-    return labels
+    check_nuclei(index[:-1].reshape(labels.shape).astype(np.int32), name, numbers)
+    return labels.astype(np.int32 if numbers[-1] < 2**31 else np.int64)
 
 
 def without_alpha(picture: np.ndarray, name: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
+from skimage.segmentation import relabel_sequential
 from tqdm.contrib.concurrent import thread_map
 
 from nuclei.common import ROOT, replacing
@@ -26,7 +27,7 @@ from nuclei.images.reading import open_image, read_numbers
 
 MIN_SIDE = 32  # pixels. The encoder halves the side of an image five times
 
-CACHE_FORMAT = 4  # raise it when the content or the format of the cache changes
+CACHE_FORMAT = 5  # raise it when the content or the format of the cache changes
 
 OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 EDITIONS = {
@@ -44,11 +45,17 @@ class Sample:
     labels: np.ndarray  # (H, W) int32, 0 = background, 1..N = one number per nucleus
     source: str = ""  # name of its data set
     group: str = ""  # image, patient or organ that it is a part of, where its name says so
+    numbers: np.ndarray | None = None  # (N + 1,) those of 0..N in its label image; None where it has none
 
     @property
     def name(self) -> str:
         """The id without the data set's name."""
         return self.id.removeprefix(f"{self.source}/")
+
+    @property
+    def file_labels(self) -> np.ndarray:
+        """The labels with their numbers in the label image, (H, W) int."""
+        return self.labels if self.numbers is None else self.numbers[self.labels]
 
 
 def load_samples(
@@ -154,7 +161,8 @@ def _read_sample(
         return Sample(id, image, labels_from_outlines(read(files.labels), files.labels, image.shape[:2]))
     if files.labels:
         labels = as_labels(read_numbers(read(files.labels), files.labels), files.labels)
-        return Sample(id, image, same_shape(labels, files.labels))
+        labels, _, own = relabel_sequential(same_shape(labels, files.labels))
+        return Sample(id, image, labels.astype(np.int32), numbers=np.asarray(own))
     masks = []
     for name in files.masks:
         mask = read_numbers(read(name), name)
@@ -202,7 +210,15 @@ def _read_cached(
         try:
             with np.load(cache) as arrays:
                 named = list(enumerate(arrays["ids"]))
-                return [Sample(str(id), arrays[f"image {k}"], arrays[f"labels {k}"]) for k, id in named]
+                return [
+                    Sample(
+                        str(id),
+                        arrays[f"image {k}"],
+                        arrays[f"labels {k}"],
+                        numbers=arrays.get(f"numbers {k}"),
+                    )
+                    for k, id in named
+                ]
         except Exception as error:  # of any type; the data themselves are intact
             warnings.warn(f"{cache}: cannot be read ({error}); the data are read again", stacklevel=3)
     found = find_samples(names, path)
@@ -213,6 +229,7 @@ def _read_cached(
     samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
     arrays = {f"image {k}": s.image for k, s in enumerate(samples)}
     arrays |= {f"labels {k}": s.labels for k, s in enumerate(samples)}
+    arrays |= {f"numbers {k}": s.numbers for k, s in enumerate(samples) if s.numbers is not None}
     try:
         for old in cache.parent.glob(f"{escape(where + chosen)}-{'?' * 8}.npz"):
             old.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def score(
                 write_labels(temporary, found.labels)
             results.append(compare(sample, found.labels, field))
             if audit:
-                suspicious.append(audit_labels(sample.id, sample.labels, found.labels, found.confidence))
+                suspicious.append(audit_labels(sample.id, sample.file_labels, found.labels, found.confidence))
         report = {
             "images": str(images),
             "truth": str(truth),
@@ -184,7 +184,7 @@ def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[st
         return labels, set(read_table(truth)["ImageId"]) - set(labels)
     names, _ = open_files(truth)
     if any(PurePosixPath(name).parent.name == "images" for name in names):
-        return {s.id: s.labels for s in load_samples(truth.resolve())}, set()
+        return {s.id: s.file_labels for s in load_samples(truth.resolve())}, set()
     read = _pictures(truth, lambda content, name: as_labels(read_numbers(content, name), name), labels=True)
     return {id: labels() for id, labels in read.items()}, set()
 
