@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 from nuclei.evaluation import metrics
 
 LITTLE, MOST = 0.2, 0.75
-"""Of a nucleus's area, or as an IoU: what counts as nearly no agreement, and as agreement."""
+"""Of a nucleus's area, as an IoU, or as F1: what counts as nearly no agreement, and as agreement."""
 
 MISSED = 0.5
 """Weight of a label that is not found: models miss nuclei more often than they invent confident ones. With a
@@ -28,7 +28,9 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
     there is not one for each predicted nucleus.
 
     The columns are those of docs/training.md. Suspicion, 0-1, is the confidence of the model in what the
-    label contradicts, times how well it agrees with the labels of the image (F1 at an IoU of 0.5).
+    label contradicts, times how well it agrees with the labels of the image (F1 at an IoU of 0.5). So an
+    image on which the model is bad does not fill the list. Where they agree nearly nowhere, the labels may be
+    of another image, or missing: a row for the whole image then has the mean confidence of its nuclei.
     """
     match = metrics.match(labels, predicted)
     nuclei = match.predicted_areas.size
@@ -47,6 +49,10 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
         pair = numbers[0][true], numbers[1][found]  # -1 takes the last, 0
         suspect = round(trust * suspicion, 3)
         table.append((image, kind, *pair, *np.round(centres[side][k], 1), areas[side][k], suspect))
+    if nuclei and trust < LITTLE:
+        centre = (np.array(labels.shape) - 1) / 2
+        suspect = round(float(np.mean(confidence)) * (1 - trust), 3)
+        table.append((image, "image", 0, 0, *centre, labels.size, suspect))
     return ranked([pd.DataFrame(table, columns=COLUMNS)])
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nuclei.evaluation.audit import COLUMNS, audit
+from nuclei.evaluation.audit import COLUMNS, audit, ranked
 
 
 def squares(*places, shape=(60, 60), side=8):
@@ -54,11 +54,23 @@ def test_confident_disagreement_in_a_good_image_comes_first(predicted):
     assert table["suspicion"].tolist() == pytest.approx([0.95 * 12 / 14, 0.3 * 12 / 14], abs=1e-3)
 
 
-@pytest.mark.parametrize("labels, found", [(0, 0), (0, 1), (1, 0)])
+@pytest.mark.parametrize("labels, found", [(0, 0), (1, 0)])
 def test_images_without_nuclei(labels, found):
     square = squares((2, 2))
     table = audit("x", square * labels, square * found, np.ones(found))
     assert (table["suspicion"] == 0).all()
+
+
+@pytest.mark.parametrize("change", [np.zeros_like, lambda labels: np.roll(labels, 9, axis=0)])
+def test_an_image_whose_labels_are_missing_or_of_another_comes_first(predicted, change):
+    labels = np.where(predicted == 8, 0, predicted)
+    good = audit("good", labels, predicted, np.full(8, 0.9))
+    bad = audit("bad", change(predicted), predicted, np.full(8, 0.9))
+    doubtful = audit("doubtful", change(predicted), predicted, np.full(8, 0.4))
+    table = ranked([good, doubtful, bad])
+    assert table["image"].head(3).tolist() == ["bad", "good", "doubtful"]
+    assert table["kind"].head(3).tolist() == ["image", "missing", "image"]
+    assert table.loc[0, ["label", "predicted", "row", "column", "area"]].tolist() == [0, 0, 29.5, 29.5, 3600]
 
 
 def test_a_confidence_for_each_nucleus(predicted):
