@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -147,12 +147,13 @@ class RunFolder:
         with replacing(self._record_of(name)) as temporary:
             temporary.write_text(json.dumps({"stamp": stamp, "formats": [*earlier, *formats]}))
 
-    def finish(self, formats: Iterable[str], images: Images) -> None:
+    def finish(self, formats: Sequence[str], images: Images) -> None:
         """Write the files of all images together: the tables, sorted by name, and what is made from these.
 
         images : what opens each image that could be used
 
-        A table without any image is deleted. Warns of files that a person changed: they are kept.
+        Those without any image are deleted. Warns of files that a person changed: they are kept. Raises
+        ValueError where nothing can be made from a table or label image that a person changed.
         """
         names = list(self._records())
         for key in formats:
@@ -163,10 +164,14 @@ class RunFolder:
                             join_csv(parts, temporary)
                     else:
                         path.unlink(missing_ok=True)
+        for key in formats:  # from these tables
             for file, write in FORMATS[key].of_run.items():
                 if not self._is_kept(path := self.path / file):
-                    with self._written.replacing(path) as temporary:
-                        write(temporary, self.path, images)
+                    if names:
+                        with self._written.replacing(path) as temporary:
+                            write(temporary, self.path, images)
+                    else:
+                        path.unlink(missing_ok=True)
 
     def _is_kept(self, path: Path) -> bool:
         """Return whether a person changed a file of all images, with a warning if so."""

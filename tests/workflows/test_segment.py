@@ -999,3 +999,11 @@ def test_what_to_check_first_is_written_at_the_end(images, segmenter, tmp_path, 
     assert main(["segment", str(images), "--out", str(tmp_path / "out"), "--save", "review"]) == 0
     assert "review.csv was changed after it was written, and is kept" in capsys.readouterr().err
     assert (tmp_path / "out" / "review.csv").read_text() == "checked\n"
+
+
+def test_without_a_usable_image_there_is_no_review(images, run, out):
+    for path in images.rglob("*.*"):
+        path.write_text("no image")
+    code, _, err = run("--save", "all")
+    assert code == 1 and "images skipped" in err
+    assert not list(out.glob("*.csv")) and not (out / "review.png").exists()
