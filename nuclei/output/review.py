@@ -1,5 +1,6 @@
 """What to check first: the nuclei of which the model is least certain, as a table and on a contact sheet."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from nuclei.images.intensity import as_rgb8
+from nuclei.common import some
+from nuclei.images.intensity import rgb8_converter
 from nuclei.images.reading import Image, open_image
 from nuclei.output.tables import read_csv, write_csv
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 SHOWN, OF_ONE_IMAGE = 30, 3
 """Nuclei on the sheet, and at most so many of one image, so that one bad image does not fill it."""
+
+TABLE = "measurements.csv"
+NUMBERS = ["label", "confidence", "equivalent_diameter_px", "centroid_x_px", "centroid_y_px"]
+ANEW = "correct it, or rename it and repeat the command to get that of the run"
 
 
 def least_certain(nuclei: pd.DataFrame) -> pd.DataFrame:
@@ -40,15 +46,25 @@ def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
     """
     from nuclei.figures.pictures import contact_sheet
 
-    crops = []
+    crops, converters = [], {}
     for row in rows.head(SHOWN).itertuples():
         reach = max(16, round(1.5 * row.equivalent_diameter_px))
         y, x = round(row.centroid_y_px), round(row.centroid_x_px)
         window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
-        with images[row.image]() as image, open_image(folder / f"{row.image}_labels.tif") as labels:
-            nucleus = labels.pixels(window) == row.label
+        file = folder / f"{row.image}_labels.tif"
+        with images[row.image]() as image, open_image(file) as labels:
+            numbers = labels.pixels(window)
+            if (shape := (*labels.shape, *numbers.shape[2:])) != image.shape:
+                expected = f"a label image of shape {image.shape}, as its image"
+                raise ValueError(f"{file}: an array of shape {shape}, expected {expected}; {ANEW}")
+            if not (0 <= y < shape[0] and 0 <= x < shape[1]):
+                found = f"nucleus {row.label} of {row.image} at x = {x}, y = {y}"
+                raise ValueError(f"{folder / TABLE}: {found}, expected a place in its image; {ANEW}")
+            if row.image not in converters:
+                converters[row.image] = _converter(image)
             text = f"nucleus {row.label}: {row.confidence:.2f}"
-            crops.append((as_rgb8(image.pixels(window)), nucleus, row.image, text))
+            shown = converters[row.image](image.pixels(window))
+            crops.append((shown, numbers == row.label, row.image, text))
     return contact_sheet(crops, title="The least certain nuclei")
 
 
@@ -63,5 +79,23 @@ def write_sheet(path: Path, folder: Path, images: Images) -> None:
 
 
 def _rows(folder: Path, images: Images) -> pd.DataFrame:
-    nuclei = read_csv(folder / "measurements.csv")
-    return least_certain(nuclei[nuclei["image"].isin(list(images))])
+    """Return `least_certain` of these images; ValueError where a person spoiled the table."""
+    path = folder / TABLE
+    try:
+        nuclei = read_csv(path)
+    except ValueError as error:  # of pandas, which does not name the file
+        raise ValueError(f"{path}: cannot be read as a table ({error}); {ANEW}") from error
+    if missing := {"image", *NUMBERS} - set(nuclei):
+        expected = f"{some(sorted(missing))} too, separated by commas"
+        raise ValueError(f"{path}: the columns {some(nuclei)} were found, expected {expected}; {ANEW}")
+    numbers = nuclei[NUMBERS].apply(pd.to_numeric, errors="coerce")
+    if (wrong := ~np.isfinite(numbers.astype(float))).any(axis=None):  # without rows they are objects
+        where = f"line {wrong.any(axis=1).idxmax() + 2}"
+        raise ValueError(f"{path}: no number in {where}, column {wrong.any().idxmax()}; {ANEW}")
+    return least_certain(nuclei.assign(**numbers)[nuclei["image"].isin(list(images))])
+
+
+def _converter(image: Image) -> Callable[[np.ndarray], np.ndarray]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it was warned of when the image was segmented
+        return rgb8_converter(image)

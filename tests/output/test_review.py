@@ -48,3 +48,13 @@ def test_each_nucleus_is_drawn_in_its_surroundings(tmp_path):
 
 def test_without_nuclei_the_sheet_is_empty(tmp_path):
     assert not sheet(tmp_path, {}, least_certain(NUCLEI[:0])).axes
+
+
+def test_the_contrast_is_that_of_the_whole_image(tmp_path, recwarn):
+    values = np.zeros((60, 70), np.uint16)
+    values[:20, :20], values[40:, 50:] = 100, 1000
+    tifffile.imwrite(tmp_path / "b_labels.tif", (values > 0).astype(np.uint16))
+    image = Image(np.dstack([values]), ("ch0",))
+    figure = sheet(tmp_path, {"b": lambda: image}, NUCLEI.query("image == 'b'"))
+    assert figure.axes[0].images[0].get_array().max() < 255  # the brightest pixels are elsewhere
+    assert not recwarn  # though there are only two grey values here

@@ -1001,6 +1001,32 @@ def test_what_to_check_first_is_written_at_the_end(images, segmenter, tmp_path, 
     assert (tmp_path / "out" / "review.csv").read_text() == "checked\n"
 
 
+def rewrite(**columns):
+    """Return what changes columns of a table in a file."""
+    return lambda path: pd.read_csv(path).assign(**columns).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    "file, change, message",
+    [
+        ("measurements.csv", lambda path: path.write_text(""), "cannot be read as a table"),
+        ("measurements.csv", lambda path: path.write_text(path.read_text().replace(",", ";")), "columns"),
+        ("measurements.csv", lambda path: pd.read_csv(path)[["image", "label"]].to_csv(path), "confidence"),
+        ("measurements.csv", rewrite(confidence="high"), "line 2, column confidence"),
+        ("measurements.csv", rewrite(centroid_x_px=9999), "x = 9999"),
+        ("a_labels.tif", lambda path: tifffile.imwrite(path, np.ones((2, 2), np.uint16)), "shape"),
+    ],
+)
+def test_what_was_changed_so_that_it_cannot_be_reviewed_is_named(run, out, file, change, message):
+    assert run()[0] == 0
+    change(out / file)
+    code, _, err = run("--save", "all")
+    assert code == 2 and f"{out / file}: " in err and message in err
+    assert (out / "rle.csv").exists()
+    (out / file).unlink()
+    assert run("--save", "all")[0] == 0 and (out / "review.png").exists()
+
+
 def test_without_a_usable_image_there_is_no_review(images, run, out):
     for path in images.rglob("*.*"):
         path.write_text("no image")
