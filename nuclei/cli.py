@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from nuclei import __version__
@@ -190,13 +191,14 @@ def _export(parameters: dict) -> None:
 
 
 def _score(parameters: dict) -> None:
+    from nuclei.output.tables import read_rows
     from nuclei.workflows.score import score
 
     report = score(**parameters)
     print(_table(report))
     out = parameters["out"]
     print(f"\nScores are in {out}/scores.json, label images in {out}/labels/.")
-    if parameters["audit"]:
+    if parameters["audit"] and any(read_rows(Path(out).expanduser() / "audit.csv")):
         print(f"Labels that are probably wrong are listed in {out}/audit.csv.")
 
 

@@ -559,11 +559,22 @@ def test_results_of_an_earlier_run_are_replaced(score, tmp_path, segmenter):
     assert sorted(names) == [".written", "labels", "scores.json"]
 
 
+def test_an_audit_does_not_stay_beside_the_labels_of_a_later_run(score, tmp_path):
+    code, printed, _ = score(more=["--audit"])
+    audited = tmp_path / "out" / "audit.csv"
+    assert code == 0 and audited.exists() and "audit.csv" not in printed  # it has no row
+    assert score()[0] == 0 and not audited.exists()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "audit.csv").write_text("of another program")
+    assert score(out=tmp_path / "new")[0] == 0 and (tmp_path / "new" / "audit.csv").exists()
+
+
+@pytest.mark.parametrize("again", [["--audit"], []])
 @pytest.mark.parametrize("file", ["labels/square-1.tif", "scores.json", "audit.csv"])
-def test_results_changed_by_hand_are_not_replaced(score, tmp_path, file):
+def test_results_changed_by_hand_are_not_replaced(score, tmp_path, file, again):
     assert score(more=["--audit"])[0] == 0
     (tmp_path / "out" / file).write_text("corrected")
-    code, _, err = score(more=["--audit"])
+    code, _, err = score(more=again)
     assert code == 2 and f"{file}: is there already" in err and "another folder for --out" in err
     assert (tmp_path / "out" / file).read_text() == "corrected"
     assert (tmp_path / "out" / "scores.json").exists()

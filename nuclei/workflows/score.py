@@ -87,7 +87,7 @@ def score(
     results, suspicious = [], []
     with naming_output(out):
         files = [out / "labels" / f"{short_name(s.id)}.tif" for s in samples]
-        written = _checked_output(out, [*files, out / "audit.csv"] if audit else files)
+        written = _checked_output(out, files, audit)
         bar = tqdm(samples, "segmenting", unit="image", disable=None)
         for sample, file, field in zip(bar, files, field_numbers(samples), strict=True):
             with working_on(sample.id):
@@ -126,18 +126,21 @@ def _checked_input(name: str, path: str | Path, out: Path) -> Path:
     return path
 
 
-def _checked_output(out: Path, files: list[Path]) -> Written:
+def _checked_output(out: Path, labels: list[Path], audit: bool) -> Written:
     """Return the record of what is written to `out`, after a check that nothing else will be replaced.
 
-    Older scores are deleted: a stopped run must not leave them beside new labels.
+    Older scores, and what an older audit listed, are deleted: they must not stay beside new labels.
     """
     written = Written(out)
-    if foreign := written.changed([out / "scores.json", *files]):
+    audited = out / "audit.csv"
+    older = [out / "scores.json", *([audited] if audit or audited in written else [])]
+    if foreign := written.changed([*older, *labels]):
         raise ValueError(
             f"{foreign[0]}: is there already, and was not written by an earlier run, or changed after it; "
             "choose another folder for `out`"
         )
-    (out / "scores.json").unlink(missing_ok=True)
+    for file in older:
+        file.unlink(missing_ok=True)
     return written
 
 
