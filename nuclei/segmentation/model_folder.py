@@ -5,7 +5,8 @@ import json
 import shutil
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from nuclei.common import model_folder, replacing, write_json
+from nuclei.images.tiles import STRIDE
 from nuclei.segmentation.inference import StoredNetwork, as_keras, engine
 from nuclei.segmentation.strangeness import Usual, encoder_features
 
@@ -22,20 +24,45 @@ if TYPE_CHECKING:
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
+SIDES = ("train", "validation")  # of the split
+
 IOU_FILE = "iou.keras"  # of models that rate candidates
 USUAL_FILE = "usual.npz"  # of models that know their training images
 
-SETTINGS = {
-    "resize": (int,),
-    "thresholds": (dict,),
-    "normalize": (bool,),
-    "working_diameter": (int, float),
-    "diameters": (list,),
-    "calibration": (dict,),
-}
-"""The settings that a model is used by, and their types in JSON; all but ``thresholds`` may be null."""
 
-LEAST = {"resize": 1, "working_diameter": 0}  # 0 = every image is used at its own scale
+def _ascending(values: Any, high: float = inf) -> bool:
+    """Return whether `values` is a list of finite numbers from 0 to `high`, none below the one before."""
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        return False
+    return all(a <= b for a, b in pairwise([0, *values, high])) and inf not in values
+
+
+def _is_calibration(curve: Any) -> bool:
+    if not isinstance(curve, dict) or not curve:
+        return curve == {}
+    both: Any = [curve.get(name) for name in ("confidence", "probability")]
+    x, y = both
+    return _ascending(x) and _ascending(y, 1) and len(x) == len(y) > 0
+
+
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "resize": (
+        lambda side: type(side) is int and side > 0 and side % STRIDE == 0,
+        f"a multiple of {STRIDE} pixels",
+    ),
+    "thresholds": (lambda thresholds: isinstance(thresholds, dict), "thresholds by name"),
+    "normalize": (lambda value: isinstance(value, bool), "true or false"),
+    "working_diameter": (lambda value: _ascending([value]), "a number of pixels from 0"),
+    "diameters": (lambda pair: _ascending(pair) and len(pair) == 2, "two diameters, the smaller first"),
+    "calibration": (
+        _is_calibration,
+        "lists of confidence and probability, of one length, ascending, the latter up to 1",
+    ),
+}
+"""The settings that a model is used by, what they must fulfil, and what that is; all may be null."""
+
+THRESHOLDS = ("foreground_threshold", "marker_threshold", "min_area", "min_confidence", "smoothing")
+"""Of a model without an IoU network; the first two must be there."""
 
 
 def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
@@ -79,6 +106,10 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
         ) from error
     _check_settings(folder, parts["settings"], has_iou_network)
+    split = parts["split"]
+    if not isinstance(split, dict) or not all(isinstance(split.get(side), list) for side in SIDES):
+        found = f"{folder / 'split.json'}: {str(split)[:40]}"
+        raise ValueError(f'{found}, expected {{"train": [ids], "validation": [ids]}}. Restore the file.')
     return parts
 
 
@@ -90,14 +121,11 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
     if below := settings.get("rescale_below"):
         found = f"'rescale_below' is {below!r}, a former format that would no longer enlarge small nuclei"
         raise ValueError(f"{file}: {found}; expected 'working_diameter'. Train it again with 02_train.")
-    for name, types in SETTINGS.items():
+    for name, (fits, expected) in RULES.items():
         if name not in settings and name in ("resize", "thresholds"):
             raise ValueError(f"{file}: no {name!r}, without which the model cannot be used. {restore}")
-        value, least = settings.get(name), LEAST.get(name)
-        right = type(value) in (*types, type(None))
-        if not right or (least is not None and value is not None and not least <= value < inf):
-            expected = " or ".join(each.__name__ for each in types)
-            expected += f" from {least}" if least is not None else ""
+        value = settings.get(name)
+        if value is not None and not fits(value):
             raise ValueError(f"{file}: {name!r} is {value!r}, expected {expected}. {restore}")
     thresholds = settings["thresholds"] or {}
     if "min_iou" in thresholds and not has_iou_network:
@@ -105,12 +133,16 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
             f"{folder}: not a complete model folder, {IOU_FILE} missing, the network that rates candidates. "
             f"{restore}"
         )
-    needed = ("min_iou",) if has_iou_network else ("foreground_threshold", "marker_threshold")
-    for name in (*needed, *thresholds):
-        number: Any = thresholds.get(name)
-        if type(number) not in (int, float) or (name in needed and not 0 <= number <= 1):
-            where = f"{file}: {name!r} among the thresholds"
-            raise ValueError(f"{where} is {number!r}, expected a number from 0 to 1. {restore}")
+    known = ("min_iou",) if has_iou_network else THRESHOLDS
+    if unknown := [name for name in thresholds if name not in known]:
+        found = f"{unknown[0]!r} among the thresholds"
+        raise ValueError(f"{file}: {found}, expected {', '.join(known)} alone. {restore}")
+    for name in {**dict.fromkeys(known[:2]), **thresholds}:
+        number, high = thresholds.get(name), 1 if name in known[:2] else inf
+        if not _ascending([number], high):
+            expected = "a number from 0" + (" to 1" if high == 1 else "")
+            found = f"{name!r} among the thresholds is {number!r}"
+            raise ValueError(f"{file}: {found}, expected {expected}. {restore}")
     if has_iou_network and not settings.get("calibration"):
         warnings.warn(
             f"{file}: no 'calibration', as in a former format, or where no nuclei were found in validation "

@@ -235,7 +235,7 @@ class Segmenter:
                 confidences.append(confidence(labels, maps[..., 0]))
             return np.concatenate(areas), np.concatenate(confidences)
 
-        known = self.settings.get("diameters", (0, np.inf))
+        known = self.settings.get("diameters") or (0, np.inf)
         pixels = sum(image.shape[0] * image.shape[1] for image in images)
         shortest = min(min(image.shape[:2]) for image in images)
         return scales_for(find_diameter(nuclei_at, pixels, shortest, known), working)
@@ -255,7 +255,7 @@ class Segmenter:
 
         `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
         """
-        low, high = self.settings.get("diameters", (0, np.inf))
+        low, high = self.settings.get("diameters") or (0, np.inf)
         if diameter and not any(low <= diameter * scale <= high for scale in scales):
             warnings.warn(
                 f"the median nucleus found is {diameter:.0f} pixels wide, at a scale of "

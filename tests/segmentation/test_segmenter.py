@@ -347,7 +347,18 @@ def test_a_folder_without_thresholds(segmenter, tmp_path):
         {"thresholds": None},
         {"thresholds": {"foreground_threshold": 0.5, "marker_threshold": True}},
         {"normalize": "yes"},
+        {"thresholds": THRESHOLDS | {"other": 0.3}},
+        {"thresholds": THRESHOLDS | {"min_area": -1}},
+        {"resize": 100},
         {"diameters": 10},
+        {"diameters": [7]},
+        {"diameters": ["a", "b"]},
+        {"diameters": [80, 7]},
+        {"calibration": {"confidence": [0.1, 0.2]}},
+        {"calibration": {"confidence": ["a"], "probability": ["b"]}},
+        {"calibration": {"confidence": [0.1, 0.2], "probability": [0.5]}},
+        {"calibration": {"confidence": [0.2, 0.1], "probability": [0.5, 0.6]}},
+        {"calibration": {"confidence": [0.1], "probability": [float("nan")]}},
     ],
 )
 def test_damaged_settings(folder, settings):
@@ -355,6 +366,20 @@ def test_damaged_settings(folder, settings):
     write_json(folder / "settings.json", whole | settings if isinstance(settings, dict) else settings)
     with pytest.raises(ValueError, match="settings.json: .* expected .* Restore the file"):
         Segmenter.load(folder)
+
+
+@pytest.mark.parametrize("split", [[], None, {"train": ["a"]}, {"train": "a", "validation": ["b"]}])
+def test_a_damaged_split(folder, split):
+    write_json(folder / "split.json", split)
+    with pytest.raises(ValueError, match="split.json: .* expected"):
+        Segmenter.load(folder)
+
+
+def test_settings_that_are_null(folder, image):
+    settings = json.loads((folder / "settings.json").read_text())
+    nothing = dict.fromkeys(("resize", "normalize", "diameters", "calibration"))
+    write_json(folder / "settings.json", settings | nothing | {"working_diameter": 20})
+    Segmenter.load(folder).predict(image)
 
 
 def bright(batch, training=False):
