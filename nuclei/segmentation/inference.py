@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -75,25 +76,35 @@ class StoredNetwork:
     callers : int; about how many threads will call it at the same time. A single one uses all processors,
         several share them, which is faster for small images. The results are the same.
     part : callable, optional; returns a part of the Keras model as a model, which is called in its place
+
+    ``channels`` are the lengths of the last axis of its input and of its output.
     """
 
     def __init__(self, path: Path, exact: bool = False, callers: int = 1, part: Callable | None = None):
         self.path, self.part = path, part
-        self._run = self._by_openvino(exact, callers) if engine() == "openvino" else compiled(self.keras)
+        self.channels: tuple[int, int]
+        if engine() == "openvino":
+            self._run, self.channels = self._by_openvino(exact, callers)
+        else:
+            self._run = compiled(self.keras)
+            self.channels = self.keras.input_shape[-1], self.keras.output_shape[-1]
 
     def __call__(self, batch: np.ndarray, training: bool = False) -> np.ndarray:
         return self._run(batch)
 
     @cached_property
     def keras(self) -> "keras.Model":
-        """The network as a Keras model, without its optimizer."""
+        """The network as a Keras model, without its optimizer; ValueError where the file is damaged."""
+        if not zipfile.is_zipfile(self.path):  # Keras would say that it is not there
+            size = f"{self.path.stat().st_size:,} bytes"
+            raise ValueError(f"{self.path.name} is damaged: {size}, which are no complete .keras file")
         with quiet():
             import keras
 
         network = keras.saving.load_model(self.path, compile=False)
         return self.part(network) if self.part else network
 
-    def _by_openvino(self, exact: bool, callers: int) -> Callable[[np.ndarray], np.ndarray]:
+    def _by_openvino(self, exact: bool, callers: int) -> tuple[Callable, tuple[int, int]]:
         # OpenVINO reports to its makers each time it is imported, unless there is no module of this name
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
@@ -112,7 +123,8 @@ class StoredNetwork:
                     return own.request.infer([batch])[0]
             return own.request.infer([batch])[0]
 
-        return run
+        ends = [port.get_partial_shape()[-1].get_max_length() for port in (ready.input(), ready.output())]
+        return run, (ends[0], ends[1])
 
     def _converted(self, core):
         """Return the network as OpenVINO has it, from the cache where it is there."""

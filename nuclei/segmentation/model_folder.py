@@ -16,6 +16,7 @@ import pandas as pd
 
 from nuclei.common import model_folder, replacing, write_json
 from nuclei.images.tiles import STRIDE
+from nuclei.segmentation.candidates import FEATURES
 from nuclei.segmentation.inference import StoredNetwork, as_keras, engine
 from nuclei.segmentation.strangeness import Usual, encoder_features
 
@@ -110,6 +111,7 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     if not isinstance(split, dict) or not all(isinstance(split.get(side), list) for side in SIDES):
         found = f"{folder / 'split.json'}: {str(split)[:40]}"
         raise ValueError(f'{found}, expected {{"train": [ids], "validation": [ids]}}. Restore the file.')
+    _check_networks(folder, parts)
     return parts
 
 
@@ -149,6 +151,29 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
             "images: its confidence is not calibrated. Train it again with 02_train, which tunes it too.",
             stacklevel=4,
         )
+
+
+def _check_networks(folder: Path, parts: dict) -> None:
+    """Raise ValueError where a network, or what is known of training images, belongs to another model."""
+    maps = [2] if "iou_network" in parts else [1, 2]
+    for name, file, inputs, outputs in (
+        ("network", "model.keras", 3, maps),
+        ("iou_network", IOU_FILE, len(FEATURES), [1]),
+    ):
+        found = parts[name].channels if name in parts else (inputs, outputs[0])
+        if found[0] != inputs or found[1] not in outputs:
+            expected = f"{inputs} and {' or '.join(map(str, outputs))}"
+            raise ValueError(
+                f"{folder / file}: a network with {found[0]} channels in its input and {found[1]} in its "
+                f"output, expected {expected}: is it of another model? Restore the file."
+            )
+    if usual := parts.get("usual"):
+        features, axes = parts["encoder"].channels[1], len(np.atleast_1d(usual.variances))
+        shapes = (features,), (features,), (axes, features), (axes,), (), ()
+        usable = all(np.isfinite(values).all() for values in usual) and (usual.std > 0).all()
+        if tuple(values.shape for values in usual) != shapes or not usable:
+            expected = f"finite numbers for the {features} features of model.keras, std above 0"
+            raise ValueError(f"{folder / USUAL_FILE}: expected {expected}. Restore the file, or delete it.")
 
 
 def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:

@@ -210,10 +210,11 @@ def test_a_saved_model_is_the_same_model(segmenter, image, tmp_path):
     pd.testing.assert_frame_equal(loaded.history, segmenter.history)
 
 
-def test_the_iou_network_is_saved_too(segmenter, tmp_path):
+def test_the_iou_network_is_saved_too(tmp_path):
     features = np.random.default_rng(0).random((50, len(candidates.FEATURES)), dtype=np.float32)
     settings = {"resize": None, "thresholds": {"min_iou": 0.5}}
-    one = Segmenter(segmenter.model, settings, iou_network=iou_network(features))
+    network = unet(channels=2, encoder_weights=None, encoder_trainable=True, decoder_filters=(32, 16, 8, 8))
+    one = Segmenter(network, settings, iou_network=iou_network(features))
     one.iou_network.compile("adam", loss="binary_crossentropy")
     folder = one.save(tmp_path / "model")
     with pytest.warns(UserWarning, match="settings.json: no 'calibration'.*Train it again"):
@@ -319,7 +320,8 @@ def test_a_folder_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("name", ["model.keras", "settings.json", "split.json"])
 def test_a_broken_file(folder, name):
     (folder / name).write_bytes((folder / name).read_bytes()[:20])
-    with pytest.raises(ValueError, match="model: the model cannot be read"):
+    expected = "damaged" if name.endswith("keras") else ""
+    with pytest.raises(ValueError, match=f"model: the model cannot be read.*{expected}"):
         Segmenter.load(folder)
 
 
@@ -365,6 +367,31 @@ def test_damaged_settings(folder, settings):
     whole = json.loads((folder / "settings.json").read_text())
     write_json(folder / "settings.json", whole | settings if isinstance(settings, dict) else settings)
     with pytest.raises(ValueError, match="settings.json: .* expected .* Restore the file"):
+        Segmenter.load(folder)
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [("model.keras", "baseline/model.keras"), ("model.keras", "general/iou.keras")]
+    + [("iou.keras", "general/model.keras")],
+)
+def test_a_network_of_another_model(name, file, tmp_path):
+    folder = shutil.copytree(ROOT / "saved_model" / "general", tmp_path / "model")
+    (folder / "usual.npz").unlink()
+    shutil.copy(ROOT / "saved_model" / file, folder / name)
+    with pytest.raises(ValueError, match=f"{name}: a network with .* expected"):
+        Segmenter.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mean": np.zeros(100)}, {"limit": np.array(np.nan)}, {"std": np.zeros(1328)}]
+)
+def test_features_of_another_model(change, tmp_path):
+    folder = shutil.copytree(ROOT / "saved_model" / "general", tmp_path / "model")
+    with np.load(folder / "usual.npz") as arrays:
+        changed = {**arrays} | change
+    np.savez(folder / "usual.npz", **changed)
+    with pytest.raises(ValueError, match="usual.npz: expected finite numbers for the 1328 features"):
         Segmenter.load(folder)
 
 
