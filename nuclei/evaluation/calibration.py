@@ -4,7 +4,8 @@ A confidence is calibrated if, of the nuclei with confidence 0.8, 80 % match a t
 themselves (Guo et al., "On calibration of modern neural networks", ICML 2017). The correction is a monotone
 curve: it leaves the order of nuclei as it is.
 
-    >>> curve = fit_calibration(np.array([0.2, 0.4, 0.6, 0.8]), np.array([False, False, True, True]), bins=4)
+    >>> confidence = np.repeat([0.2, 0.4, 0.6, 0.8], 50)
+    >>> curve = fit_calibration(confidence, confidence > 0.5)
     >>> np.interp([0.1, 0.5, 0.9], curve["confidence"], curve["probability"]).tolist()
     [0.0, 0.5, 1.0]
 """
@@ -23,23 +24,27 @@ It is no test of what an image shows: of scikit-image's pictures, coins have 1.0
 that see `nuclei.segmentation.strangeness`."""
 
 
+GROUPS, LEAST = 20, 50  # groups of nuclei at most, and nuclei in a group, where there are that many
+
+
 def matched(match: Match) -> np.ndarray:
     """Return for each predicted nucleus whether its IoU with a true one is above 0.5: (M,) bool."""
     return np.isin(np.arange(match.predicted_areas.size), match.pairs[match.ious > 0.5, 1])
 
 
-def fit_calibration(confidence: np.ndarray, matched: np.ndarray, bins: int = 20) -> dict[str, list[float]]:
+def fit_calibration(confidence: np.ndarray, matched: np.ndarray) -> dict[str, list[float]]:
     """Fit the curve from confidence, (N,) floats 0-1, to the probability of being `matched`, (N,) bool.
 
-    Isotonic regression over groups of equal size: lists of ``confidence``, ascending, and ``probability``,
-    never descending, between which `numpy.interp` finds the others. Raises ValueError for no nuclei.
+    Isotonic regression over groups of equal size, fewer where there are few nuclei, as a handful of matches
+    would make a probability of 1: lists of ``confidence``, ascending, and ``probability``, never descending,
+    between which `numpy.interp` finds the others. Raises ValueError for no nuclei.
     """
     from scipy.optimize import isotonic_regression  # slow to import
 
     if not confidence.size:
         raise ValueError("no nuclei to calibrate with, expected the confidences of at least one")
     order = np.argsort(confidence, kind="stable")
-    groups = [group for group in np.array_split(order, bins) if group.size]
+    groups = np.array_split(order, np.clip(order.size // LEAST, 1, GROUPS))
     x = np.array([confidence[group].mean(dtype=float) for group in groups])
     y = np.array([matched[group].mean() for group in groups])
     fitted = isotonic_regression(y, weights=[group.size for group in groups]).x

@@ -23,6 +23,17 @@ def test_calibration_corrects_an_overconfident_model_and_keeps_the_order():
     assert (np.diff(curve["probability"]) >= 0).all()
 
 
+@pytest.mark.parametrize("nuclei, groups", [(1, 1), (49, 1), (100, 2), (1000, 20)])
+def test_few_nuclei_are_calibrated_in_few_groups(nuclei, groups):
+    confidence = np.linspace(0.5, 0.9, nuclei)
+    right = np.arange(nuclei) % 5 > 0
+    curve = fit_calibration(confidence, right)
+    assert len(curve["confidence"]) == groups
+    assert np.allclose(
+        np.interp(confidence, curve["confidence"], curve["probability"]), right.mean(), atol=0.01
+    )
+
+
 def test_images_are_warned_of_by_their_mean():
     assert calibration.warning(np.array([0.9, 0.6])) == "" == calibration.warning(np.zeros(0))
     assert "74%" in calibration.warning(np.array([0.9, 0.58]))
