@@ -110,6 +110,8 @@ def test_papermill_runs_the_notebook_with_other_parameters(stem, tmp_path):
         assert "no predictions were drawn for epochs [2]" in (tmp_path / "done.ipynb").read_text()
         files = {"model.keras", "iou.keras", "usual.npz", "settings.json", "history.csv", "split.json"}
         assert files == {p.name for p in (tmp_path / "model").iterdir()}
+        compared = json.loads((tmp_path / "out" / "parameters.json").read_text())
+        assert {"training images", "validation images"} <= set(compared), "when a training resumes"
     if stem == "03_evaluate":
         scores = json.loads((tmp_path / "metrics.json").read_text())
         assert 0 < scores["all"]["score"] < 1 and set(scores["compared"]) >= {
