@@ -15,7 +15,7 @@ import pandas as pd
 from skimage.segmentation import relabel_sequential
 from tqdm.contrib.concurrent import thread_map
 
-from nuclei.common import ROOT, replacing
+from nuclei.common import ROOT, checked_path, replacing
 from nuclei.data.image_types import image_type
 from nuclei.data.labels import as_labels, check_nuclei, hard_mask, merge_masks, without_alpha
 from nuclei.data.layouts import Files, find_samples
@@ -76,16 +76,17 @@ def load_samples(
 
     Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the
     download failed; ValueError where a file is broken or has the wrong size, an image is smaller than 32
-    pixels, its labels do not distinguish the nuclei, or two data sets have one name.
+    pixels, its labels do not distinguish the nuclei, or two data sets have one name; TypeError where `source`
+    is no path.
 
     The result is kept in ``data/cache/``, and read from there as long as the source does not change.
     """
-    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    sources = [source] if source is None or isinstance(source, (str, Path)) else list(source)
     if not sources:
         raise ValueError("no data source was given, expected at least one")
     paths: dict[str, Path] = {}
     for each in sources:
-        path = locate(each, ROOT)
+        path = locate(checked_path("source", each), ROOT)
         if (name := source_name(path, ROOT)) in paths:
             raise ValueError(f"{paths[name]} and {path}: both are called {name}. Rename one of them.")
         paths[name] = path

@@ -165,6 +165,15 @@ def test_no_data_set():
         load_samples([])
 
 
+@pytest.mark.parametrize(
+    "source, error",
+    [(None, TypeError), ([1, "sample"], TypeError), ("", ValueError), (["sample", ""], ValueError)],
+)
+def test_what_is_no_data_set(source, error):
+    with pytest.raises(error, match="`source` is .* expected"):
+        load_samples(source)
+
+
 def test_a_data_set_without_labels_is_named(folder, tmp_path, squares):
     write_sample(tmp_path / "bare", squares[0])
     shutil.rmtree(tmp_path / "bare" / "square-0" / "masks")
