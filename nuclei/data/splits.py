@@ -6,6 +6,7 @@ them inflates validation scores, so fields are kept whole.
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def split(
     """Divide samples, in any order, into training and validation samples.
 
     By "field" whole fields of `field_numbers` are drawn, and the share of validation is taken of every image
-    type of every data set, as nearly as they allow. By "image" single images are drawn, as the published
+    type of every data set, as nearly as they allow; of all images together, where these are too few for two
+    fields in validation. By "image" single images are drawn, as the published
     baseline did: its scores leak. Samples of `nuclei.data.fields.HELD_OUT` are always in validation.
 
     Raises ValueError for a fraction not between 0 and 1, too few samples, or a side without any nucleus.
@@ -48,15 +50,20 @@ def split(
     generators = {s.source: np.random.default_rng(seed) for s in samples}
 
     validates = np.isin(group, group[np.array([bool(held_out(s)) for s in samples], bool)])
-    for number in np.unique(stratum):
-        members = stratum == number
+
+    def draw(members: np.ndarray) -> None:
         wanted = validation_fraction * members.sum()
         rng = generators[samples[members.argmax()].source]
         for field in rng.permutation(np.unique(group[members])):
             tiles = members & (group == field)
             before = np.sum(validates & members)
             if before + tiles.sum() / 2 <= wanted:  # nearer to the wanted number with it than without it
-                validates |= group == field
+                validates[group == field] = True
+
+    for number in np.unique(stratum):
+        draw(stratum == number)
+    if samples and len(np.unique(group[validates])) < 2:
+        draw(np.ones(len(samples), bool))
     train, validation = ([samples[k] for k in np.flatnonzero(validates == side)] for side in (False, True))
     if not train or not validation:
         found = f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split"
@@ -111,7 +118,7 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     """Read the split of a model's folder, or one made by hand: (train, validation).
 
     An id may begin with the name of its data set. Raises ValueError if the file holds no split, an id is not
-    among `samples` or on both sides, or no image of a side has a nucleus. Warns of a field of view that is on
+    among `samples` or listed twice, or no image of a side has a nucleus. Warns of a field of view that is on
     both sides, and of types and data sets in training alone.
     """
     try:
@@ -121,17 +128,22 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
         sides = []
     if not sides or not all(side and isinstance(side, list) for side in sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
+    if odd := [id for side in sides for id in side if not isinstance(id, str)]:
+        raise ValueError(f"{path}: {odd[0]!r} among the ids, expected text")
     by_id = {f"{s.source}/{s.name}": s for s in samples} | {s.id: s for s in samples}
     given = sorted({s.source for s in samples})
     unknown = [id for side in sides for id in side if id not in by_id]
-    bare = [id for id in unknown if "/" not in str(id) and len(given) > 1]
-    foreign = [id for id in unknown if "/" in str(id) and str(id).partition("/")[0] not in given]
+    bare = [id for id in unknown if "/" not in id and len(given) > 1]
+    foreign = [id for id in unknown if "/" in id and id.partition("/")[0] not in given]
+    count = Counter(by_id[id].id for side in sides for id in side if id in by_id)
+    twice = [id for side in sides for id in side if id in by_id and count[by_id[id].id] > 1]
     lacking = ", ".join(sorted({id.partition("/")[0] for id in foreign}))
     for problem, wrong, remedy in (
         ("of data sets that were not loaded", foreign, f"Load these, too: {lacking}"),
         ("without the name of a data set", bare, f"Write one of {', '.join(given)} and / in front of each"),
         ("not among the samples", unknown, "Correct the file"),
         ("both in train and in validation", sorted(set(sides[0]) & set(sides[1])), "Correct the file"),
+        ("of an image that is listed twice", twice, "Correct the file"),
     ):
         if wrong:
             raise ValueError(f"{path}: {len(wrong)} ids are {problem}, such as {wrong[0]!r}. {remedy}.")

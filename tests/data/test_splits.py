@@ -126,6 +126,16 @@ def test_every_type_has_its_share_in_validation():
     assert sum(id.startswith("b") for id in ids(validation)) == 2
 
 
+@pytest.mark.filterwarnings("ignore:no image of type")
+@pytest.mark.parametrize("grey, coloured, fraction, drawn", [(4, 1, 0.3, 2), (2, 2, 0.2, 1)])
+def test_a_few_images_of_several_types_can_be_split(grey, coloured, fraction, drawn):
+    dyed = [np.clip(texture(k) * np.array([4, 2, 5]), 0, 255).astype(np.uint8) for k in range(coloured)]
+    samples = [as_sample(f"a{k}", texture(10 + k)) for k in range(grey)]
+    samples += [as_sample(f"b{k}", image) for k, image in enumerate(dyed)]
+    train, validation = splits.split(samples, fraction)
+    assert train and len(validation) == drawn
+
+
 def test_rare_types_are_shown_more_often():
     coloured = np.clip(texture(0) * np.array([4, 2, 5]), 0, 255).astype(np.uint8)
     samples = [as_sample("a", coloured), *(as_sample(str(k), texture(k)) for k in range(4))]
@@ -248,6 +258,16 @@ def test_images_one_pixel_high_join_nothing():
 def test_a_split_file_with_an_id_on_both_sides(tiles, tmp_path):
     write_json(tmp_path / "split.json", split_ids(tiles[:6], tiles[5:]))
     with pytest.raises(ValueError, match="1 ids are both in train and in validation, such as '5'"):
+        load_split(tmp_path / "split.json", tiles)
+
+
+@pytest.mark.parametrize(
+    "train, wrong",
+    [(["1", "0", "1"], "2 ids .* twice"), (["0", "/1", "1"], "2 ids .* twice"), ([["0"]], "text")],
+)
+def test_ids_listed_twice_or_in_a_list(tiles, tmp_path, train, wrong):
+    write_json(tmp_path / "split.json", {"train": train, "validation": ["4", "5"]})
+    with pytest.raises(ValueError, match=f"split.json: .*{wrong}"):
         load_split(tmp_path / "split.json", tiles)
 
 
