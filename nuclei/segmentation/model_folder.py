@@ -73,7 +73,8 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     network, or without ``usual.npz``, the fields made from them are left out.
 
     Raises FileNotFoundError where the folder or one of its files is missing, ValueError where a file cannot
-    be read or the settings lack what the model needs; see also `nuclei.segmentation.inference.engine`.
+    be read, is of another model, or the settings lack what the model needs; see also
+    `nuclei.segmentation.inference.engine`.
 
     Two former formats are recognised by their settings. With ``rescale_below`` above 0 small nuclei were
     enlarged by a rule that is gone: ValueError. An IoU network without ``calibration`` was trained and tuned
@@ -173,7 +174,8 @@ def _check_networks(folder: Path, parts: dict) -> None:
         usable = all(np.isfinite(values).all() for values in usual) and (usual.std > 0).all()
         if tuple(values.shape for values in usual) != shapes or not usable:
             expected = f"finite numbers for the {features} features of model.keras, std above 0"
-            raise ValueError(f"{folder / USUAL_FILE}: expected {expected}. Restore the file, or delete it.")
+            found = f"{folder / USUAL_FILE}: of another model or damaged"
+            raise ValueError(f"{found}, expected {expected}. Restore the file, or delete it.")
 
 
 def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:

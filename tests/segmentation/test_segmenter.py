@@ -391,7 +391,7 @@ def test_features_of_another_model(change, tmp_path):
     with np.load(folder / "usual.npz") as arrays:
         changed = {**arrays} | change
     np.savez(folder / "usual.npz", **changed)
-    with pytest.raises(ValueError, match="usual.npz: expected finite numbers for the 1328 features"):
+    with pytest.raises(ValueError, match="usual.npz: .* expected .* 1328 features"):
         Segmenter.load(folder)
 
 
