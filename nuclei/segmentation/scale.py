@@ -38,7 +38,7 @@ def find_diameter(
     At native scale the network finds nothing in very large nuclei, or only fragments. So the image, of so
     many `pixels` and a `shortest` side, is halved up to three times, as long as nuclei of a size known from
     training (`diameters`: smallest, largest) then cover clearly more of it, each weighted by its mean
-    foreground. A quarter is tried first, as it costs little. Where these and larger nuclei cover five times
+    foreground. A quarter is tried first, as it costs little. Where these and larger nuclei cover seven times
     as much there, what native scale shows are fragments, and coarser ones are tried though a half shows less.
     `nuclei_at` returns, for a scale, the areas of the nuclei found, (N,) in pixels of the rescaled image, and
     the mean foreground of each.
@@ -61,7 +61,7 @@ def find_diameter(
     scales = [scale for scale in (1 / 2, 1 / 4, 1 / 8) if shortest * scale >= 62]
     best, fragments = 1.0, False
     if 1 / 4 in scales:
-        fragments = seen(best)[1] < 0.2 * seen(1 / 4)[2]
+        fragments = 7 * seen(best)[1] < seen(1 / 4)[2]
         scales = scales if fragments or shows_more(1 / 4, best) else []
     for scale in scales:
         if shows_more(scale, best):
