@@ -175,7 +175,7 @@ def _check_networks(folder: Path, parts: dict) -> None:
         if tuple(values.shape for values in usual) != shapes or not usable:
             expected = f"finite numbers for the {features} features of model.keras, std above 0"
             found = f"{folder / USUAL_FILE}: of another model or damaged"
-            raise ValueError(f"{found}, expected {expected}. Restore the file, or train it again with 02_train.")
+            raise ValueError(f"{found}, expected {expected}. Restore the file, or train again with 02_train.")
 
 
 def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
