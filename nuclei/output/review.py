@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from nuclei.common import some
 from nuclei.images.intensity import rgb8_converter
 from nuclei.images.reading import Image, open_image
 from nuclei.output.tables import read_csv, write_csv
@@ -57,9 +56,6 @@ def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
             if (shape := (*labels.shape, *numbers.shape[2:])) != image.shape:
                 expected = f"a label image of shape {image.shape}, as its image"
                 raise ValueError(f"{file}: an array of shape {shape}, expected {expected}; {ANEW}")
-            if not (0 <= y < shape[0] and 0 <= x < shape[1]):
-                found = f"nucleus {row.label} of {row.image} at x = {x}, y = {y}"
-                raise ValueError(f"{folder / TABLE}: {found}, expected a place in its image; {ANEW}")
             if row.image not in converters:
                 converters[row.image] = _converter(image)
             text = f"nucleus {row.label}: {row.confidence:.2f}"
@@ -82,17 +78,11 @@ def _rows(folder: Path, images: Images) -> pd.DataFrame:
     """Return `least_certain` of these images; ValueError where a person spoiled the table."""
     path = folder / TABLE
     try:
-        nuclei = read_csv(path)
-    except ValueError as error:  # of pandas, which does not name the file
-        raise ValueError(f"{path}: cannot be read as a table ({error}); {ANEW}") from error
-    if missing := {"image", *NUMBERS} - set(nuclei):
-        expected = f"{some(sorted(missing))} too, separated by commas"
-        raise ValueError(f"{path}: the columns {some(nuclei)} were found, expected {expected}; {ANEW}")
-    numbers = nuclei[NUMBERS].apply(pd.to_numeric, errors="coerce")
-    if (wrong := ~np.isfinite(numbers.astype(float))).any(axis=None):  # without rows they are objects
-        where = f"line {wrong.any(axis=1).idxmax() + 2}"
-        raise ValueError(f"{path}: no number in {where}, column {wrong.any().idxmax()}; {ANEW}")
-    return least_certain(nuclei.assign(**numbers)[nuclei["image"].isin(list(images))])
+        nuclei = read_csv(path).astype(dict.fromkeys(NUMBERS, float) | {"label": int, "image": str})
+    except (KeyError, ValueError) as error:
+        expected = f"commas between columns, and numbers in {', '.join(NUMBERS)}"
+        raise ValueError(f"{path}: cannot be used ({error}), expected {expected}; {ANEW}") from error
+    return least_certain(nuclei[nuclei["image"].isin(list(images))])
 
 
 def _converter(image: Image) -> Callable[[np.ndarray], np.ndarray]:
