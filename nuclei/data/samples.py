@@ -71,7 +71,8 @@ def load_samples(
         ``data/stage1_train.zip``; if there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
-        the repository's root or absolute. Ids of several data sets begin with the name of theirs.
+        the repository's root or absolute. With several data sets, an
+        id begins with the name of its data set.
     channel, page : see `nuclei.images.open_image`
 
     Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the

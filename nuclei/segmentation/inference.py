@@ -34,7 +34,7 @@ def engine() -> str:
     """Return what runs the networks of a model folder, one of ENGINES.
 
     OpenVINO where it is installed, unless the environment variable NUCLEI_ENGINE names the other; ValueError
-    where it names none, ModuleNotFoundError where it names one that is not installed.
+    where it names neither, ModuleNotFoundError where the one that it names is not installed.
     """
     chosen = os.environ.get("NUCLEI_ENGINE") or next(name for name in ENGINES if find_spec(name))
     if chosen not in ENGINES:

@@ -251,7 +251,7 @@ class Segmenter:
             )
 
     def check_size(self, diameter: float, scales: Sequence[float] = (1,)) -> None:
-        """Warn where the median nucleus has a size that the model was not trained on, at none of the scales.
+        """Warn where at none of the `scales` the median nucleus has a size that the model was trained on.
 
         `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
         """

@@ -53,8 +53,8 @@ class Tiling:
         found : (h, w) integers, 0 = background: what was found in ``image[tile(k).outer]``
         labels : (H, W) uint64 array_like, all 0 before the first tile, changed in place
 
-        Returns (h, w) int32: the nuclei added, whole, 0 = background, 1..N = one each, which are numbers
-        from ``first(k)`` in the labels of the image: unique, and rising with the tile, with gaps.
+        Returns (h, w) int32: the nuclei added, whole, 0 = background, 1..N. In the labels of the image
+        nucleus n has the number ``first(k) + n - 1``: unique, rising from tile to tile, with gaps.
         """
         tile = self.tile(k)
         taken = labels[tile.outer]

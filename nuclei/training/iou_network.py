@@ -41,10 +41,10 @@ def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
 def training_examples(
     segmenter: Segmenter, samples: list[Sample], augment: Augment | None = None, seed: int = 0
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return features of candidates, and their true IoUs, on which an IoU network is trained.
+    """Return two lists, on which an IoU network is trained: features of candidates, and their true IoUs.
 
-    There are two arrays per sample, (N, len(FEATURES)) float32 and (N,) float64 in 0-1: one of the whole
-    image, and one of a random crop, rescaled and augmented.
+    Each has two arrays per sample, (N, len(FEATURES)) float32 or (N,) float64 in 0-1: one of the whole image,
+    and one of a random crop, rescaled and augmented.
     """
 
     def of_pair(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

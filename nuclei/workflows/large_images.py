@@ -99,7 +99,7 @@ def segment_large(
         )
     diameter = circle_diameter(table["area_px"])
     segmenter.check_size(diameter, scales)
-    renumbered = Renumbered(labels.__getitem__, image.shape, known)
+    renumbered = Renumbered(labels.__getitem__, image.shape, known.astype(labels.dtype))
     return LargePrediction(renumbered, table, scales, diameter, strangeness)
 
 
