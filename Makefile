@@ -24,7 +24,7 @@ run: $(BIN)/.installed  ## run the notebooks on the sample data; results in runs
 	$(PAPERMILL) notebooks/04_segment.ipynb $(RUN)/04_segment.ipynb
 	@echo "Done: executed notebooks in $(RUN)/, figures in $(RUN)/plot/."
 
-test: $(BIN)/.installed  ## run all checks and tests, notebooks included, and report coverage (ten minutes)
+test: $(BIN)/.installed  ## run all checks and tests, notebooks included, and report coverage (a quarter of an hour)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell
 	$(BIN)/python -m pytest --cov
 
