@@ -45,7 +45,7 @@ class Sample:
     labels: np.ndarray  # (H, W) int32, 0 = background, 1..N = one number per nucleus
     source: str = ""  # name of its data set
     group: str = ""  # image, patient or organ that it is a part of, where its name says so
-    numbers: np.ndarray | None = None  # (N + 1,) those of 0..N in its label image; None where it has none
+    numbers: np.ndarray | None = None  # (N + 1,) integers: those of 0..N in its label image, if it has one
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Sample:
 
     @property
     def file_labels(self) -> np.ndarray:
-        """The labels with their numbers in the label image, (H, W) int."""
+        """The labels with their numbers in the label image: (H, W) integers, 0 = background."""
         return self.labels if self.numbers is None else self.numbers[self.labels]
 
 
@@ -71,8 +71,8 @@ def load_samples(
         ``data/stage1_train.zip``; if there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
-        the repository's root or absolute. With several data sets, an
-        id begins with the name of its data set.
+        the repository's root or absolute. With several data sets, an id begins with
+        the name of its data set.
     channel, page : see `nuclei.images.open_image`
 
     Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the

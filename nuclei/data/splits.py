@@ -27,10 +27,10 @@ def split(
 ) -> tuple[list[Sample], list[Sample]]:
     """Divide samples, in any order, into training and validation samples.
 
-    By "field" whole fields of `field_numbers` are drawn, and the share of validation is taken of every image
-    type of every data set, as nearly as they allow; of all images together, where these are too few for two
-    fields in validation. By "image" single images are drawn, as the published
-    baseline did: its scores leak. Samples of `nuclei.data.fields.HELD_OUT` are always in validation.
+    By "field" whole fields of `field_numbers` are drawn, and the share of validation is taken of every
+    image type of every data set, as nearly as they allow; of all images together, where these are too few
+    for two fields in validation. By "image" single images are drawn, as the published baseline did: its
+    scores leak. Samples of `nuclei.data.fields.HELD_OUT` are always in validation.
 
     Raises ValueError for a fraction not between 0 and 1, too few samples, or a side without any nucleus.
     """

@@ -23,7 +23,6 @@ fitted to the same images. 0.8 would warn of 23, of whose nuclei 82 % match; 0.7
 It is no test of what an image shows: of scikit-image's pictures, coins have 1.00 and a printed page 0.87. For
 that see `nuclei.segmentation.strangeness`."""
 
-
 GROUPS, LEAST = 20, 50  # groups of nuclei at most, and nuclei in a group, where there are that many
 
 

@@ -41,8 +41,7 @@ def _ascending(values: Any, high: float = inf) -> bool:
 def _is_calibration(curve: Any) -> bool:
     if not isinstance(curve, dict) or not curve:
         return curve == {}
-    both: Any = [curve.get(name) for name in ("confidence", "probability")]
-    x, y = both
+    x, y = curve.get("confidence", []), curve.get("probability", [])
     return _ascending(x) and _ascending(y, 1) and len(x) == len(y) > 0
 
 
@@ -60,7 +59,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "lists of confidence and probability, of one length, ascending, the latter up to 1",
     ),
 }
-"""The settings that a model is used by, what they must fulfil, and what that is; all may be null."""
+"""The settings of a model, a check of each, and what is expected; all but ``thresholds`` may be null."""
 
 THRESHOLDS = ("foreground_threshold", "marker_threshold", "min_area", "min_confidence", "smoothing")
 """Of a model without an IoU network; the first two must be there."""
@@ -156,26 +155,26 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
 
 def _check_networks(folder: Path, parts: dict) -> None:
     """Raise ValueError where a network, or what is known of training images, belongs to another model."""
-    maps = [2] if "iou_network" in parts else [1, 2]
-    for name, file, inputs, outputs in (
-        ("network", "model.keras", 3, maps),
-        ("iou_network", IOU_FILE, len(FEATURES), [1]),
-    ):
-        found = parts[name].channels if name in parts else (inputs, outputs[0])
-        if found[0] != inputs or found[1] not in outputs:
-            expected = f"{inputs} and {' or '.join(map(str, outputs))}"
+    expected = [("network", "model.keras", 3, [1, 2])]
+    if "iou_network" in parts:  # it rates candidates, which need two maps
+        expected = [("network", "model.keras", 3, [2]), ("iou_network", IOU_FILE, len(FEATURES), [1])]
+    for name, file, inputs, outputs in expected:
+        given, made = parts[name].channels
+        if given != inputs or made not in outputs:
             raise ValueError(
-                f"{folder / file}: a network with {found[0]} channels in its input and {found[1]} in its "
-                f"output, expected {expected}: is it of another model? Restore the file."
+                f"{folder / file}: a network with {given} channels in its input and {made} in its output, "
+                f"expected {inputs} and {' or '.join(map(str, outputs))}: is it of another model? "
+                "Restore the file."
             )
     if usual := parts.get("usual"):
         features, axes = parts["encoder"].channels[1], len(np.atleast_1d(usual.variances))
         shapes = (features,), (features,), (axes, features), (axes,), (), ()
         usable = all(np.isfinite(values).all() for values in usual) and (usual.std > 0).all()
         if tuple(values.shape for values in usual) != shapes or not usable:
-            expected = f"finite numbers for the {features} features of model.keras, std above 0"
-            found = f"{folder / USUAL_FILE}: of another model or damaged"
-            raise ValueError(f"{found}, expected {expected}. Restore the file, or train again with 02_train.")
+            raise ValueError(
+                f"{folder / USUAL_FILE}: of another model or damaged, expected finite numbers for the "
+                f"{features} features of model.keras, std above 0. Restore the file, or train again."
+            )
 
 
 def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:

@@ -46,8 +46,10 @@ def find_diameter(
 
     @cache
     def seen(scale: float) -> tuple[float, float, float]:
-        """Return the median diameter, and the fractions of the image that nuclei of a known size cover, and
-        those with larger ones."""
+        """Return the median diameter in pixels, and the fractions of the image that nuclei cover, 0-1.
+
+        The first is that of nuclei of a known size, the second that of these and larger ones.
+        """
         areas, confidences = nuclei_at(scale)
         sizes = np.sqrt(4 / np.pi * areas)
         covers = np.where((areas >= SPECK) & (sizes >= diameters[0]), areas * confidences, 0)
@@ -82,8 +84,8 @@ SCALES: list[tuple[float, list[float]]] = [
     (16, [1 / 8, 1 / 4]),
     (np.inf, [1 / 16, 1 / 8]),
 ]
-"""The scales for nuclei of less than a diameter, relative to the working diameter. They were chosen by the
-scores of validation images, also enlarged and reduced."""
+"""Median diameters, relative to the working diameter, and the scales for what is below each. They were chosen
+by the scores of validation images, also enlarged and reduced."""
 
 
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:

@@ -27,8 +27,8 @@ def training_callbacks(
     average: bool = False,
     parameters: dict | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that `model.fit` needs, in their order; `first` come
-    before the log is written, so that they can add to it.
+    """Return the callbacks that `model.fit` needs, in their order; `first` come before the
+    log is written, so that they can add to it.
 
     Below `folder` they write ``best.weights.h5``, those of the epoch with the highest `monitor`;
     ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is
