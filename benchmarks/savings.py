@@ -33,9 +33,10 @@ def everywhere(shown: np.ndarray, scale: float) -> list:
 
 
 def two_scales(diameter: float, working_diameter: float) -> list[float]:
-    """Return the scales of `scales_for`, but 1 and 4/3 where native scale is alone."""
+    """Return the scales of `scales_for`, and a second one where there is one alone."""
+    second = {1: [1, 4 / 3], 3 / 2: [1, 2], 5 / 2: [3 / 2, 5 / 2]}
     scales = scales_for(diameter, working_diameter)
-    return [1, 4 / 3] if scales == [1] else scales
+    return second[scales[0]] if len(scales) == 1 else scales
 
 
 def replaced(variant: str, sample: Sample, seen: list[int]) -> dict[str, Callable]:

@@ -10,9 +10,9 @@ from nuclei.segmentation.scale import boxes_near, find_diameter, scales_for
     "diameter, scales",
     [
         (0, [1]),
-        (6.6, [3 / 2, 5 / 2]),
-        (6.7, [1, 2]),
-        (9.9, [1, 2]),
+        (6.6, [5 / 2]),
+        (6.7, [3 / 2]),
+        (9.9, [3 / 2]),
         (10, [1, 4 / 3]),
         (20, [1]),
         (39, [1]),
