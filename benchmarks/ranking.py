@@ -1,29 +1,35 @@
-"""Do candidates rank better by features relative to other nuclei, or to the candidates nested with them?
+"""Do candidates rank better by other features, or by an IoU network trained on other images?
 
     python benchmarks/ranking.py
 
-Trains IoU networks on candidates of up to 300 training images of each data set, unchanged ones: on the
-features of the library; with those relative to the nuclei that this first network finds in the image; and
-with those of nested candidates and its own rating. Writes ranking.json beside this file: the competition
-score of the validation images of each data set, each half with the least IoU that was tuned on the other
-half, and the score if candidates were ranked by their true IoUs. Needs the data sets of data/README.md. Half
-an hour on two cores.
+Trains IoU networks on candidates of up to 300 training images of each data set. The features: those of the
+library; with those relative to the nuclei that this first network finds in the image; with those of nested
+candidates and its own rating. The images: whole ones, each with an augmented crop, as in the library; whole
+ones alone; both without the data set that is scored. Writes ranking.json beside this file: the competition
+score of the validation images of each data set, and of all of them after one of the changes of robustness.py
+each, each half with the least IoU that was tuned on the other half; and the score if candidates were ranked
+by their true IoUs. Needs the data sets of data/README.md. Three quarters of an hour on two cores.
 """
 
 import json
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from robustness import CHANGES
 from sources import some_of_each
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 import nuclei
 from nuclei.data.fields import field_numbers
 from nuclei.evaluation import tuning
 from nuclei.notebook import recipe
 from nuclei.segmentation.candidates import FEATURES, Candidates, filter_by_iou, propose, suppress_overlaps
-from nuclei.training.iou_network import fit_iou_network, true_ious
+from nuclei.segmentation.segmenter import AT_A_TIME
+from nuclei.training.augmentation import AUGMENTS, Augment
+from nuclei.training.iou_network import fit_iou_network, rescaled_crop, true_ious
 
 PER_SOURCE = 300
 MIN_IOU = 0.4  # from which the first network's nuclei count as those of the image
@@ -40,12 +46,15 @@ class Example(NamedTuple):
 
 def examples(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: str) -> list[Example]:
     """Propose candidates for samples."""
-    made = []
-    for s in tqdm(samples, name, unit="image"):
+
+    def of_sample(s: nuclei.Sample) -> Example:
         predicted = segmenter.predict_maps(s.image)
         found = propose(predicted.maps, predicted.image)
-        made.append(Example(found, true_ious(found, s.labels)))
-    return made
+        return Example(found, true_ious(found, s.labels))
+
+    with warnings.catch_warnings():  # of sizes and outliers in changed images
+        warnings.simplefilter("ignore")
+        return thread_map(of_sample, samples, max_workers=AT_A_TIME, desc=name, unit="image")
 
 
 def contrast(features: np.ndarray) -> np.ndarray:
@@ -110,24 +119,42 @@ def scores(
     return {name: round(float(group.mean()), 4) for name, group in groups.items()}
 
 
+def crop_of(sample: nuclei.Sample, augment: Augment, rng: np.random.Generator) -> nuclei.Sample:
+    """Return a random part of a sample, rescaled and augmented."""
+    image, labels = augment(*rescaled_crop(sample.image, sample.labels, rng), rng)
+    return replace(sample, image=image, labels=labels)
+
+
 def main() -> None:
     parameters = recipe("general")
     samples = {s.id: s for s in nuclei.load_samples(parameters["data"])}
     split = json.loads((nuclei.ROOT / parameters["split_by"]).read_text())
-    segmenter = nuclei.Segmenter.load(nuclei.DEFAULT_MODEL)
+    segmenter = nuclei.Segmenter.load(nuclei.DEFAULT_MODEL, AT_A_TIME)
     train = some_of_each([samples[id] for id in split["train"]], PER_SOURCE)
+    rng, augment = np.random.default_rng(parameters["seed"]), AUGMENTS[parameters["augment"]]
+    train += [crop_of(s, augment, rng) for s in train]
     validation = [samples[id] for id in split["validation"]]
-    fields = field_numbers(validation)
-    learned, asked = examples(segmenter, train, "training"), examples(segmenter, validation, "validation")
+    changes = list(CHANGES.values())[1:]
+    changed = [replace(s, image=changes[k % len(changes)](s.image)) for k, s in enumerate(validation)]
+    learned = examples(segmenter, train, "training")
+    asked = examples(segmenter, validation + changed, "validation")
+    fields, half = field_numbers(validation), len(validation)
 
-    def trained(features: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-        """Train on the features of `learned`; return the ratings of `learned` and `asked`."""
-        network = fit_iou_network(features[0], [each.ious for each in learned], seed=parameters["seed"])
+    def scored(ratings: list[np.ndarray]) -> dict:
+        found = scores(validation, fields, asked[:half], ratings[:half])
+        return found | {"changed": scores(changed, fields, asked[half:], ratings[half:])["all"]}
+
+    def trained(features: list[list[np.ndarray]], chosen: np.ndarray) -> list[list[np.ndarray]]:
+        """Train on the features of the `chosen` of `learned`; return the ratings of `learned` and `asked`."""
+        inputs, ious = zip(*((features[0][k], learned[k].ious) for k in np.flatnonzero(chosen)), strict=True)
+        network = fit_iou_network(inputs, ious, seed=parameters["seed"])
         return [[network(x.astype(np.float32)).numpy()[:, 0] for x in side] for side in features]
 
     own = [[each.found.features for each in side] for side in (learned, asked)]
-    first = trained(own)
-    rows = {"as in the library": scores(validation, fields, asked, first[1])}
+    every = np.ones(len(train), bool)
+    whole = np.arange(len(train)) < len(train) // 2
+    first = trained(own, every)
+    rows = {"as in the library": scored(first[1])}
     for name, more in {
         "relative to the nuclei of the image": relative,
         "of nested candidates": nested,
@@ -136,11 +163,19 @@ def main() -> None:
             [np.column_stack([x, more(each.found, rated)]) for x, each, rated in zip(*side, strict=True)]
             for side in zip(own, (learned, asked), first, strict=True)
         ]
-        rows[name] = scores(validation, fields, asked, trained(added)[1])
-    rows["true IoUs"] = scores(validation, fields, asked, [each.ious for each in asked])
+        rows[name] = scored(trained(added, every)[1])
+    rows["as in the library, whole images alone"] = scored(trained(own, whole)[1])
+    source, asked_source = (np.array([s.source for s in each]) for each in (train, validation + changed))
+    for name, chosen in {
+        "as in the library, without the data set": every,
+        "whole images alone, without the data set": whole,
+    }.items():
+        without = {left: trained(own, chosen & (source != left))[1] for left in np.unique(source)}
+        rows[name] = scored([without[left][k] for k, left in enumerate(asked_source)])
+    rows["true IoUs"] = scored([each.ious for each in asked])
     report = {
         "features": rows,
-        "images": {"training": len(train), "validation": len(validation)},
+        "images": {"training": len(train) // 2, "validation": len(validation)},
         "seed": parameters["seed"],
         "data": nuclei.describe(list(samples.values())),
         "versions": nuclei.versions(),

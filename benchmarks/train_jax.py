@@ -5,7 +5,7 @@
 
 The first does what 02_train does up to its curves: the same batches, loss, optimizer and learning rates. But
 all processors draw batches, and the network computes in bfloat16. It needs ``jax[cuda13]``, no TensorFlow.
-Interrupted and given again, it goes on from the last epoch that ended. The second does what remains, from
+Interrupted and given again, it resumes after the last epoch that ended. The second does what remains, from
 candidates to thresholds, in half an hour on two CPU cores, and writes OUT/model.
 
 The shipped model comes from the first version of this script. Its learning rate depended on time: it was
@@ -29,7 +29,7 @@ import pandas as pd
 
 from nuclei.common import ROOT, versions
 from nuclei.data.fields import field_numbers
-from nuclei.data.samples import Sample, describe, load_samples
+from nuclei.data.samples import Sample, describe, fingerprint, load_samples
 from nuclei.data.splits import balanced_weights, load_split, split_ids
 from nuclei.notebook import recipe
 from nuclei.training import unet
@@ -74,7 +74,7 @@ def batches(samples: list[Sample], done: int) -> Iterator[tuple[np.ndarray, np.n
 
 
 def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample]) -> None:
-    """Train the network of the model in `start`; a training that was interrupted goes on from its backup."""
+    """Train the network of the model in `start`; an interrupted training resumes from its backup."""
     p = PARAMETERS
     each = batches(normalize_samples(samples), done=len(past_epochs(out)))
     first = next(each)  # the processes are there before JAX starts its threads
@@ -98,7 +98,11 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
             normalize_samples(validation), 0, shuffle=False, batch_size=len(validation), **COMMON
         ),
         callbacks=training_callbacks(
-            out, monitor=p["monitor"], patience=p["patience"], average=True, parameters=p
+            out,
+            monitor=p["monitor"],
+            patience=p["patience"],
+            average=True,
+            parameters=p | {"images": [fingerprint(side) for side in (samples, validation)]},
         ),
         verbose=2,
     )

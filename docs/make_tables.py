@@ -151,9 +151,10 @@ def _short(name: str, measures: dict) -> list:
 
 def ranking() -> str:
     """Scores of validation images with candidates ranked by other features."""
-    features = RESULTS["ranking"]["features"]
-    rows = [[name, *(each[source] for source in (*NAMES, "all"))] for name, each in features.items()]
-    return table(["features", *NAMES.values(), "all"], rows)
+    columns = (*NAMES, "all", "changed")
+    found = RESULTS["ranking"]["features"]
+    rows = [[name, *(each[column] for column in columns)] for name, each in found.items()]
+    return table(["IoU network", *NAMES.values(), "all", "all, changed"], rows)
 
 
 def strange_shares() -> str:

@@ -54,7 +54,7 @@ def training_examples(
 
     def of_sample(k: int) -> list[tuple[np.ndarray, np.ndarray]]:
         image, labels, rng = samples[k].image, samples[k].labels, np.random.default_rng((seed, k))
-        crop = _rescaled_crop(image, labels, rng)
+        crop = rescaled_crop(image, labels, rng)
         return [of_pair(image, labels), of_pair(*(augment(*crop, rng) if augment else crop))]
 
     with warnings.catch_warnings():  # of outliers, which augmentation adds
@@ -65,7 +65,7 @@ def training_examples(
     return list(features), list(ious)
 
 
-def _rescaled_crop(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
+def rescaled_crop(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     """Rescale a random square of both by 1/3 to 3, to 256 pixels a side, or fewer in a small image."""
     factor = np.exp(rng.uniform(*np.log((1 / 3, 3))))
     side = min(round(256 / factor), *labels.shape)

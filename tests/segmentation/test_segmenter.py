@@ -137,7 +137,8 @@ def brightness(batch, training=False):
 
 
 @pytest.mark.parametrize(
-    "side, scales", [(5, [1, 2]), (10, [1, 4 / 3]), (20, [1]), (30, [3 / 8, 3 / 4]), (60, [1 / 4, 1 / 2])]
+    "side, scales",
+    [(5, [3 / 2]), (10, [1, 4 / 3]), (20, [3 / 4, 1]), (30, [3 / 8, 3 / 4]), (60, [1 / 4, 1 / 2])],
 )
 def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     image = np.zeros((128, 128, 3), np.uint8)
@@ -148,8 +149,9 @@ def test_small_and_large_nuclei_are_found_at_other_scales(side, scales):
     assert np.mean((predicted.labels > 0) != (image[..., 0] > 0)) < 0.01 and predicted.labels.max() == 1
     assert predicted.scales == scales
     extra = {
-        5: [(160, 224)],  # the nucleus and 64 pixels around it: rows 0 to 80, columns 0 to 112
+        5: [(192, 192)],
         10: [(160, 192)],  # the nucleus and 96 pixels around it: rows 0 to 120, all columns; padded
+        20: [(96, 96)],
         30: [(64, 64), (96, 96)],
         60: [(32, 32)],
     }
@@ -171,7 +173,7 @@ def flat_beyond(largest):
     return network
 
 
-@pytest.mark.parametrize("side, scales", [(20, [1]), (90, [3 / 16, 3 / 8]), (150, [1 / 8, 1 / 4])])
+@pytest.mark.parametrize("side, scales", [(20, [3 / 4, 1]), (90, [3 / 16, 3 / 8]), (150, [1 / 8, 1 / 4])])
 def test_nuclei_that_the_network_cannot_see_at_native_scale_are_found(side, scales):
     image = spots(640, side, round(1.8 * side))
     settings = {"resize": None, "working_diameter": 20, "diameters": [5, 60], "thresholds": THRESHOLDS}
