@@ -13,8 +13,9 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -158,30 +159,25 @@ class RunFolder:
         names = list(self._records())
         for key in formats:
             for table in FORMATS[key].tables:
-                if not self._is_kept(path := self.path / table):
-                    if parts := [part for name in names if (part := self._rows(name, table)).exists()]:
-                        with self._written.replacing(path) as temporary:
-                            join_csv(parts, temporary)
-                    else:
-                        path.unlink(missing_ok=True)
+                parts = [part for name in names if (part := self._rows(name, table)).exists()]
+                self._replace(self.path / table, bool(parts), partial(join_csv, parts))
         for key in formats:  # from these tables
             for file, write in FORMATS[key].of_run.items():
-                if not self._is_kept(path := self.path / file):
-                    if names:
-                        with self._written.replacing(path) as temporary:
-                            write(temporary, self.path, images)
-                    else:
-                        path.unlink(missing_ok=True)
+                self._replace(self.path / file, bool(names), write, self.path, images)
 
-    def _is_kept(self, path: Path) -> bool:
-        """Return whether a person changed a file of all images, with a warning if so."""
-        if is_changed := bool(self._written.changed([path])):
+    def _replace(self, path: Path, is_wanted: bool, write: Callable[..., None], *about) -> None:
+        """Write or delete a file of all images; keep it, with a warning, where a person changed it."""
+        if self._written.changed([path]):
             warnings.warn(
                 f"{path} was changed after it was written, and is kept; rename it and repeat the command to "
                 "get that of this run",
                 stacklevel=3,
             )
-        return is_changed
+        elif is_wanted:
+            with self._written.replacing(path) as temporary:
+                write(temporary, *about)
+        else:
+            path.unlink(missing_ok=True)
 
     def drop(self, name: str) -> None:
         """Delete an image's files that were written, and its record."""
