@@ -70,10 +70,9 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
         for match in map(Path, matches):
             folder, inside = match.parent, [match]
             if match.is_dir() and not is_zarr(match):
-                folder, inside = match, files_below(match)
-                below = {path: path.relative_to(match) for path in inside}
-                warn_of_unread((each.as_posix() for each in below.values() if each.suffix != ZARR), match)
-                inside = [path for path, each in below.items() if is_picture(each, (*SUFFIXES, ZARR))]
+                folder, below = match, [path.relative_to(match) for path in files_below(match)]
+                warn_of_unread((path.as_posix() for path in below if path.suffix.lower() != ZARR), match)
+                inside = [match / path for path in below if is_picture(path, (*SUFFIXES, ZARR))]
             elif not match.is_file() and not is_zarr(match):  # to open a pipe would wait for ever
                 raise ValueError(f"`images` {match}: neither a file nor a folder")
             elif not named:  # a file that is named is an image whatever its suffix
