@@ -25,8 +25,7 @@ def channel_names(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, coun
     """Return the names of `count` channels: from OME or ImageJ metadata, else ``ch0``, ``ch1``, …"""
     names: list[str] = []
     if tiff.is_ome:
-        index = tiff.series.index(series)
-        images = _ome_pixels(tiff)[index : index + 1]
+        images = _ome_pixels(tiff, series)
         names = [channel.get("Name", "") for image in images for channel in image.iterfind("{*}Channel")]
     elif tiff.imagej_metadata and series.ndim == 3:
         names = tiff.imagej_metadata.get("Labels") or []
@@ -45,9 +44,8 @@ def pixel_size(
     """Return the height and width of a pixel in micrometres, or None; and a note on an unknown unit."""
     page, height, width, units = series.keyframe, 0.0, 0.0, [""]
     if tiff.pages.first.is_ome:
-        index = tiff.series.index(series) if tiff.is_ome else 0
         with suppress(ValueError):  # metadata that is damaged, or that another file has
-            for image in _ome_pixels(tiff)[index : index + 1]:
+            for image in _ome_pixels(tiff, series):
                 height, width = (float(image.get(f"PhysicalSize{axis}", 0)) for axis in "YX")
                 units = [image.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX"]
         height, width = height * MICROMETRES.get(units[0], 0), width * MICROMETRES.get(units[-1], 0)
@@ -62,10 +60,12 @@ def pixel_size(
     return (height, width) if fits else None, note
 
 
-def _ome_pixels(tiff: tifffile.TiffFile) -> list[ElementTree.Element]:
-    """Return the Pixels of each image in the OME metadata of a file; none where they are damaged."""
+def _ome_pixels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[ElementTree.Element]:
+    """Return the Pixels of a series, one at most, in the OME metadata of a file that may be damaged."""
+    index = tiff.series.index(series) if tiff.is_ome else 0
     with suppress(ElementTree.ParseError):
-        return ElementTree.fromstring(tiff.pages.first.description).findall(".//{*}Pixels")
+        images = ElementTree.fromstring(tiff.pages.first.description).findall(".//{*}Pixels")
+        return images[index : index + 1]
     return []
 
 
