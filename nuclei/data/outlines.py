@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from roifile import ROI_TYPE, ImagejRoi
@@ -85,24 +86,22 @@ def _read_rois(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
         yield f"{roi.roitype.name.lower()} {number} ({roi.name})", rings
 
 
-def _read_geojson(content: bytes, name: str) -> Iterator[tuple[str, Rings]]:
+def _read_geojson(content: bytes, name: str) -> list[tuple[str, Rings]]:
     try:
         document = json.loads(content)
         features = document.get("features", [document]) if isinstance(document, dict) else document
-        # a cell of QuPath has the outline of its nucleus besides its own
-        shapes = [each.get("nucleusGeometry") or each["geometry"] for each in features]
-        found = []
-        for shape in shapes:
-            kind, coordinates = (shape["type"], shape.get("coordinates")) if shape else ("nothing", ())
+        nuclei = []
+        for number, feature in enumerate(features, start=1):
+            # a cell of QuPath has the outline of its nucleus besides its own
+            shape: Any = feature.get("nucleusGeometry") or feature["geometry"] or {"type": "nothing"}
+            kind, coordinates = shape["type"], shape.get("coordinates")
             parts = {"Polygon": [coordinates], "MultiPolygon": coordinates}.get(kind, [])
-            found.append(
-                (kind, [np.asarray(ring, float)[:, :2] for part in parts for ring in part if len(ring)])
-            )
+            rings = [np.asarray(ring, float)[:, :2] for part in parts for ring in part if len(ring)]
+            nuclei.append((f"{kind} {number}", rings))
+        return nuclei
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         problem = f"no GeoJSON of outlines ({type(error).__name__}: {error})"
         raise ValueError(f"{name}: {problem}, expected a FeatureCollection, as QuPath exports it") from error
-    for number, (kind, rings) in enumerate(found, start=1):
-        yield f"{kind} {number}", rings
 
 
 def _pixels(rings: Rings, shape: tuple[int, int]) -> np.ndarray:
