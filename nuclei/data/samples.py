@@ -211,7 +211,6 @@ def _read_cached(
     if cache.exists():
         try:
             with np.load(cache) as arrays:
-                named = list(enumerate(arrays["ids"]))
                 return [
                     Sample(
                         str(id),
@@ -219,7 +218,7 @@ def _read_cached(
                         arrays[f"labels {k}"],
                         numbers=arrays.get(f"numbers {k}"),
                     )
-                    for k, id in named
+                    for k, id in enumerate(arrays["ids"])
                 ]
         except Exception as error:  # of any type; the data themselves are intact
             warnings.warn(f"{cache}: cannot be read ({error}); the data are read again", stacklevel=3)

@@ -108,8 +108,7 @@ def open_image(
             raise ImageError(f"{listed}; choose the channel that shows the nuclei, 0 to {count - 1}")
         if not 0 <= (channel or 0) < count:
             raise ImageError(f"channel {channel} was asked for, there are {count} from 0")
-    image = Image(source, channels, channel, size, name)
-    image.add_note(note)
+    image = Image(source, channels, channel, size, name, note)
     if channel is None and channels == RGB:
         parts = spread_windows(image.shape, 256) if image.is_large else [WHOLE]
         if (colour := one_dye(np.concatenate([image[part] for part in parts]))) is not None:
