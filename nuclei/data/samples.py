@@ -147,20 +147,20 @@ def _read_sample(
     read: Callable[[str], bytes], id: str, files: Files, channel: int | None, page: int | None
 ) -> Sample:
     image = as_rgb8(open_image(io.BytesIO(read(files.image)), channel, page, files.image).pixels())
-    if min(image.shape[:2]) < MIN_SIDE:
-        height, width = image.shape[:2]
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE:
         expected = f"expected at least {MIN_SIDE} on each side. Move the image elsewhere."
         raise ValueError(f"{files.image}: {height} x {width} pixels, {expected}")
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
-        if labels.shape != image.shape[:2]:
-            (height, width), (h, w) = image.shape[:2], labels.shape
+        if labels.shape != (height, width):
+            found = f"the mask is {' x '.join(map(str, labels.shape))} pixels"
             expected = f"expected {height} x {width} as its image {files.image}"
-            raise ValueError(f"{name}: the mask is {h} x {w} pixels, {expected}. Replace the mask.")
+            raise ValueError(f"{name}: {found}, {expected}. Replace the mask.")
         return labels
 
     if files.labels and is_outlines(PurePosixPath(files.labels)):
-        return Sample(id, image, labels_from_outlines(read(files.labels), files.labels, image.shape[:2]))
+        return Sample(id, image, labels_from_outlines(read(files.labels), files.labels, (height, width)))
     if files.labels:
         labels = as_labels(read_numbers(read(files.labels), files.labels), files.labels)
         labels, _, own = relabel_sequential(same_shape(labels, files.labels))

@@ -5,6 +5,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import requests
+import tifffile
 from conftest import write_sample
 
 from nuclei.data import samples as sources
@@ -187,6 +188,10 @@ def test_broken_png(folder, kind, damage):
 def test_mask_of_another_size(folder):
     iio.imwrite(folder / "square-1" / "masks" / "0002.png", np.zeros((64, 60), np.uint8))
     with pytest.raises(ValueError, match=r"masks/0002.png: the mask is 64 x 60 pixels, expected 64 x 64"):
+        load_samples(folder)
+    stack = np.zeros((2, 3, 64, 64), np.uint8)
+    tifffile.imwrite(folder / "square-1" / "masks" / "0001.tif", stack, photometric="minisblack")
+    with pytest.raises(ValueError, match=r"masks/0001.tif: the mask is 2 x 3 x 64 x 64 pixels"):
         load_samples(folder)
 
 
