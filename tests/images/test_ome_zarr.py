@@ -130,10 +130,11 @@ def test_chunks_as_large_as_a_large_image(write, monkeypatch):
         assert image.is_large
 
 
-def test_a_zarr_in_a_folder_is_one_image(tmp_path):
-    for name in ("below/a.zarr", "b.zarr", "b_labels.zarr", ".c.zarr"):
+def test_a_zarr_in_a_folder_is_one_image(tmp_path, recwarn):
+    for name in ("below/a.zarr", "b.zarr", "b_labels.zarr", ".c.zarr", "d.ZARR"):
         write_zarr(tmp_path / name, PLANES[0, 0, 0], "yx")
-    assert set(find_images([tmp_path])[1]) == {"below/a", "b"}
+    assert set(find_images([tmp_path])[1]) == {"below/a", "b", "d"}
+    assert not any("left out" in str(each.message) for each in recwarn)
     assert set(find_images([tmp_path / "b.zarr"])[1]) == {"b"}
     assert set(find_images([tmp_path / "*.zarr"])[1]) == {"b"}
 
