@@ -236,8 +236,8 @@ class RunFolder:
 
     def clear_temporary(self) -> None:
         """Delete the temporary files of processes that were killed; see `nuclei.common.replacing`."""
-        for left in self.path.rglob(".*.tmp"):
-            process = left.suffixes[-2:][0].removeprefix(".")
+        for left in self.path.rglob(".*.*.tmp"):
+            process = left.name.split(".")[-2]
             if process.isdecimal() and not psutil.pid_exists(int(process)):
                 delete(left)
 

@@ -639,8 +639,9 @@ def test_what_a_killed_run_left_is_cleared(run, out):
     (out / ".a_labels.tif.123.tmp").touch()
     (out / ".mine.tmp").touch()
     (out / ".mine.1a.tmp").touch()
+    (out / "..tmp").touch()
     assert run()[0] == 0
-    assert {path.name for path in leftovers(out)} == {".mine.tmp", ".mine.1a.tmp"}
+    assert {path.name for path in leftovers(out)} == {".mine.tmp", ".mine.1a.tmp", "..tmp"}
 
 
 def test_images_are_worked_on_at_a_time(run, monkeypatch, segmenter, images):
