@@ -47,8 +47,8 @@ class ZarrPlane:
         outer = {axis: n for axis, n in lengths.items() if axis not in "cyx"}
         self.description = f"axes {''.join(axes)} of shape {level.shape}"
         index = chosen_page(math.prod(outer.values()), page, self.description)
-        numbers = map(int, np.unravel_index(index, [*outer.values()] or [1]))
-        self._array, self._axes, self._place = level, axes, dict(zip(outer, numbers, strict=False))
+        numbers = map(int, np.unravel_index(index, tuple(outer.values())))
+        self._array, self._axes, self._place = level, axes, dict(zip(outer, numbers, strict=True))
         self.dtype = level.dtype.newbyteorder("=")
         self.shape = (lengths["y"], lengths["x"], lengths.get("c", 1))
         self.is_large = lengths["y"] * lengths["x"] > LARGE
