@@ -184,7 +184,7 @@ def summary_row(result: Result) -> pd.DataFrame:
 def run_length_rows(result: Result) -> pd.DataFrame:
     """Return the rows of an image in ``rle.csv``; without nuclei one row without run lengths."""
     runs = encode_nuclei(result.labels) or [""]
-    return pd.DataFrame({"ImageId": [result.name] * len(runs), "EncodedPixels": runs})
+    return pd.DataFrame({"ImageId": result.name, "EncodedPixels": runs})
 
 
 @dataclass(frozen=True)

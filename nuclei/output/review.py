@@ -31,8 +31,8 @@ def least_certain(nuclei: pd.DataFrame) -> pd.DataFrame:
     """
     means = nuclei.groupby("image")["confidence"].mean()
     few = nuclei.sort_values("confidence", kind="stable").groupby("image", sort=False).head(OF_ONE_IMAGE)
-    added = {"image_confidence": means, "image_rank": means.rank(method="first").astype(int)}
-    return few.assign(**{name: few["image"].map(values) for name, values in added.items()})
+    ranks = means.rank(method="first").astype(int)
+    return few.assign(image_confidence=few["image"].map(means), image_rank=few["image"].map(ranks))
 
 
 Images = Mapping[str, Callable[[], Image]]  # what opens an image, by its name
