@@ -91,9 +91,9 @@ def check(found: Mapping[str, dict[str, str] | BaseException], expected: dict[st
     for worker, each in found.items():
         if isinstance(each, BaseException):
             raise ValueError(f"worker {worker}: {each}; install there what is installed here")
-        for name in expected:
-            if each.get(name) != expected[name]:
-                wanted = f"expected {expected[name]} as here; install the same there"
+        for name, value in expected.items():
+            if each.get(name) != value:
+                wanted = f"expected {value} as here; install the same there"
                 raise ValueError(f"worker {worker} has {name} {each.get(name)}, {wanted}")
 
 

@@ -288,8 +288,7 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     """Process images by threads or workers, and large ones at the end, one by one; with a progress bar."""
     working: deque = deque()  # of functions that wait for an outcome
     large: list[Job] = []
-    total = len(jobs) + earlier
-    bar = tqdm(total=total, initial=earlier, desc="segmenting", unit="image", disable=None)
+    bar = tqdm(total=len(jobs) + earlier, initial=earlier, desc="segmenting", unit="image", disable=None)
     pool = ThreadPoolExecutor(AT_A_TIME)
 
     def submit(job: Job):
