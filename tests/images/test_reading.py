@@ -1,6 +1,7 @@
 """Which files are images, what they are called, and what is read from each kind of file."""
 
 import gc
+import io
 import struct
 import warnings
 import zlib
@@ -153,6 +154,8 @@ def test_pages_have_to_be_chosen(tmp_path):
     with pytest.raises(ValueError, match="page 6 was asked for, a stack of 6 pages"):
         open_image(tmp_path / "z.tif", page=6)
     np.testing.assert_array_equal(open_image(tmp_path / "z.tif", page=4).pixels(), stack[4])
+    in_memory = io.BytesIO((tmp_path / "z.tif").read_bytes())  # as data sets are read
+    np.testing.assert_array_equal(open_image(in_memory, page=4).pixels(), stack[4])
 
     tifffile.imwrite(tmp_path / "zc.tif", stack.reshape(3, 2, 5, 6), imagej=True, metadata={"axes": "ZCYX"})
     with pytest.raises(ValueError, match="a stack of 3 pages"):
