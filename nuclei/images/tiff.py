@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -38,9 +39,8 @@ class TiffPage:
     kind = "a TIFF"
 
     def __init__(self, file: File, page: int | None = None):
-        tiff, series = _open(file)
-        self.close = tiff.close
-        try:
+        with ExitStack() as opened:  # closed where an error is raised
+            tiff, series = _open(file, opened)
             planes = (tiff.imagej_metadata or {}).get("images", 1)
             stacks = [_Stack(each) for each in series]
             if planes > (found := sum(stack.pages * stack.length("CS") for stack in stacks)):
@@ -59,9 +59,7 @@ class TiffPage:
             rgb = pixel.shape[2:] == (1, 3) and keyframe.photometric not in GREY
             self.names = RGB if rgb else channel_names(tiff, stack.series, pixel.size)
             self.pixel_size, self.note = pixel_size(tiff, stack.series)
-        except BaseException:
-            self.close()
-            raise
+            self.close = opened.pop_all().close
 
     def __getitem__(self, window: Window) -> np.ndarray:
         part = self._pixels(*(slice(*s.indices(n)[:2]) for s, n in zip(window, self.shape, strict=False)))
@@ -73,17 +71,15 @@ class TiffPage:
         return self._convert(values.astype(values.dtype.newbyteorder("="), copy=False))
 
 
-def _open(file: File) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
-    """Open a file and return its own series: each file of an OME-TIFF set also lists those of the others."""
-    tiff = tifffile.TiffFile(file)
-    try:
-        own = [s for s in tiff.series if all(page is not None and page.parent is tiff for page in s)]
-    except BaseException:
-        tiff.close()
-        raise
+def _open(file: File, opened: ExitStack) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
+    """Open a file and return its own series: each file of an OME-TIFF set also lists those of the others.
+
+    `opened` closes it.
+    """
+    tiff = opened.enter_context(tifffile.TiffFile(file))
+    own = [s for s in tiff.series if all(page is not None and page.parent is tiff for page in s)]
     if not own and tiff.is_ome:  # one image in several files: what lies here is read as if it were alone
-        tiff.close()
-        tiff = tifffile.TiffFile(file, is_ome=False)
+        tiff = opened.enter_context(tifffile.TiffFile(file, is_ome=False))
     return tiff, own or tiff.series
 
 
