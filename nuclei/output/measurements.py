@@ -43,8 +43,7 @@ def measure(
         names = (*ELLIPSE, *(name for name in LENGTHS.values() if name != "perimeter"))
         scaled = regionprops_table(labels, properties=names, spacing=pixel_size)
         scaled["perimeter"] = np.full(len(found["label"]), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        circularity = 4 * np.pi * found["num_pixels"] / found["perimeter"] ** 2
+    perimeter = np.where(square & (found["perimeter"] > 0), found["perimeter"], np.nan)
     y, x = (found[f"centroid-{axis}"] + start for axis, start in enumerate(origin))
     table = {
         "label": found["label"],
@@ -52,7 +51,7 @@ def measure(
         "centroid_y_px": y,
         "area_px": found["num_pixels"],
         **{f"{ours}_px": found[name] for ours, name in LENGTHS.items()},
-        "circularity": np.where(square & np.isfinite(circularity), circularity, np.nan),
+        "circularity": 4 * np.pi * found["num_pixels"] / perimeter**2,
         "eccentricity": scaled["eccentricity"],
         "orientation_deg": (np.degrees(scaled["orientation"]) + 90) % 180,
         "solidity": found["solidity"],
