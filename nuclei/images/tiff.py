@@ -79,6 +79,7 @@ def _open(file: File, opened: ExitStack) -> tuple[tifffile.TiffFile, list[tifffi
     tiff = opened.enter_context(tifffile.TiffFile(file))
     own = [s for s in tiff.series if all(page is not None and page.parent is tiff for page in s)]
     if not own and tiff.is_ome:  # one image in several files: what lies here is read as if it were alone
+        tiff.filehandle.seek(0)  # of a file in memory, tifffile reads on from where it is
         tiff = opened.enter_context(tifffile.TiffFile(file, is_ome=False))
     return tiff, own or tiff.series
 

@@ -366,6 +366,26 @@ def test_positions_of_an_ome_set_are_each_in_their_own_file(tmp_path):
         assert image.pixel_size == (0.25, 0.5)
 
 
+def test_a_channel_of_an_ome_image_in_several_files_is_read_alone(tmp_path):
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{k}" for k in range(2)]
+    planes = "".join(
+        f'<TiffData FirstC="{k}" PlaneCount="1"><UUID FileName="c{k}.ome.tif">{uuid}</UUID></TiffData>'
+        for k, uuid in enumerate(uuids)
+    )
+    for k, uuid in enumerate(uuids):
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="{uuid}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" '
+            f'SizeX="6" SizeY="5" SizeZ="1" SizeC="2" SizeT="1">{planes}</Pixels></Image></OME>'
+        )
+        path = tmp_path / f"c{k}.ome.tif"
+        tifffile.imwrite(path, (GREY + k).astype(np.uint16), description=xml, metadata=None)
+    for k in range(2):
+        path = tmp_path / f"c{k}.ome.tif"
+        for file in (path, io.BytesIO(path.read_bytes())):
+            np.testing.assert_array_equal(open_image(file).pixels(), GREY + k)
+
+
 def test_channels_have_the_names_of_the_file(tmp_path):
     planes = np.stack([GREY, GREY + 1])
     names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
