@@ -145,8 +145,7 @@ class RunFolder:
                 with replacing(self._rows(name, table)) as temporary:
                     write_csv(temporary, rows(result))
         earlier = self.record(name).get("formats", [])
-        with replacing(self._record_of(name)) as temporary:
-            temporary.write_text(json.dumps({"stamp": stamp, "formats": [*earlier, *formats]}))
+        write_json(self._record_of(name), {"stamp": stamp, "formats": [*earlier, *formats]})
 
     def finish(self, formats: Sequence[str], images: Images) -> None:
         """Write the files of all images together: the tables, sorted by name, and what is made from these.
