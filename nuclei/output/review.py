@@ -57,7 +57,8 @@ def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
                 expected = f"a label image of shape {image.shape}, as its image"
                 raise ValueError(f"{file}: an array of shape {shape}, expected {expected}; {ANEW}")
             if row.image not in converters:
-                converters[row.image] = _converter(image)
+                with warnings.catch_warnings(action="ignore"):  # shown when the image was segmented
+                    converters[row.image] = rgb8_converter(image)
             text = f"nucleus {row.label}: {row.confidence:.2f}"
             shown = converters[row.image](image.pixels(window))
             crops.append((shown, numbers == row.label, row.image, text))
@@ -83,9 +84,3 @@ def _rows(folder: Path, images: Images) -> pd.DataFrame:
         expected = f"commas between columns, and numbers in {', '.join(NUMBERS)}"
         raise ValueError(f"{path}: cannot be used ({error}), expected {expected}; {ANEW}") from error
     return least_certain(nuclei[nuclei["image"].isin(list(images))])
-
-
-def _converter(image: Image) -> Callable[[np.ndarray], np.ndarray]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it was warned of when the image was segmented
-        return rgb8_converter(image)
