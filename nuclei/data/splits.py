@@ -122,21 +122,22 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     both sides, and of types and data sets in training alone.
     """
     try:
-        ids = json.loads(Path(path).read_text())
-        sides = [ids["train"], ids["validation"]]
+        content = json.loads(Path(path).read_text())
+        sides = [content["train"], content["validation"]]
     except (ValueError, TypeError, KeyError):
         sides = []
     if not sides or not all(side and isinstance(side, list) for side in sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
-    if odd := [id for side in sides for id in side if not isinstance(id, str)]:
+    ids = sides[0] + sides[1]
+    if odd := [id for id in ids if not isinstance(id, str)]:
         raise ValueError(f"{path}: {odd[0]!r} among the ids, expected text")
     by_id = {f"{s.source}/{s.name}": s for s in samples} | {s.id: s for s in samples}
     given = sorted({s.source for s in samples})
-    unknown = [id for side in sides for id in side if id not in by_id]
+    unknown = [id for id in ids if id not in by_id]
     bare = [id for id in unknown if "/" not in id and len(given) > 1]
     foreign = [id for id in unknown if "/" in id and id.partition("/")[0] not in given]
-    count = Counter(by_id[id].id for side in sides for id in side if id in by_id)
-    twice = [id for side in sides for id in side if id in by_id and count[by_id[id].id] > 1]
+    count = Counter(by_id[id].id for id in ids if id in by_id)
+    twice = [id for id in ids if id in by_id and count[by_id[id].id] > 1]
     lacking = ", ".join(sorted({id.partition("/")[0] for id in foreign}))
     for problem, wrong, remedy in (
         ("of data sets that were not loaded", foreign, f"Load these, too: {lacking}"),
@@ -151,7 +152,7 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     field = field_numbers([*train, *validation])
     leaking = np.intersect1d(field[: len(train)], field[len(train) :])
     if leaking.size:
-        together = [id for id, number in zip(sides[0] + sides[1], field, strict=True) if number == leaking[0]]
+        together = [id for id, number in zip(ids, field, strict=True) if number == leaking[0]]
         warnings.warn(
             f"{leaking.size} fields of view have tiles in both training and validation, such as "
             f"{some(together)}: validation scores will be too good",
