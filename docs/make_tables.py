@@ -239,7 +239,17 @@ def ablations() -> str:
 
 
 def scales() -> str:
-    return table("inference, score", [list(pair) for pair in RESULTS["scales"]["scores"].items()])
+    """Scores at the scales in use and at others, by the size of nuclei."""
+    rows = []
+    for each in RESULTS["scales"]["ranges"]:
+        low, high = each["pixels"]
+        heading = [f"{low:g} to {high:g}", each["images"]]
+        for name, found in each["scales"].items():
+            change, error, unchanged = found["gain"], found["error"], found["gain_unchanged"]
+            gains = [f"{change:+.3f} ± {error:.3f}", "" if unchanged is None else f"{unchanged:+.3f}"]
+            rows.append([*heading, name, found["score"], *(["in use", ""] if heading[0] else gains)])
+            heading = ["", ""]
+    return table("nuclei in pixels, images, scales, score, gain, gain on unchanged images", rows)
 
 
 def candidates() -> str:

@@ -126,11 +126,14 @@ class Segmenter:
         """
         if not self.usual or min(images[0].shape[:2]) < LEAST_SIDE:
             return None
-        return strangeness(self.features(images, min(scales)), self.usual)
+        return strangeness(self.features(images, scales), self.usual)
 
-    def features(self, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
-        """Return what the encoder finds in an image: see `nuclei.segmentation.strangeness.image_features`."""
-        return image_features(self._features_of, images, scale)
+    def features(self, images: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
+        """Return what the encoder finds in an image at the largest of its scales, but never enlarged.
+
+        See `nuclei.segmentation.strangeness.image_features`.
+        """
+        return image_features(self._features_of, images, min(1, max(scales)))
 
     def label(
         self, predicted: Maps | Prediction, calibration: dict | None = None, **thresholds

@@ -55,7 +55,7 @@ def image_features(network: Callable, images: Sequence[np.ndarray], scale: float
     """Return the mean features, (F,) float64, of an image or of windows spread over it.
 
     `network` is that of `encoder_features`; `images`, (H, W, 3) uint8, have the grey values of the training
-    images, and `scale` is the smallest at which the network finds nuclei in them.
+    images, and `scale`, up to 1, is one at which the network finds nuclei in them.
     """
     found = []
     for image in images:

@@ -38,7 +38,7 @@ def learn_usual(
 
 
 def features_of(segmenter: Segmenter, images: Sequence[np.ndarray], name: str = "features") -> np.ndarray:
-    """Return what the encoder finds in N images, (N, F) float64, each at the smallest of its scales.
+    """Return what the encoder finds in N images, (N, F) float64, see `Segmenter.features`.
 
     images : any that `nuclei.images.intensity.as_rgb8` takes
     name : that of the progress bar
@@ -46,7 +46,7 @@ def features_of(segmenter: Segmenter, images: Sequence[np.ndarray], name: str = 
 
     def features(image: np.ndarray) -> np.ndarray:
         image = segmenter.prepared(image)
-        return segmenter.features([image], min(segmenter.find_scales([image])))
+        return segmenter.features([image], segmenter.find_scales([image]))
 
     with warnings.catch_warnings():  # of outliers, which augmentation adds
         warnings.simplefilter("ignore")
