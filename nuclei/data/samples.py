@@ -27,7 +27,7 @@ from nuclei.images.reading import open_image, read_numbers
 
 MIN_SIDE = 32  # pixels. The encoder halves the side of an image five times
 
-CACHE_FORMAT = 5  # raise it when the content or the format of the cache changes
+CACHE_FORMAT = 6  # raise it when the content or the format of the cache changes
 
 OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 EDITIONS = {
@@ -159,7 +159,8 @@ def _read_sample(
         return labels
 
     if files.labels and is_outlines(PurePosixPath(files.labels)):
-        return Sample(id, image, labels_from_outlines(read(files.labels), files.labels, (height, width)))
+        content = read(files.labels)
+        return Sample(id, image, labels_from_outlines(content, files.labels, (height, width), page))
     if files.labels:
         labels = as_labels(read_numbers(read(files.labels), files.labels), files.labels)
         labels, _, own = relabel_sequential(same_shape(labels, files.labels))

@@ -125,6 +125,48 @@ def test_regions_that_were_drawn_by_hand(tmp_path):
     assert labels[25, 30] == 2 and (labels == 2).sum() == pytest.approx(np.pi * 5 * 10, rel=0.1)
 
 
+def on_plane(row, **position):
+    """A square of 2 x 2 pixels, for ImageJ."""
+    roi = ImagejRoi(roitype=ROI_TYPE.RECT, top=row, left=0, bottom=row + 2, right=2, name=str(row))
+    for name, value in position.items():
+        setattr(roi, name, value)
+    return roi
+
+
+def read_rois(tmp_path, rois, page):
+    roiwrite(tmp_path / "x_rois.zip", rois, mode="w")
+    content = (tmp_path / "x_rois.zip").read_bytes()
+    return labels_from_outlines(content, "x_rois.zip", (10, 10), page)[::3, 0].tolist()
+
+
+@pytest.mark.parametrize("axis", ["position", "z_position", "t_position"])
+def test_outlines_of_the_page_are_read(tmp_path, axis):
+    """ImageJ counts slices from 1; 0 is all of them."""
+    rois = [on_plane(row, **{axis: number}) for row, number in ((0, 1), (3, 2), (6, 0))]
+    assert read_rois(tmp_path, rois, page=0) == [1, 0, 2, 0]
+    assert read_rois(tmp_path, rois, page=1) == [0, 1, 2, 0]
+    assert read_rois(tmp_path, rois[1:], page=0) == [0, 1, 2, 0], "all lie on one plane"
+    for page in (None, 2):
+        with pytest.raises(ValueError, match="x_rois.zip: outlines on 2 planes"):
+            read_rois(tmp_path, rois, page)
+
+
+def test_outlines_along_two_axes_are_refused(tmp_path):
+    rois = [on_plane(3 * k, z_position=1 + k % 2, t_position=1 + k // 2) for k in range(4)]
+    assert read_rois(tmp_path, rois[:2], page=1) == [0, 1, 0, 0]
+    for several in (rois, rois[2:]):  # page 1 of the second is at the first t
+        with pytest.raises(ValueError, match="x_rois.zip: outlines on . planes"):
+            read_rois(tmp_path, several, page=1)
+
+
+def test_an_outline_of_qupath_without_a_plane_is_on_the_first():
+    document = json.loads(squares((0, 0, 2, 2), (0, 3, 2, 5)))
+    document["features"][1]["geometry"]["plane"] = {"c": -1, "z": 1, "t": 0}
+    for page, expected in ((0, [1, 0]), (1, [0, 1])):
+        labels = labels_from_outlines(json.dumps(document).encode(), "x.geojson", (10, 10), page)
+        assert labels[[0, 3], 0].tolist() == expected
+
+
 # --- bad input ------------------------------------------------------------------------------------------
 
 
