@@ -33,7 +33,8 @@ def measure(
     micrometres, and ``perimeter_um`` and ``circularity`` are NaN: scikit-image defines the perimeter for
     square pixels alone.
     """
-    values = channels.astype(np.uint8) if channels.dtype == bool else channels
+    computable = {"bool": np.uint8, "float16": np.float32}  # sums of 16-bit floats overflow
+    values = channels.astype(computable.get(channels.dtype.name, channels.dtype), copy=False)
     names = ("label", "centroid", "num_pixels", "solidity", *ELLIPSE, *LENGTHS.values())
     found = regionprops_table(labels, values, (*names, *(f"intensity_{name}" for name in INTENSITY)))
     height, width = pixel_size or (1, 1)

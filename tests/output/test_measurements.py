@@ -52,6 +52,11 @@ def test_every_channel_in_its_own_values(dtype):
         assert table[f"intensity_integrated_ch{k}"].tolist() == [12 * channel[1, 2], 4.0 * channel[7, 9]]
 
 
+def test_floats_of_16_bits_do_not_overflow():
+    half = IMAGE.astype(np.float16)
+    assert measure(LABELS, half, CONFIDENCE).equals(measure(LABELS, half.astype(np.float32), CONFIDENCE))
+
+
 @pytest.mark.parametrize("pixel_size", [None, (0.5, 0.5), (0.5, 0.25)])
 def test_without_nuclei_the_header_is_the_same(pixel_size):
     none = measure(np.zeros_like(LABELS), IMAGE, CONFIDENCE, pixel_size)
