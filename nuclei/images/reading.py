@@ -132,6 +132,8 @@ def read_numbers(content: bytes, name: str) -> np.ndarray:
 
 def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarray:
     """Return the picture in a file that Pillow reads; with `palette`, indices become their colours."""
+    if not content:
+        raise ValueError("the file is empty; copy or save it again")
     with PIL.Image.open(io.BytesIO(content)) as picture:
         picture.seek(chosen_page(getattr(picture, "n_frames", 1), page))
         if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
