@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from nuclei.common import counted, some
 from nuclei.data.outlines import image_stem, is_outlines
-from nuclei.images.finding import BY_PRODUCTS, ENDINGS, is_picture
+from nuclei.images.finding import BY_PRODUCTS, ENDINGS, is_picture, is_review
 
 EXPECTED = (
     "Expected, for each image, <id>/images/<id>.png and its nuclei as <id>/masks/*.png; or images/x.tif and "
@@ -43,8 +43,9 @@ def find_samples(names: Iterable[str], source: object = "") -> dict[str, Files]:
     ``images/``. Raises FileNotFoundError where an image or its nuclei are missing, ValueError where two files
     belong to one image or id.
     """
-    paths = map(PurePosixPath, sorted(names))
+    paths = list(map(PurePosixPath, sorted(names)))
     pictures = [path for path in paths if is_picture(path) or is_outlines(path)]
+    pictures = [path for path in pictures if not is_review(path, paths.__contains__)]
     pair = _by_folder if any(path.parent.name == "images" for path in pictures) else _by_ending
     samples: dict[str, Files] = {}
     for id, files in pair(pictures, source):

@@ -3,9 +3,10 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from glob import glob
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
 from nuclei.common import checked_path, some
 
@@ -27,6 +28,11 @@ def is_picture(path: PurePath, suffixes: Sequence[str] = SUFFIXES) -> bool:
     """Return whether a path below a folder or in a zip is a picture by its name, and not hidden."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in suffixes and not hidden
+
+
+def is_review(path: PurePath, exists: Callable[[Any], bool]) -> bool:
+    """Return whether a picture is the contact sheet of a run: its table lies beside it."""
+    return path.name == "review.png" and exists(path.with_name("review.csv"))
 
 
 def is_address(place: object) -> bool:
@@ -123,8 +129,7 @@ def warn_of_unread(names: Iterable[str], place: str | Path, formats: Sequence[st
 
 def _is_result(path: Path) -> bool:
     labels = path.parent.name in ("masks", "labels") and (path.parent.parent / "images").is_dir()
-    sheet = path.name == "review.png" and path.with_name("review.csv").is_file()
-    return labels or sheet or path.stem.endswith(RESULTS)
+    return labels or is_review(path, Path.is_file) or path.stem.endswith(RESULTS)
 
 
 def _name(path: Path, root: Path) -> str:

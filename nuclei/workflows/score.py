@@ -30,7 +30,15 @@ from nuclei.data.splits import is_seen
 from nuclei.evaluation.audit import audit as audit_labels
 from nuclei.evaluation.audit import ranked
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
-from nuclei.images.finding import ENDINGS, SUFFIXES, UNREAD, UNREAD_LABELS, is_picture, warn_of_unread
+from nuclei.images.finding import (
+    ENDINGS,
+    SUFFIXES,
+    UNREAD,
+    UNREAD_LABELS,
+    is_picture,
+    is_review,
+    warn_of_unread,
+)
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
@@ -198,7 +206,8 @@ def _pictures(
     """Return, by id, what reads an image, or label image, of a folder or zip; `score` has the layouts."""
     names, content = open_files(source)
     warn_of_unread(names, source, (*UNREAD, *UNREAD_LABELS) if labels else UNREAD)
-    pictures = [path for path in map(PurePosixPath, sorted(names)) if is_picture(path)]
+    paths = list(map(PurePosixPath, sorted(names)))
+    pictures = [path for path in paths if is_picture(path) and not is_review(path, paths.__contains__)]
     flat = [path for path in pictures if len(path.parts) == 1]
     if labels:
         with_ending = [path for path in flat if ending_of(path) in ENDINGS]  # maybe beside their images

@@ -85,6 +85,13 @@ def test_pictures_beside_the_labels_are_no_images():
     assert list(find_samples(["an_overlay.png", "an_overlay_masks.png"])) == ["an_overlay"]
 
 
+def test_the_contact_sheet_of_a_run_is_no_image():
+    names = ["x.tif", "x_labels.tif", "review.png"]
+    assert find_samples([*names, "review.csv"]) == {"x": Files("x.tif", "x_labels.tif")}
+    with pytest.raises(FileNotFoundError, match="no labels for review.png"):
+        find_samples(names)
+
+
 def test_a_mask_with_the_name_of_its_image_is_one_of_many():
     names = ["a/images/a.png", "a/masks/a.png", "a/masks/b.png"]
     assert find_samples(names) == {"a": Files("a/images/a.png", masks=["a/masks/a.png", "a/masks/b.png"])}
