@@ -269,6 +269,13 @@ def test_pictures_are_read_by_their_photometric_interpretation(score, tmp_path, 
     assert scores(tmp_path / "out")["all"]["score"] == scores(tmp_path / "beside")["all"]["score"] == 1
 
 
+def test_images_beside_a_separate_truth_are_not_read(score, tmp_path, flat, folder):
+    for path in folder.glob("*/images/*.png"):
+        path.write_bytes(b"of several channels")
+    assert score(flat[0], folder)[0] == 0
+    assert scores(tmp_path / "out")["all"]["score"] == 1
+
+
 def test_numbers_of_a_grey_palette_do_not_merge(score, tmp_path, flat):
     pictures, labels = flat
     picture = Image.fromarray(iio.imread(labels / "square-0.png").astype(np.uint8)).convert("P")

@@ -150,21 +150,30 @@ def _read_sample(
     if min(height, width) < MIN_SIDE:
         expected = f"expected at least {MIN_SIDE} on each side. Move the image elsewhere."
         raise ValueError(f"{files.image}: {height} x {width} pixels, {expected}")
+    labels, _, own = relabel_sequential(read_labels(read, files, (height, width), page))
+    return Sample(id, image, labels.astype(np.int32), numbers=np.asarray(own))
+
+
+def read_labels(
+    read: Callable[[str], bytes], files: Files, shape: tuple[int, int], page: int | None
+) -> np.ndarray:
+    """Return the nuclei of an image of `shape`, with the numbers of its label image if it has one.
+
+    They are (H, W) integers, 0 = background. `read` returns a file's content by name; `page` is the image's.
+    """
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
-        if labels.shape != (height, width):
+        if labels.shape != shape:
             found = f"the mask is {' x '.join(map(str, labels.shape))} pixels"
-            expected = f"expected {height} x {width} as its image {files.image}"
+            expected = f"expected {shape[0]} x {shape[1]} as its image {files.image}"
             raise ValueError(f"{name}: {found}, {expected}. Replace the mask.")
         return labels
 
     if files.labels and is_outlines(PurePosixPath(files.labels)):
-        content = read(files.labels)
-        return Sample(id, image, labels_from_outlines(content, files.labels, (height, width), page))
+        return labels_from_outlines(read(files.labels), files.labels, shape, page)
     if files.labels:
         labels = as_labels(read_numbers(read(files.labels), files.labels), files.labels)
-        labels, _, own = relabel_sequential(same_shape(labels, files.labels))
-        return Sample(id, image, labels.astype(np.int32), numbers=np.asarray(own))
+        return same_shape(labels, files.labels)
     masks = []
     for name in files.masks:
         mask = read_numbers(read(name), name)
@@ -173,7 +182,7 @@ def _read_sample(
         masks.append(same_shape(hard_mask(mask, name), name))
     labels = merge_masks(masks)
     check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent))
-    return Sample(id, image, labels)
+    return labels
 
 
 def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:

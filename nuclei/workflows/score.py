@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from nuclei.common import (
     checked_number,
@@ -23,9 +24,9 @@ from nuclei.common import (
 )
 from nuclei.data.fields import field_numbers
 from nuclei.data.labels import as_labels, check_labels, check_nuclei
-from nuclei.data.layouts import ending_of, plain_stem
+from nuclei.data.layouts import ending_of, find_samples, plain_stem
 from nuclei.data.run_lengths import read_rle_csv, read_table
-from nuclei.data.samples import Sample, load_samples, open_files
+from nuclei.data.samples import Sample, load_samples, open_files, read_labels
 from nuclei.data.splits import is_seen
 from nuclei.evaluation.audit import audit as audit_labels
 from nuclei.evaluation.audit import ranked
@@ -167,10 +168,7 @@ def read_samples(
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
     checking = tqdm(pictures, "checking images", unit="image", disable=None, leave=False)
     shapes = {id: pictures[id]().shape[:2] for id in checking}
-    labels, marked = read_truth(truth, shapes)
-    if unknown := sorted(set(labels) - set(pictures)):
-        found = f"{some(unknown)} not among the images in {images}"
-        raise ValueError(f"{truth}: {found}; add them, or move their labels elsewhere")
+    labels, marked = read_truth(truth, shapes, page)
     ignored = sorted(marked & set(pictures))
     if missing := sorted(set(pictures) - set(labels) - marked):
         raise ValueError(
@@ -183,21 +181,33 @@ def read_samples(
     return [Sample(id, pictures[id](), labels[id]) for id in sorted(labels)], ignored
 
 
-def read_truth(truth: Path, shapes: dict[str, tuple[int, int]]) -> tuple[dict[str, np.ndarray], set[str]]:
+def read_truth(
+    truth: Path, shapes: dict[str, tuple[int, int]], page: int | None = None
+) -> tuple[dict[str, np.ndarray], set[str]]:
     """Return (H, W) integer labels by id, and the ids that a CSV has in ignored rows alone.
 
-    `shapes` are the images' (height, width) by id; only a CSV is held against them here.
+    `shapes` are the images' (height, width) by id, `page` is theirs. Images beside the truth are not read.
     """
     if truth.is_file() and truth.suffix.lower() != ".zip":
         labels = read_rle_csv(truth, shapes)
         for id, found in labels.items():
             check_nuclei(found, f"{truth}: the labels of {id}", np.arange(found.max() + 1))
         return labels, set(read_table(truth)["ImageId"]) - set(labels)
-    names, _ = open_files(truth)
+    names, content = open_files(truth)
+    read: dict[str, Callable[[], np.ndarray]]
     if any(PurePosixPath(name).parent.name == "images" for name in names):
-        return {s.id: s.file_labels for s in load_samples(truth.resolve())}, set()
-    read = _pictures(truth, lambda content, name: as_labels(read_numbers(content, name), name), labels=True)
-    return {id: labels() for id, labels in read.items()}, set()
+        warn_of_unread(names, truth, (*UNREAD, *UNREAD_LABELS))
+        read = {
+            id: partial(read_labels, content, files, shapes.get(id, (0, 0)), page)
+            for id, files in find_samples(names, truth).items()
+        }
+    else:
+        read = _pictures(truth, lambda file, name: as_labels(read_numbers(file, name), name), labels=True)
+    if unknown := sorted(read.keys() - shapes.keys()):
+        listed = f"{some(unknown)} not among the images to score"
+        raise ValueError(f"{truth}: {listed}; add them, or move their labels elsewhere")
+    bar = {"desc": "reading labels", "unit": "image", "disable": None, "leave": False}
+    return dict(zip(read, thread_map(lambda labels: labels(), read.values(), **bar), strict=True)), set()
 
 
 def _pictures(
