@@ -5,8 +5,8 @@
 Segments validation images of all data sets, also reduced and enlarged, at the scales of
 `nuclei.segmentation.scale.SCALES` for the nuclei found in them, and at others. Writes scales.json beside this
 file: for each range of diameters, the competition score at each choice of scales, how much that is above the
-scales in use, the standard error of this difference, and the difference on unchanged images alone. Half an
-hour on two cores; EVERY to take only every so many of the images.
+scales in use, the standard error of this difference, and the difference on unchanged images alone. Ten
+minutes on two cores; EVERY to take only every so many of the images.
 """
 
 import sys
