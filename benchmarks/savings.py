@@ -3,9 +3,9 @@
     python benchmarks/savings.py [IMAGES]
 
 The default model looks at fewer pixels than it could: at the second scale only near nuclei, at one scale
-alone where nuclei are small, and at coarse scales to judge their size. Each is undone
-in turn, on some of the images of robustness.py, and after its changes. Thresholds stay as they are. Writes
-savings.json beside this file. Four minutes for each on two cores.
+alone where nuclei are small, and at coarse scales to judge their size. Each is undone in turn, on some of the
+images of robustness.py, and after its changes. Thresholds stay as they are. Writes savings.json beside this
+file. Four minutes for each on two cores.
 """
 
 import sys

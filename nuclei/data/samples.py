@@ -71,8 +71,7 @@ def load_samples(
         ``data/stage1_train.zip``; if there is none, the corrected edition (664 images) is downloaded.
         ``"dsb2018-official"``: likewise the edition of the competition (670 images).
         Anything else: the path of a folder or zip in one of the layouts of `nuclei.data.layouts`, relative to
-        the repository's root or absolute. With several data sets, an id begins with
-        the name of its data set.
+        the repository's root or absolute. With several data sets, an id begins with the name of its data set.
     channel, page : see `nuclei.images.open_image`
 
     Raises FileNotFoundError where there is nothing at `source`, an image or its nuclei are missing, or the
@@ -160,6 +159,7 @@ def read_labels(
     """Return the nuclei of an image of `shape`, with the numbers of its label image if it has one.
 
     They are (H, W) integers, 0 = background. `read` returns a file's content by name; `page` is the image's.
+    Raises ValueError where a file is broken, has another shape, or its labels do not distinguish the nuclei.
     """
 
     def same_shape(labels: np.ndarray, name: str) -> np.ndarray:
