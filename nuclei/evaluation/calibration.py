@@ -18,7 +18,7 @@ UNCERTAIN = 0.75
 """A mean calibrated confidence below which `warning` calls the nuclei of an image uncertain: more than one in
 four is expected to be wrong. With saved_model/general it warns of 8 of 236 validation images, all of muscle
 in H&E (NuInsSeg): 16 of their 22 nuclei match a true one, 93 % of those of all other images. The curve was
-fitted to the same images. 0.8 would warn of 23, of whose nuclei 82 % match; 0.7 of none.
+fitted to the same images. 0.8 would warn of 17, of whose nuclei 81 % match; 0.7 of none.
 
 It is no test of what an image shows: of scikit-image's pictures, coins have 1.00 and a printed page 0.87. For
 that see `nuclei.segmentation.strangeness`."""
