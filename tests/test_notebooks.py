@@ -157,6 +157,14 @@ def test_images_whose_names_are_numbers_or_long_are_shown(tmp_path):
     assert {p.name for p in (tmp_path / "plot").iterdir()} == {"segmented.png", "review.png", "measured.png"}
 
 
+def test_images_in_which_no_nucleus_is_found_are_shown_in_jupyter(tmp_path, monkeypatch):
+    """There the cell with the slider runs too, whose range begins at the lowest confidence."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/04_segment.ipynb")
+    iio.imwrite(tmp_path / "dark.png", np.zeros((64, 64), np.uint8))
+    done = run("04_segment", tmp_path, images=str(tmp_path / "dark.png"))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_images_without_any_nucleus_train_no_model(tmp_path):
     data = own_images(tmp_path, "synthetic-small-fluorescent-1", "synthetic-small-fluorescent-2")
     for mask in Path(data).glob("*/masks/*.png"):
