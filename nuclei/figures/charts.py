@@ -273,5 +273,5 @@ def _diameter(area) -> np.ndarray:
 
 def _reach(intervals, values: pd.Series) -> np.ndarray:
     """Return how far (N, 2) intervals reach below and above their values, for error bars: (2, N)."""
-    low, high = np.array(list(intervals), float).T
+    low, high = np.reshape(list(intervals), (-1, 2)).astype(float).T
     return np.maximum([values - low, high - values], 0)

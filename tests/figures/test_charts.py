@@ -114,3 +114,5 @@ def test_reliability_compares_confidence_with_matches():
     assert [bar.get_height() for bar in counts.patches] == [2, 4]
     error = (2 * 0.4 + 4 * 0.175) / 6
     assert diagram.get_title() == f"Expected calibration error {error:.3f}, 6 nuclei"
+    empty = charts.reliability(np.zeros(0), np.zeros(0, bool)).axes[0]
+    assert empty.get_title().endswith(" 0 nuclei") and not empty.containers[0].lines[0].get_xdata().size
