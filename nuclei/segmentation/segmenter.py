@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -245,11 +246,11 @@ class Segmenter:
 
     def check_scale(self, scale: float | str) -> None:
         """Raise ValueError unless `scale` is "auto" or above 0; where images are resized, "auto" or 1."""
-        if scale != "auto" and not (isinstance(scale, (int, float)) and scale > 0):
-            raise ValueError(f'scale is {scale!r}, expected a number above 0, or "auto"')
+        if scale != "auto" and not (isinstance(scale, Real) and 0 < scale < np.inf):
+            raise ValueError(f'`scale` is {scale!r}, expected a number above 0, or "auto"')
         if (side := self.settings["resize"]) and scale not in ("auto", 1):
             raise ValueError(
-                f"scale is {scale!r}, but this model resizes every image to {side} x {side} pixels; "
+                f"`scale` is {scale!r}, but this model resizes every image to {side} x {side} pixels; "
                 'leave it "auto"'
             )
 

@@ -430,11 +430,12 @@ def test_a_scale_changes_what_the_model_sees_but_not_the_size_of_the_maps():
     found = Segmenter(brightness, {"resize": None, "working_diameter": 99, "thresholds": THRESHOLDS})
     assert maps_of(found, image, scale=2).shape == maps_of(found, image, scale=0.5).shape == (64, 64, 1)
     assert brightness.seen == [(128, 128), (32, 32)]
-    for wrong in (0, -1, "large", None):
-        with pytest.raises(ValueError, match="scale is .*, expected a number above 0"):
+    assert maps_of(found, image, scale=np.float32(0.5)).shape == (64, 64, 1)
+    for wrong in (0, -1, np.inf, "large", None):
+        with pytest.raises(ValueError, match="`scale` is .*, expected a number above 0"):
             maps_of(found, image, scale=wrong)
     found.settings["resize"] = 64
-    with pytest.raises(ValueError, match="scale is 2, but this model resizes every image to 64 x 64 pixels"):
+    with pytest.raises(ValueError, match="`scale` is 2, but this model resizes every image to 64 x 64"):
         maps_of(found, image, scale=2)
 
 

@@ -50,7 +50,7 @@ class Thresholder:
 
     def check_scale(self, scale):
         if scale == 7:
-            raise ValueError("scale is 7, but this model sees every image at one size")
+            raise ValueError("`scale` is 7, but this model sees every image at one size")
 
     def predict(self, image, **options):
         self.seen.append((image, options))
@@ -555,7 +555,7 @@ def test_black_and_tiny_images_have_a_note_and_an_empty_table(run, out, tmp_path
         (["--scale", "0"], "--scale is 0.0"),
         (["--scale", "inf"], "--scale is inf"),
         (["--scale", "big"], "--scale: invalid scale value: 'big'"),
-        (["--scale", "7"], "scale is 7, but this model sees every image at one size"),
+        (["--scale", "7"], "--scale is 7, but this model sees every image at one size"),
         (["--channel", "-1"], "--channel is -1, expected a whole number from 0"),
         (["--workers", "2", "--dask", "tcp://127.0.0.1:9"], "--workers and --dask are both given"),
         (["--channel", "1.5"], "--channel: invalid int value: '1.5'"),
