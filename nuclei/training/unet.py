@@ -104,17 +104,18 @@ def _encoder(weights: str | Path | None) -> keras.Model:
     own = None if weights is None or from_model else str(weights)
     try:
         backbone = keras.applications.MobileNetV2(input_shape=(None, None, 3), include_top=False, weights=own)
+        outputs = [backbone.get_layer(name).output for name in LAYERS]
+        encoder = keras.Model(backbone.input, outputs, name="encoder")
+        if weights and from_model:
+            trained = keras.saving.load_model(Path(weights) / "model.keras", compile=False)
+            encoder.set_weights(trained.get_layer("encoder").get_weights())
     except Exception as error:  # Keras raises a bare Exception where the download fails
         if weights == "imagenet":
             found = f'encoder_weights: "imagenet" could not be downloaded ({error})'
             raise FileNotFoundError(f"{found}; fetch the file elsewhere and pass its path") from error
         found = f"encoder_weights: {str(weights)!r} does not hold MobileNetV2 weights ({error})"
-        raise ValueError(f"{found}, expected a .weights.h5 file of Keras's MobileNetV2, no top") from error
-    outputs = [backbone.get_layer(name).output for name in LAYERS]
-    encoder = keras.Model(backbone.input, outputs, name="encoder")
-    if weights and from_model:
-        trained = keras.saving.load_model(Path(weights) / "model.keras", compile=False)
-        encoder.set_weights(trained.get_layer("encoder").get_weights())
+        expected = "expected a .weights.h5 file of Keras's MobileNetV2, no top, or the folder of a U-Net"
+        raise ValueError(f"{found}, {expected}") from error
     return encoder
 
 

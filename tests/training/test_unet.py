@@ -211,6 +211,15 @@ def test_weights_of_something_else(tmp_path):
         unet(encoder_weights=tmp_path / "other.weights.h5")
 
 
+def test_a_model_whose_encoder_cannot_be_copied(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="encoder_weights: .* does not hold .* or the folder of a U-Net"):
+        unet(encoder_weights=tmp_path)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="encoder_weights: .* does not hold .*No such layer: encoder"):
+        unet(encoder_weights=tmp_path)
+
+
 def test_imagenet_without_network(monkeypatch):
     def unreachable(*_, **__):
         raise Exception("URL fetch failure on https://example.org")
