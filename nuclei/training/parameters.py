@@ -68,6 +68,9 @@ def check_training(parameters: dict) -> None:
         value = parameters.get(name)
         if value is not None and not fits(value):
             raise ValueError(f"{name} is {value!r}, expected {expected}")
+    if parameters.get("resize") and parameters["monitor"] == "val_score":
+        found = "monitor is 'val_score', which is measured on crops at native scale, but images are resized"
+        raise ValueError(f"{found}; expected 'val_accuracy', or null as resize")
     epochs, warmup = parameters["epochs"], parameters["warmup_epochs"]
     if warmup and warmup >= epochs:
         raise ValueError(f"warmup_epochs is {warmup}, expected fewer than epochs, {epochs}")
@@ -102,9 +105,11 @@ def model_settings(parameters: dict, train: list[Sample], start: dict | None = N
     if settings["working_diameter"] is None:
         settings["working_diameter"] = (start or {}).get("working_diameter", 0)
     medians = [diameter for s in train if (diameter := median_diameter(s.labels))]
+    if parameters["resize"]:
+        return settings
     if parameters.get("crop_diameters"):
         settings["diameters"] = [float(parameters["crop_diameters"][k]) for k in (0, 2)]
-    elif medians and not parameters["resize"]:
+    elif medians:
         low, high = np.percentile(medians, (1, 99)) * parameters["scale_range"]
         settings["diameters"] = [round(float(low), 1), round(float(high), 1)]
     return settings

@@ -30,6 +30,7 @@ GOOD = {
             "augment is 'flips', expected one of none, flip, colour_jitter_half, colour_jitter, strong",
         ),
         ({"monitor": "val_loss"}, "monitor is 'val_loss', expected one of val_accuracy, val_score"),
+        ({"monitor": "val_score"}, "monitor is 'val_score', which is measured on crops .* null as resize"),
         ({"split_by": "fields"}, "split_by is 'fields', expected field, image, or the path"),
         ({"resize": 100}, "resize is 100, expected a multiple of 32 pixels"),
         ({"resize": None, "crop": 0}, "crop is 0, expected a multiple of 32 pixels"),
@@ -85,4 +86,5 @@ def test_the_model_is_used_as_it_was_trained(squares):
     assert model_settings(parameters, squares, {"working_diameter": 25})["working_diameter"] == 25
     assert model_settings(parameters | {"working_diameter": 20}, squares, plain)["working_diameter"] == 20
     assert model_settings(parameters | {"crop_diameters": [7, 25, 80]}, squares)["diameters"] == [7.0, 80.0]
-    assert "diameters" not in model_settings(parameters | {"resize": 128}, squares)
+    for resized in ({"resize": 128}, {"resize": 128, "crop_diameters": [7, 25, 80]}):
+        assert "diameters" not in model_settings(parameters | resized, squares)
