@@ -50,16 +50,18 @@ def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> 
     return canvas
 
 
-def draw_outlines(axis: "Axes", below: str = DARK, **labels: np.ndarray) -> None:
-    """Draw outlines over an image: of ``truth``, of ``predicted``, and white where they lie within a pixel.
+def draw_outlines(
+    axis: "Axes", truth: np.ndarray | None = None, predicted: np.ndarray | None = None, below: str = DARK
+) -> None:
+    """Draw outlines over an image: of `truth`, of what is `predicted`, white where they lie within a pixel.
 
-    Both are (H, W) labels or bool, 0 = background; one may be missing. A line of colour `below` lies below.
+    Both are (H, W) labels or bool, 0 = background. A line of colour `below` lies below.
     """
     from matplotlib.collections import LineCollection
 
-    truth, predicted = (_segments(labels.get(name)) for name in ("truth", "predicted"))
-    missed, agreed = ~_near(truth, predicted), _near(predicted, truth)
-    shown = {TRUTH: truth[missed], PREDICTION: predicted[~agreed], BOTH: predicted[agreed]}
+    true, found = _segments(truth), _segments(predicted)
+    missed, agreed = ~_near(true, found), _near(found, true)
+    shown = {TRUTH: true[missed], PREDICTION: found[~agreed], BOTH: found[agreed]}
     for common, width in ((below, 2.2), (None, 1.1)):
         for colour, segments in shown.items():
             style: dict[str, Any] = {"color": common or colour, "linewidth": width, "capstyle": "round"}

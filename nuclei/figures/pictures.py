@@ -53,7 +53,7 @@ def examples(
         _show(above, brightened(image))
         _show(below, brightened(image[inner]))
         pale = predicted and np.median(image) > 127  # where blue with a dark line would look black
-        draw_outlines(below, BOTH if pale else DARK, **{name: each[inner]})
+        draw_outlines(below, **{name: each[inner]}, below=BOTH if pale else DARK)
         if (side := rows.stop - rows.start) < 0.9 * len(image):
             style: Look = {"edgecolor": BOTH, "path_effects": [withStroke(linewidth=3, foreground=DARK)]}
             corner = columns.start - 0.5, rows.start - 0.5
