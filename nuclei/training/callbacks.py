@@ -27,13 +27,13 @@ def training_callbacks(
     average: bool = False,
     parameters: dict | None = None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that `model.fit` needs, in their order; `first` come before the
-    log is written, so that they can add to it.
+    """Return the callbacks that `model.fit` needs, in their order.
 
-    Below `folder` they write ``best.weights.h5``, those of the epoch with the highest `monitor`;
-    ``history.csv``, one row per epoch; ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is
-    installed; and ``backup/``, from which an interrupted training resumes when the same code runs again.
-    After `patience` epochs without improvement the training stops.
+    `first` come before the log is written, so that they can add to it. Below `folder` they write
+    ``best.weights.h5``, those of the epoch with the highest `monitor`; ``history.csv``, one row per epoch;
+    ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is installed; and ``backup/``, from which
+    an interrupted training resumes when the same code runs again. After `patience` epochs without improvement
+    the training stops.
 
     With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
     kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where

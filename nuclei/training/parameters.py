@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nuclei.data.samples import Sample
+from nuclei.images.tiles import STRIDE
 from nuclei.segmentation.scale import median_diameter
 from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.targets import TARGETS
@@ -33,7 +34,7 @@ def _rising(count: int, what: str) -> Rule:
 
 FRACTION: Rule = (lambda value: 0 < value < 1, "a number above 0 and below 1")
 MEMORY: Rule = (lambda value: 0 <= value < 1, "a number from 0 and below 1")
-SIDE: Rule = (lambda side: side > 0 and side % 32 == 0, "a multiple of 32 pixels")
+SIDE: Rule = (lambda side: side > 0 and side % STRIDE == 0, f"a multiple of {STRIDE} pixels")
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("validation_fraction", "learning_rate"), FRACTION),
