@@ -159,9 +159,13 @@ class Segmenter:
         return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
 
     def unbiased(self, predicted: Maps | Prediction, id: str) -> Prediction:
-        """Find nuclei by thresholds and a calibration that the image called `id` had no part in."""
+        """Find nuclei by thresholds and a calibration that the image called `id` had no part in.
+
+        The name of a data set may precede either id: it does where several were loaded.
+        """
         for half in self.settings.get("cross_tuned", []):
-            if any(f"/{each}".endswith(f"/{id}") for each in half["images"]):  # data set's name may precede
+            ids = ((f"/{each}", f"/{id}") for each in half["images"])
+            if any(own.endswith(other) or other.endswith(own) for own, other in ids):
                 return self.label(predicted, half.get("calibration"), **half["thresholds"])
         return self.label(predicted)
 

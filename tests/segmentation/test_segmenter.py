@@ -471,7 +471,8 @@ def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
     ]
     found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
     maps = Maps(np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 2), 0.6, np.float32))
-    assert [found.unbiased(maps, id).labels.max() for id in "abc"] == [1, 0, 1]
+    ids = ("a", "b", "c", "source/b", "source/cb")
+    assert [found.unbiased(maps, id).labels.max() for id in ids] == [1, 0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])
