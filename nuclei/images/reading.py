@@ -107,7 +107,7 @@ def open_image(
             listed = f"{count} channels were found ({found}; {', '.join(channels)})"
             raise ImageError(f"{listed}; choose the channel that shows the nuclei, 0 to {count - 1}")
         if not 0 <= (channel or 0) < count:
-            raise ImageError(f"channel {channel} was asked for, there are {count} from 0")
+            raise ImageError(f"channel {channel} was asked for, there are {count}; choose 0 to {count - 1}")
     image = Image(source, channels, channel, size, name, note)
     if channel is None and channels == RGB:
         parts = spread_windows(image.shape, 256) if image.is_large else [WHOLE]
