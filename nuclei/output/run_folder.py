@@ -212,10 +212,14 @@ class RunFolder:
         compared = about.keys() - {"model", "versions"}
         if set(earlier.get("save", ())) <= set(about["save"]):  # formats are added
             compared.discard("save")
-        if different := [key for key in about if key in compared and earlier.get(key) != about[key]]:
+        different = [key for key in about if key in compared and earlier.get(key) != about[key]]
+        if different and not self._records():  # all images were skipped, perhaps for want of a channel
+            return dict(about)
+        if different:
+            old, new = (_with_model(each) for each in (earlier, about))
             raise ValueError(
                 f"{self.path} holds results made otherwise: "
-                + "; ".join(f"{key} was {earlier.get(key)}, now {about[key]}" for key in different)
+                + "; ".join(f"{key} was {old.get(key)}, now {new[key]}" for key in different)
                 + ". Choose another folder for `out`, or `overwrite` to replace them."
             )
         return earlier | {"save": about["save"]}
@@ -263,6 +267,11 @@ def locked(path: Path) -> Iterator[None]:
             pass
         file.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
+
+
+def _with_model(about: Mapping) -> dict:
+    """Return the content of ``run.json``, the fingerprint with the path of its model, to be shown."""
+    return {**about, "fingerprint": f"{about.get('fingerprint')} of {about.get('model')}"}
 
 
 def _read(path: Path) -> dict:

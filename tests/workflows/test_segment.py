@@ -352,7 +352,8 @@ def test_results_made_otherwise_are_not_mixed(run, out, images, model, segmenter
         assert code == 2 and told in err and "--overwrite" in err
     assert "images was" in run("--channel", "0", places=[images / "below"])[2]
     (model / "model.keras").write_bytes(b"other weights")
-    assert "fingerprint was" in run("--channel", "0")[2]
+    (problem,) = run("--channel", "0")[2].splitlines()
+    assert "fingerprint was" in problem and problem.count(f" of {model}") == 2  # both models are named
     assert visible(out) == before
 
     (out / "mine.txt").touch()
@@ -360,6 +361,16 @@ def test_results_made_otherwise_are_not_mixed(run, out, images, model, segmenter
     assert (code, err) == (0, "")
     assert visible(out) == ["a_labels.tif", "b b_labels.tif", "below/a_labels.tif", "mine.txt", "run.json"]
     assert segmenter.seen[-1][1] == {"scale": "auto", "augment": False}
+
+
+def test_other_parameters_may_follow_a_run_that_skipped_every_image(run, out, images):
+    channels = np.stack([picture(1), picture(2)])
+    tifffile.imwrite(images / "two.ome.tif", channels, photometric="minisblack", metadata={"axes": "CYX"})
+    code, _, err = run(places=[images / "two.ome.tif"])
+    assert code == 1 and "choose the channel" in err
+    assert run("--channel", "1", places=[images / "two.ome.tif"])[0] == 0
+    assert json.loads((out / "run.json").read_text())["channel"] == 1
+    assert "channel was 1, now 0" in run("--channel", "0", places=[images / "two.ome.tif"])[2]
 
 
 def test_run_json_tells_how(run, out, images, model):
