@@ -216,7 +216,7 @@ def _read_cached(
     """Return the samples of a folder or zip from the cache; read and cache them where it has none."""
     where = f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     chosen = "".join(f"-{k}{n}" for k, n in (("ch", channel), ("p", page)) if n is not None)
-    cache = ROOT / "data" / "cache" / f"{where}{chosen}-{_cache_key(path)}.npz"
+    cache = ROOT / "data" / "cache" / f"{where}{chosen}-{_cache_key(path, names)}.npz"
     if cache.exists():
         try:
             with np.load(cache) as arrays:
@@ -250,10 +250,10 @@ def _read_cached(
     return samples
 
 
-def _cache_key(path: Path) -> str:
+def _cache_key(path: Path, names: list[str]) -> str:
     """Return eight hex digits that change when a file below `path` is added, removed, renamed or written."""
     digest = hashlib.sha256(str(CACHE_FORMAT).encode())
-    for file in files_below(path) if path.is_dir() else [path]:
+    for file in [path / name for name in names] if path.is_dir() else [path]:
         about = file.stat()
         digest.update(os.fsencode(f"{file.relative_to(path)} {about.st_size} {about.st_mtime_ns}"))
     return digest.hexdigest()[:8]

@@ -99,9 +99,10 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
 def files_below(folder: Path) -> list[Path]:
     """Return all files below a folder and the folders that links in it lead to, each folder once, sorted.
 
-    An OME-Zarr, a folder of many files, counts as one.
+    An OME-Zarr, a folder of many files, counts as one. Warns of pictures that are links to nothing, as where
+    git-annex or DataLad has not yet fetched them.
     """
-    files, visited = [], set()
+    files, broken, visited = [], [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in visited:  # a link to a folder around it would never end
             folders.clear()
@@ -110,7 +111,15 @@ def files_below(folder: Path) -> list[Path]:
         zarrs = [name for name in folders if PurePath(name).suffix.lower() == ZARR]
         folders[:] = [name for name in folders if name not in zarrs]
         files += [Path(place, name) for name in zarrs]
-        files += [file for name in names if (file := Path(place, name)).is_file()]
+        for file in (Path(place, name) for name in names):
+            if file.is_file():
+                files.append(file)
+            elif file.is_symlink() and is_picture(PurePath(file.name), (*SUFFIXES, ZARR)):
+                broken.append(file.relative_to(folder))
+    if broken:
+        warnings.warn(
+            f"{folder}: {some(sorted(broken))} left out, links to files that are not there", stacklevel=1
+        )
     return sorted(files)
 
 

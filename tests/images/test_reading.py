@@ -422,3 +422,12 @@ def test_linked_folders_are_searched_once(tmp_path):
     (tmp_path / "near" / "link").symlink_to(tmp_path / "far", target_is_directory=True)
     (tmp_path / "far" / "back").symlink_to(tmp_path / "near", target_is_directory=True)
     assert set(find_images([tmp_path / "near"])[1]) == {"b", "link/a"}
+
+
+def test_links_to_files_that_are_not_there_are_named(tmp_path):
+    touch(tmp_path, "a.png")
+    (tmp_path / "b.tif").symlink_to(tmp_path / "annex" / "gone")
+    (tmp_path / ".#notes").symlink_to("editor")
+    with pytest.warns(UserWarning, match="b.tif left out, links to files that are not there") as told:
+        assert set(find_images(tmp_path)[1]) == {"a"}
+    assert len(told) == 1
