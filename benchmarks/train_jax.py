@@ -35,7 +35,7 @@ from nuclei.notebook import recipe
 from nuclei.training import unet
 from nuclei.training.augmentation import AUGMENTS
 from nuclei.training.batches import draw_batch, normalize_samples
-from nuclei.training.callbacks import past_epochs, training_callbacks
+from nuclei.training.callbacks import delete_backup, past_epochs, training_callbacks
 from nuclei.training.targets import TARGETS
 
 PARAMETERS = recipe("general", "general_longer")
@@ -106,6 +106,7 @@ def train(start: Path, out: Path, samples: list[Sample], validation: list[Sample
         ),
         verbose=2,
     )
+    delete_backup(out)
 
 
 def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample], data: dict) -> None:

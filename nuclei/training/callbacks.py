@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ def training_callbacks(
     `first` come before the log is written, so that they can add to it. Below `folder` they write
     ``best.weights.h5``, those of the epoch with the highest `monitor`; ``history.csv``, one row per epoch;
     ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is installed; and ``backup/``, from which
-    an interrupted training resumes when the same code runs again. After `patience` epochs without improvement
-    the training stops.
+    an interrupted training resumes when the same code runs again, until `delete_backup`. After `patience`
+    epochs without improvement the training stops.
 
     With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
     kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where
@@ -64,8 +65,13 @@ def training_callbacks(
         *([keras.callbacks.TensorBoard(folder / "logs", profile_batch=0)] if tensorflow else []),
         *([swap_back] if average else []),  # the backup is that of the training, not of the average
         # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
-        keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True),
+        keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False),
     ]
+
+
+def delete_backup(folder: str | Path) -> None:
+    """Delete the backup of a training, once all that follows from it is saved."""
+    shutil.rmtree(Path(folder) / "backup")
 
 
 def _check_parameters(folder: Path, parameters: dict) -> None:

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from nuclei.training import callbacks
-from nuclei.training.callbacks import EpochCounter, InstanceScore, PredictionPlot, training_callbacks
+from nuclei.training.callbacks import (
+    EpochCounter,
+    InstanceScore,
+    PredictionPlot,
+    delete_backup,
+    training_callbacks,
+)
 
 TRAINING = Path(__file__).parent / "training_to_kill.py"
 
@@ -28,14 +34,12 @@ def fit(model, folder, epochs, *more, **options):
     model.fit(x, y, validation_data=(x, y), epochs=epochs, callbacks=listed, verbose=0)
 
 
-def test_a_training_leaves_its_log_its_best_weights_and_no_backup(tmp_path):
+def test_a_training_leaves_its_log_its_best_weights_and_a_backup(tmp_path):
     fit(tiny_model(), tmp_path, 2)
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "best.weights.h5",
-        "history.csv",
-        "logs",
-        "parameters.json",
-    }
+    files = {"best.weights.h5", "history.csv", "logs", "parameters.json"}
+    assert {p.name for p in tmp_path.iterdir()} == files | {"backup"}
+    delete_backup(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == files
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["epoch"].tolist() == [0, 1] and {"accuracy", "val_accuracy", "loss"} <= set(history)
     assert list((tmp_path / "logs" / "validation").glob("events.out.tfevents.*")), "for TensorBoard"
@@ -70,8 +74,20 @@ def test_the_average_of_the_weights_is_validated_kept_and_not_trained_on(tmp_pat
     assert model.get_weights()[1].item() == pytest.approx(expected[-1], rel=1e-5)
 
 
-def test_a_finished_training_begins_anew(tmp_path):
-    fit(tiny_model(), tmp_path, 2)
+@pytest.mark.parametrize("average", [False, True])
+def test_until_its_backup_is_deleted_a_finished_training_is_not_repeated(tmp_path, average):
+    def trained():
+        model = tiny_model()
+        optimizer = keras.optimizers.SGD(0.5, use_ema=average, ema_momentum=0.5)
+        model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+        fit(model, tmp_path, 2, average=average)
+        model.load_weights(tmp_path / "best.weights.h5")
+        return pd.read_csv(tmp_path / "history.csv"), model.get_weights()
+
+    history, weights = trained()
+    again, kept = trained()
+    assert again.equals(history) and all(map(np.array_equal, weights, kept))
+    delete_backup(tmp_path)
     fit(tiny_model(), tmp_path, 1)
     assert len(pd.read_csv(tmp_path / "history.csv")) == 1
 
