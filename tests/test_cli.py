@@ -378,7 +378,7 @@ def break_masks_without_images(folder, solution, flat):
     shutil.copytree(folder, bare)
     for images in bare.glob("*/images"):
         shutil.rmtree(images)
-    return {"truth": bare}, ["bare: no pictures found, expected label images that end in"]
+    return {"truth": bare}, ["bare: no pictures found, expected label images directly in it"]
 
 
 def break_no_masks(folder, solution, flat):

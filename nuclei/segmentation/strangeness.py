@@ -87,4 +87,4 @@ def warning(strangeness: float | None, nuclei: int) -> str:
     """
     if not nuclei or strangeness is None or strangeness <= 1:
         return ""
-    return f"unlike the training images: strangeness {strangeness:.1f}, usually below 1; check by eye"
+    return f"unlike the training images: strangeness {strangeness:.2f}, usually below 1; check by eye"

@@ -226,7 +226,7 @@ def _pictures(
         found = [(p.parts[-3], p) for p in pictures if len(p.parts) > 2 and p.parent.name == "images"]
         found = found or [(plain_stem(path), path) for path in flat if not ending_of(path)]
     if not found:
-        expected = "label images" if labels else "<id>/images/<id>.png or files"
+        expected = "label images directly in it" if labels else "<id>/images/<id>.png or files"
         expected += f" that end in {', '.join(SUFFIXES)}"
         raise FileNotFoundError(f"{source}: no pictures found, expected {expected}; check the path")
     id, count = Counter(id for id, _ in found).most_common(1)[0]
