@@ -2,13 +2,13 @@
 
     python benchmarks/ranking.py
 
-Trains IoU networks on candidates of up to 300 training images of each data set. The features: those of the
-library; with those relative to the nuclei that this first network finds in the image; with those of nested
-candidates and its own rating. The images: whole ones, each with an augmented crop, as in the library; whole
-ones alone; both without the data set that is scored. Writes ranking.json beside this file: the competition
-score of the validation images of each data set, and of all of them after one of the changes of robustness.py
-each, each half with the least IoU that was tuned on the other half; and the score if candidates were ranked
-by their true IoUs. Needs the data sets of data/README.md. Three quarters of an hour on two cores.
+Trains IoU networks of one member on candidates of up to 300 training images of each data set. The features:
+those of the library; with those relative to the nuclei that this first network finds in the image; with those
+of nested candidates and its own rating. The images: whole ones, each with an augmented crop, as in the
+library; whole ones alone; both without the data set that is scored. Writes ranking.json beside this file: the
+competition score of the validation images of each data set, and of all of them after one of the changes of
+robustness.py each, each half with the least IoU that was tuned on the other half; and the score if candidates
+were ranked by their true IoUs. Needs the data sets of data/README.md. Three quarters of an hour on two cores.
 """
 
 import json
@@ -29,7 +29,7 @@ from nuclei.notebook import recipe
 from nuclei.segmentation.candidates import FEATURES, Candidates, filter_by_iou, propose, suppress_overlaps
 from nuclei.segmentation.segmenter import AT_A_TIME
 from nuclei.training.augmentation import AUGMENTS, Augment
-from nuclei.training.iou_network import fit_iou_network, rescaled_crop, true_ious
+from nuclei.training.iou_network import fit_iou_network, iou_network, rescaled_crop, true_ious
 
 PER_SOURCE = 300
 MIN_IOU = 0.4  # from which the first network's nuclei count as those of the image
@@ -125,6 +125,12 @@ def crop_of(sample: nuclei.Sample, augment: Augment, rng: np.random.Generator) -
     return replace(sample, image=image, labels=labels)
 
 
+def changed_once(samples: list[nuclei.Sample]) -> list[nuclei.Sample]:
+    """Return samples after one of the changes of robustness.py each, in turn."""
+    changes = list(CHANGES.values())[1:]
+    return [replace(s, image=changes[k % len(changes)](s.image)) for k, s in enumerate(samples)]
+
+
 def main() -> None:
     parameters = recipe("general")
     samples = {s.id: s for s in nuclei.load_samples(parameters["data"])}
@@ -134,8 +140,7 @@ def main() -> None:
     rng, augment = np.random.default_rng(parameters["seed"]), AUGMENTS[parameters["augment"]]
     train += [crop_of(s, augment, rng) for s in train]
     validation = [samples[id] for id in split["validation"]]
-    changes = list(CHANGES.values())[1:]
-    changed = [replace(s, image=changes[k % len(changes)](s.image)) for k, s in enumerate(validation)]
+    changed = changed_once(validation)
     learned = examples(segmenter, train, "training")
     asked = examples(segmenter, validation + changed, "validation")
     fields, half = field_numbers(validation), len(validation)
@@ -147,7 +152,8 @@ def main() -> None:
     def trained(features: list[list[np.ndarray]], chosen: np.ndarray) -> list[list[np.ndarray]]:
         """Train on the features of the `chosen` of `learned`; return the ratings of `learned` and `asked`."""
         inputs, ious = zip(*((features[0][k], learned[k].ious) for k in np.flatnonzero(chosen)), strict=True)
-        network = fit_iou_network(inputs, ious, seed=parameters["seed"])
+        one = iou_network(np.concatenate(inputs).astype(np.float32), members=1)
+        network = fit_iou_network(inputs, ious, network=one, seed=parameters["seed"])
         return [[network(x.astype(np.float32)).numpy()[:, 0] for x in side] for side in features]
 
     own = [[each.found.features for each in side] for side in (learned, asked)]

@@ -157,13 +157,13 @@ def _check_networks(folder: Path, parts: dict) -> None:
     """Raise ValueError where a network, or what is known of training images, belongs to another model."""
     expected = [("network", "model.keras", 3, [1, 2])]
     if "iou_network" in parts:  # it rates candidates, which need two maps
-        expected = [("network", "model.keras", 3, [2]), ("iou_network", IOU_FILE, len(FEATURES), [1])]
+        expected = [("network", "model.keras", 3, [2]), ("iou_network", IOU_FILE, len(FEATURES), [])]
     for name, file, inputs, outputs in expected:
         given, made = parts[name].channels
-        if given != inputs or made not in outputs:
+        if given != inputs or (outputs and made not in outputs):
             raise ValueError(
                 f"{folder / file}: a network with {given} channels in its input and {made} in its output, "
-                f"expected {inputs} and {' or '.join(map(str, outputs))}: is it of another model? "
+                f"expected {inputs} and {' or '.join(map(str, outputs)) or 'any'}: is it of another model? "
                 "Restore the file."
             )
     if usual := parts.get("usual"):

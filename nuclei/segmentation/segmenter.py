@@ -48,8 +48,8 @@ class Segmenter:
         and where the model came from: parameters, data, versions.
     split : dict of lists, ``train`` and ``validation``: ids of images
     history : DataFrame, one row per epoch
-    iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, 1) float32 0-1
-        Rates candidates for nuclei; without it, nuclei come from thresholds.
+    iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, M) float32 0-1
+        Rates candidates for nuclei by the mean of its M outputs; without it, nuclei come from thresholds.
     encoder : the same or None, see `nuclei.segmentation.strangeness.encoder_features`
     usual : Usual or None; what training images look like to the encoder
     """
@@ -156,7 +156,7 @@ class Segmenter:
         """Return candidates for nuclei, and the IoU expected of each, (N,) float32 0-1."""
         assert self.iou_network is not None, "a model without an IoU network has no candidates"
         found = propose(predicted.maps, predicted.image)
-        return found, np.asarray(self.iou_network(found.features, training=False))[:, 0]
+        return found, np.asarray(self.iou_network(found.features, training=False)).mean(axis=1)
 
     def unbiased(self, predicted: Maps | Prediction, id: str) -> Prediction:
         """Find nuclei by thresholds and a calibration that the image called `id` had no part in.

@@ -17,6 +17,7 @@ from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.training.augmentation import Augment, Pair, Random
 
 EPOCHS, BATCH = 20, 512
+MEMBERS = 4  # networks in one, see `iou_network`
 
 
 def true_ious(found: Candidates, labels: np.ndarray) -> np.ndarray:
@@ -74,19 +75,23 @@ def rescaled_crop(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     return resize_image(image[window], shape), resize_labels(labels[window], shape)
 
 
-def iou_network(features: np.ndarray) -> keras.Model:
-    """Build the network that predicts IoUs of candidates: (B, F) float32 -> (B, 1) float32 0-1.
+def iou_network(features: np.ndarray, members: int = MEMBERS) -> keras.Model:
+    """Build the network that predicts IoUs of candidates: (B, F) float32 -> (B, M) float32 0-1.
 
     It standardises each feature to the mean and variance of `features`, (N, F) float of training candidates,
-    and clips it at 5 standard deviations.
+    and clips it at 5 standard deviations. Its M `members` share nothing else, and their mean counts: a deep
+    ensemble (Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017).
     """
     inputs = keras.Input((features.shape[1],), name="features")
     normalization = layers.Normalization()
     normalization.adapt(features)
-    x = ops.clip(normalization(inputs), -5, 5)
-    for _ in range(3):
-        x = layers.Dropout(0.1)(layers.Dense(128, activation="gelu")(x))
-    return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="iou")(x), name="iou_network")
+    standardised, ious = ops.clip(normalization(inputs), -5, 5), []
+    for _ in range(members):
+        x = standardised
+        for _ in range(3):
+            x = layers.Dropout(0.1)(layers.Dense(128, activation="gelu")(x))
+        ious.append(layers.Dense(1, activation="sigmoid")(x))
+    return keras.Model(inputs, ops.concatenate(ious, axis=-1), name="iou_network")
 
 
 def fit_iou_network(
@@ -108,7 +113,7 @@ def fit_iou_network(
     model.compile(keras.optimizers.AdamW(decay, weight_decay=0.001), "binary_crossentropy")
     model.fit(
         inputs,
-        targets,
+        np.repeat(targets[:, None], model.output_shape[-1], axis=1),
         sample_weight=(weights / weights.mean()).astype(np.float32),
         batch_size=BATCH,
         epochs=EPOCHS,

@@ -95,6 +95,15 @@ def chooser():
     return found
 
 
+def test_the_mean_of_all_members_rates_candidates(chooser):
+    predicted = chooser.predict(spots(64, 9, 4))
+    found, ious = chooser.candidates(predicted)
+    by_area = chooser.iou_network
+    chooser.iou_network = lambda *args, **options: by_area(*args, **options) * np.float32([0.25, 0.75])
+    again, halves = chooser.candidates(predicted)
+    assert ious.size and np.allclose(halves, ious / 2) and halves.shape == (len(again.starts),)
+
+
 def test_nuclei_are_chosen_among_candidates(chooser):
     image = spots(64, 9, 16)
     image[20:29, 20:60] //= 2  # dimmer ones, that the lower levels see alone
