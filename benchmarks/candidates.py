@@ -39,7 +39,7 @@ def scores(features: list, ious: list, found: list, samples: list) -> np.ndarray
     network = fit_iou_network(features, ious, seed=SEED)
     column = []
     for each, s in zip(found, samples, strict=True):
-        expected = np.asarray(network(each.features, training=False))[:, 0]
+        expected = np.asarray(network(each.features, training=False)).mean(axis=1)
         labels, _ = candidates.suppress_overlaps(each, expected, MIN_IOU)
         column.append(metrics.image_score(metrics.match(s.labels, labels)))
     return np.array(column)

@@ -157,6 +157,19 @@ def ranking() -> str:
     return table(["IoU network", *NAMES.values(), "all", "all, changed"], rows)
 
 
+def members() -> str:
+    """Scores of validation images with candidates rated by some members of the IoU network."""
+    found = RESULTS["members"]
+    rows = {f"member {k} alone": each for k, each in enumerate(found["alone"], start=1)}
+    rows |= {f"mean of the first {count}": each for count, each in found["mean of the first"].items()}
+    columns = (*NAMES, "all")
+    cells = [
+        [name, *(each["unchanged"][column] for column in columns), each["changed"]["all"]]
+        for name, each in rows.items()
+    ]
+    return table(["rated by", *NAMES.values(), "all", "all, changed"], cells)
+
+
 def strange_shares() -> str:
     """The share of the images of each data set that are called unlike the training images."""
     found = RESULTS["strangeness"]
