@@ -4,8 +4,8 @@
 
 Spoils known nuclei in the labels of validation images (removed, merged with a neighbour, or moved), audits
 the spoiled labels, and writes audit.json beside this file: which share of the first rows name a spoiled
-label. Rows about faults that the data set really has count as wrong. Five minutes on two cores, or the first
-IMAGES of them by id.
+label. Rows about faults that the data set really has count as wrong. Takes all validation images, a minute on
+two cores, or the first IMAGES of them by id.
 """
 
 import json
