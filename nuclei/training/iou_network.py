@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 from tqdm.contrib.concurrent import thread_map
+from tqdm.keras import TqdmCallback
 
 from nuclei.data.labels import check_labels
 from nuclei.data.samples import Sample
@@ -99,8 +100,9 @@ def fit_iou_network(
 ) -> keras.Model:
     """Train an IoU network, by default a new one, on `training_examples`.
 
-    The loss is the binary cross-entropy with the IoU as target; an image of N candidates has the weight of
-    the square root of N, so that crowded images do not dominate. Raises ValueError for no candidates.
+    The loss is the mean over members of the binary cross-entropy with the IoU as target; an image of N
+    candidates has the weight of the square root of N, so that crowded images do not dominate. Some 700,000
+    candidates take eleven minutes on two cores. Raises ValueError for no candidates.
     """
     keras.utils.set_random_seed(seed)
     counts = np.array([len(each) for each in ious])
@@ -117,6 +119,7 @@ def fit_iou_network(
         sample_weight=(weights / weights.mean()).astype(np.float32),
         batch_size=BATCH,
         epochs=EPOCHS,
+        callbacks=[TqdmCallback(verbose=0, desc="IoU network")],
         verbose=0,
     )
     return model
