@@ -101,8 +101,8 @@ def fit_iou_network(
     """Train an IoU network, by default a new one, on `training_examples`.
 
     The loss is the mean over members of the binary cross-entropy with the IoU as target; an image of N
-    candidates has the weight of the square root of N, so that crowded images do not dominate. Some 700,000
-    candidates take eleven minutes on two cores. Raises ValueError for no candidates.
+    candidates has the weight of the square root of N, so that crowded images do not dominate. Raises
+    ValueError for no candidates.
     """
     keras.utils.set_random_seed(seed)
     counts = np.array([len(each) for each in ious])

@@ -10,7 +10,7 @@ import pytest
 from nuclei.figures import diagram
 from nuclei.training.batches import draw_batch
 from nuclei.training.hardware import seed_everything
-from nuclei.training.iou_network import MEMBERS, fit_iou_network
+from nuclei.training.iou_network import MEMBERS, fit_iou_network, iou_network
 from nuclei.training.targets import interior_target
 from nuclei.training.unet import (
     compile_unet,
@@ -294,7 +294,7 @@ def test_the_iou_network_learns_what_features_tell():
 def test_how_much_an_image_counts():
     alike = [np.zeros((count, 2), np.float32) for count in (100, 900)]
     ious = [np.ones(100), np.zeros(900)]
-    network = None
+    network = iou_network(np.concatenate(alike), members=1)
     for _ in range(6):  # until nothing changes any more
         network = fit_iou_network(alike, ious, network=network)
     expected = 10 / (10 + 30)  # the roots of 100 and 900
