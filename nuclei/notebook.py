@@ -77,7 +77,7 @@ def results_folder(parent: str | Path, images: str | list[str]) -> str:
 
     It is named after the path of the images, or of the first of several, up to the first ``*``.
     """
-    first = Path(images if isinstance(images, str) else images[0])
+    first = Path(images if isinstance(images, str) else next(iter(images), ""))
     parts = [part for part in first.with_suffix("").parts if part.strip("./\\")]
     stop = next((k for k, part in enumerate(parts) if "*" in part), len(parts))
     return str(Path(parent) / ("_".join(parts[:stop]).replace(":", "") or "images"))

@@ -70,10 +70,10 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
             files[path] = place
             continue
         named = os.path.exists(place)
-        matches = [place] if named else sorted(glob(place, recursive=True))
+        matches = [Path(place)] if named else _existing(map(Path, glob(place, recursive=True)), place)
         if not matches:
             raise FileNotFoundError(f"`images` {place}: no such file or folder; check the path")
-        for match in map(Path, matches):
+        for match in matches:
             folder, inside = match.parent, [match]
             if match.is_dir() and not is_zarr(match):
                 folder, below = match, [path.relative_to(match) for path in files_below(match)]
@@ -99,10 +99,9 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
 def files_below(folder: Path) -> list[Path]:
     """Return all files below a folder and the folders that links in it lead to, each folder once, sorted.
 
-    An OME-Zarr, a folder of many files, counts as one. Warns of pictures that are links to nothing, as where
-    git-annex or DataLad has not yet fetched them.
+    An OME-Zarr, a folder of many files, counts as one. Warns of pictures that are links to nothing.
     """
-    files, broken, visited = [], [], set()
+    files, visited = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in visited:  # a link to a folder around it would never end
             folders.clear()
@@ -110,17 +109,21 @@ def files_below(folder: Path) -> list[Path]:
         visited.add(real)
         zarrs = [name for name in folders if PurePath(name).suffix.lower() == ZARR]
         folders[:] = [name for name in folders if name not in zarrs]
-        files += [Path(place, name) for name in zarrs]
-        for file in (Path(place, name) for name in names):
-            if file.is_file():
-                files.append(file)
-            elif file.is_symlink() and is_picture(PurePath(file.name), (*SUFFIXES, ZARR)):
-                broken.append(file.relative_to(folder))
-    if broken:
-        warnings.warn(
-            f"{folder}: {some(sorted(broken))} left out, links to files that are not there", stacklevel=1
-        )
-    return sorted(files)
+        files += [Path(place, name) for name in (*zarrs, *names)]
+    return [file for file in _existing(files, folder) if file.is_file() or file.suffix.lower() == ZARR]
+
+
+def _existing(paths: Iterable[Path], place: str | Path) -> list[Path]:
+    """Return the paths that are there, sorted; warn of pictures that are links to nothing.
+
+    git-annex and DataLad leave such links where they have not yet fetched a file.
+    """
+    paths = sorted(paths)
+    missing = {path for path in paths if not path.exists()}
+    if broken := [path for path in missing if is_picture(PurePath(path.name), (*SUFFIXES, ZARR))]:
+        left_out = f"{some(sorted(broken))} left out, links to files that are not there"
+        warnings.warn(f"{place}: {left_out}", stacklevel=1)
+    return [path for path in paths if path not in missing]
 
 
 def warn_of_unread(names: Iterable[str], place: str | Path, formats: Sequence[str] = UNREAD) -> None:

@@ -105,7 +105,7 @@ def segment(
     channel = checked_number("channel", channel, 0, whole=True)
     page = checked_number("page", page, 0, whole=True)
     workers = checked_number("workers", workers, 1, whole=True)
-    if workers and dask:
+    if workers and dask is not None:
         raise ValueError("`workers` and `dask` are both given, expected one: new processes, or a scheduler")
     if (scale := "auto" if scale is None else scale) != "auto":
         scale = checked_number("scale", scale, 1 / 64, 64)
