@@ -1,6 +1,7 @@
 """Outlines of nuclei and close-ups: what all pictures are drawn with."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,11 +91,10 @@ def _near(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
     return KDTree(others.mean(axis=1)).query(segments.mean(axis=1))[0] <= 1
 
 
-def busiest_square(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
-    """Return the square of at most `largest` pixels with the longest outlines, of one or several labels."""
-    height, width = np.shape(labels)[-2:]
+def busiest_square(several: Sequence[np.ndarray], largest: int) -> tuple[slice, slice]:
+    """Return the square of at most `largest` pixels with the longest outlines, of `several` (H, W) labels."""
+    height, width = several[0].shape
     side = min(height, width, largest)
-    several = np.reshape(np.asarray(labels, np.int32), (-1, height, width))
     lengths = uniform_filter(sum(find_boundaries(each) * 1.0 for each in several), side, mode="constant")
     half = side // 2
     inside = lengths[half:, half:][: height - side + 1, : width - side + 1]  # by corner, where it fits
@@ -102,7 +102,7 @@ def busiest_square(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple
     return np.s_[top : top + side, left : left + side]
 
 
-def close_up(labels: np.ndarray | list[np.ndarray], largest: int) -> tuple[slice, slice]:
-    """Return the busiest square in which `ACROSS` median nuclei of the (first) labels lie side by side."""
-    diameter = median_diameter(labels[0] if isinstance(labels, list) else labels) or 32
-    return busiest_square(labels, min(largest, max(64, round(ACROSS * diameter))))
+def close_up(several: Sequence[np.ndarray], largest: int) -> tuple[slice, slice]:
+    """Return the busiest square in which `ACROSS` median nuclei of the first labels lie side by side."""
+    diameter = median_diameter(several[0]) or 32
+    return busiest_square(several, min(largest, max(64, round(ACROSS * diameter))))

@@ -47,9 +47,9 @@ def examples(
     name, colour = ("predicted", "predicted") if predicted else ("truth", "true")
     figure, axes = _panels(("image", f"close-up with\n{colour} outlines"), titles, title)
     for (above, below), image, each in zip(axes.T, images, labels, strict=True):
-        outer = busiest_square(each, min(each.shape))
+        outer = busiest_square([each], min(each.shape))
         image, each = image[outer], each[outer]
-        rows, columns = inner = close_up(each, len(each))
+        rows, columns = inner = close_up([each], len(each))
         _show(above, brightened(image))
         _show(below, brightened(image[inner]))
         pale = predicted and np.median(image) > 127  # where blue with a dark line would look black

@@ -195,6 +195,6 @@ def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sa
         crowded.setdefault(image_type(s.image), s)
     if size:
         for kind, s in crowded.items():
-            window = busiest_square(s.labels, size)
+            window = busiest_square([s.labels], size)
             crowded[kind] = replace(s, image=s.image[window], labels=s.labels[window])
     return {kind: crowded[kind] for kind in IMAGE_TYPES if kind in crowded}

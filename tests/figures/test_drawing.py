@@ -78,13 +78,14 @@ def test_of_a_large_image_the_busiest_square_is_shown():
     down, across = drawing.busiest_square([labels, labels], 200)
     assert down.stop - down.start == across.stop - across.start == 200
     assert down.start <= 420 < 450 <= down.stop and across.start <= 210 < 240 <= across.stop
-    assert drawing.busiest_square(labels[:7, :5], 200) == np.s_[0:5, 0:5]
+    assert drawing.busiest_square([labels[:7, :5]], 200) == np.s_[0:5, 0:5]
 
 
 def test_a_close_up_is_nine_nuclei_wide():
     labels = np.zeros((500, 300), int)
     labels[420:440, 210:230] = 1  # a circle of this area is 22.6 pixels wide
-    rows, columns = drawing.close_up(labels, 250)
+    rows, columns = drawing.close_up([labels], 250)
     assert rows.stop - rows.start == columns.stop - columns.start == 203
     assert rows.start <= 420 and rows.stop >= 440
-    assert drawing.close_up(labels, 100)[0].stop - drawing.close_up(labels, 100)[0].start == 100
+    rows, _ = drawing.close_up([labels], 100)
+    assert rows.stop - rows.start == 100
