@@ -178,47 +178,56 @@ def pipeline(
     names = ["foreground map: nucleus or not?", "interior map: away from the edge?"][: maps.shape[-1]]
     steps = [("image", bright), *((name, BLUES(maps[..., k] * 1.0)) for k, name in enumerate(names))]
     if candidates:
-        steps += [("candidates", (bright * 0.35).astype(np.uint8))]
+        outlines, count = _candidate_outlines(*candidates, window)
+        steps += [(f"{count} candidates, bright: rated high", (bright * 0.35).astype(np.uint8))]
     nuclei = label2rgb(labels, colors=SHADES, bg_label=0, bg_color=to_rgb(DARK))
     steps += [("nuclei kept" + ", with confidence" * (confidence is not None), nuclei)]
     steps += [("comparison with the truth", bright)]
     figure, axes = _grid(len(steps), 3 if len(steps) > 4 else len(steps))
     for number, (axis, (name, picture)) in enumerate(zip(axes, steps, strict=True), start=1):
         _show(axis, picture)
-        if name == "candidates" and candidates:
-            name = f"{_draw_candidates(axis, *candidates, window)} candidates, bright: rated high"
         axis.set_title(f"{number}  {name}")
+    if candidates:
+        axes[-3].add_collection(outlines)
     if confidence is not None:
-        for region in regionprops(labels):
-            x, y = np.add(_widest(region.image), region.bbox[1::-1])
-            if region.area > 60 and 6 <= x < labels.shape[1] - 6:  # where there is room
-                axes[-2].text(x, y, f"{confidence[region.label - 1]:.2f}", **CENTRED, color=DARK)
+        _write_confidence(axes[-2], labels, confidence)
     draw_outlines(axes[-1], truth=truth, predicted=labels)
     _name_outlines(figure)
     for left, right in itertools.pairwise(axes):
         if left.get_subplotspec().rowspan == right.get_subplotspec().rowspan:
-            arrow: Look = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35"}
-            ends = (0.96, 0.5), (0.04, 0.5), left.transAxes, right.transAxes
-            figure.add_artist(ConnectionPatch(*ends, facecolor="white", edgecolor=INK, zorder=9, **arrow))
+            _draw_arrow(left, right)
     return figure
 
 
-def _draw_candidates(axis: Axes, found: Candidates, ious: np.ndarray, window: tuple[slice, slice]) -> int:
-    """Draw the outlines of the candidates in a window, the best on top; return how many there are."""
-    lines: list[np.ndarray] = []
-    ratings: list[float] = []
-    count = 0
+def _candidate_outlines(
+    found: Candidates, ious: np.ndarray, window: tuple[slice, slice]
+) -> tuple[LineCollection, int]:
+    """Return the outlines of the candidates in a window, the best on top, and how many there are."""
+    outlines: dict[int, list[np.ndarray]] = {}
     for k in np.argsort(ious, kind="stable"):
         mask = np.zeros(found.shape, bool)
         mask.ravel()[found.pixels[found.starts[k] : found.stops[k]]] = True
-        own = contours(mask[window])
-        lines += own
-        ratings += [ious[k]] * len(own)
-        count += bool(own)
+        if lines := contours(mask[window]):
+            outlines[k] = lines
+    ratings = np.array([ious[k] for k, lines in outlines.items() for _ in lines])
     colours = LinearSegmentedColormap.from_list("rating", ["#3A5068", PREDICTION, "#E8F8FF"])
     style: Look = {"cmap": colours, "clim": (0.2, 0.9), "linewidths": 0.4 + 1.2 * np.square(ratings)}
-    axis.add_collection(LineCollection(lines, array=np.array(ratings), **style))
-    return count
+    return LineCollection([*itertools.chain(*outlines.values())], array=ratings, **style), len(outlines)
+
+
+def _write_confidence(axis: Axes, labels: np.ndarray, confidence: np.ndarray) -> None:
+    """Write into the nuclei, (H, W) labels, their confidence, where there is room."""
+    for region in regionprops(labels):
+        x, y = np.add(_widest(region.image), region.bbox[1::-1])
+        if region.area > 60 and 6 <= x < labels.shape[1] - 6:
+            axis.text(x, y, f"{confidence[region.label - 1]:.2f}", **CENTRED, color=DARK)
+
+
+def _draw_arrow(left: Axes, right: Axes) -> None:
+    """Draw an arrow from a panel to the one on its right."""
+    arrow: Look = {"arrowstyle": "simple,head_width=0.9,head_length=0.6,tail_width=0.35", "zorder": 9}
+    ends = (0.96, 0.5), (0.04, 0.5), left.transAxes, right.transAxes
+    left.figure.add_artist(ConnectionPatch(*ends, facecolor="white", edgecolor=INK, **arrow))
 
 
 def _widest(mask: np.ndarray) -> tuple[int, int]:
