@@ -21,7 +21,7 @@ from nuclei.data.labels import as_labels, check_nuclei, hard_mask, merge_masks, 
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, group_name, locate, source_name
-from nuclei.images.finding import UNREAD, UNREAD_LABELS, files_below, warn_of_unread
+from nuclei.images.finding import files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 
@@ -93,7 +93,7 @@ def load_samples(
     samples = []
     for name, path in paths.items():
         files, content = open_files(path)
-        warn_of_unread(files, path, (*UNREAD, *UNREAD_LABELS))
+        warn_of_unread(files, path, with_labels=True)
         read = _read_cached(path, files, content, channel, page)
         if name == "dsb2018" and (found := fingerprint(read)) != CORRECTED_FINGERPRINT:
             marks = f"fingerprint {found}, not {CORRECTED_FINGERPRINT}"

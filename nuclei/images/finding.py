@@ -126,8 +126,12 @@ def _existing(paths: Iterable[Path], place: str | Path) -> list[Path]:
     return [path for path in paths if path not in missing]
 
 
-def warn_of_unread(names: Iterable[str], place: str | Path, formats: Sequence[str] = UNREAD) -> None:
-    """Warn once of files in a folder or zip whose formats are not read; `names` are paths in it, with /."""
+def warn_of_unread(names: Iterable[str], place: str | Path, with_labels: bool = False) -> None:
+    """Warn once of files in a folder or zip whose formats are not read; `names` are paths in it, with /.
+
+    `with_labels`: whether label images are expected there too, so that their formats count.
+    """
+    formats = (*UNREAD, *UNREAD_LABELS) if with_labels else UNREAD
     found = {
         str(part)  # an OME-Zarr is a folder: its many files count as one
         for path in map(PurePosixPath, names)

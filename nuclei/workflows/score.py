@@ -3,8 +3,7 @@
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -31,15 +30,7 @@ from nuclei.data.splits import is_seen
 from nuclei.evaluation.audit import audit as audit_labels
 from nuclei.evaluation.audit import ranked
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
-from nuclei.images.finding import (
-    ENDINGS,
-    SUFFIXES,
-    UNREAD,
-    UNREAD_LABELS,
-    is_picture,
-    is_review,
-    warn_of_unread,
-)
+from nuclei.images.finding import ENDINGS, SUFFIXES, is_picture, is_review, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
 from nuclei.output.formats import write_labels
@@ -159,18 +150,23 @@ def read_samples(
     """Return the images that have a truth, sorted by id, and the ids of those that it marks as ignored."""
     if images.resolve() == truth.resolve():
         return load_samples(images.resolve(), channel, page), []
+    names, content = open_files(images)
+    warn_of_unread(names, images)
+    pictures = _pictures(names)
+    named = [(p.parts[-3], p) for p in pictures if len(p.parts) > 2 and p.parent.name == "images"]
+    named = named or [(plain_stem(p), p) for p in pictures if len(p.parts) == 1 and not ending_of(p)]
+    paths = _by_id(named, images, "<id>/images/<id>.png or files")
 
-    def read(content: bytes, name: str) -> np.ndarray:
-        with working_on(name):
-            return as_rgb8(open_image(io.BytesIO(content), channel, page, name).pixels())
+    def read(id: str) -> np.ndarray:
+        with working_on(name := f"{images}/{paths[id]}"):
+            return as_rgb8(open_image(io.BytesIO(content(str(paths[id]))), channel, page, name).pixels())
 
-    pictures = _pictures(images, read)
     # a folder may hold thousands of ignored images: they are checked, but not kept in memory
-    checking = tqdm(pictures, "checking images", unit="image", disable=None, leave=False)
-    shapes = {id: pictures[id]().shape[:2] for id in checking}
+    checking = tqdm(paths, "checking images", unit="image", disable=None, leave=False)
+    shapes = {id: read(id).shape[:2] for id in checking}
     labels, marked = read_truth(truth, shapes, page)
-    ignored = sorted(marked & set(pictures))
-    if missing := sorted(set(pictures) - set(labels) - marked):
+    ignored = sorted(marked & set(paths))
+    if missing := sorted(set(paths) - set(labels) - marked):
         raise ValueError(
             f"{truth}: no truth for {some(missing)} in {images}; add it, or move the images elsewhere"
         )
@@ -178,7 +174,7 @@ def read_samples(
         raise ValueError(f"{truth}: all rows are marked as Ignored, expected at least one image to score")
     for id in labels:
         check_labels(labels[id], f"{truth}: the labels of {id}", shapes[id])
-    return [Sample(id, pictures[id](), labels[id]) for id in sorted(labels)], ignored
+    return [Sample(id, read(id), labels[id]) for id in sorted(labels)], ignored
 
 
 def read_truth(
@@ -190,52 +186,49 @@ def read_truth(
     """
     if truth.is_file() and truth.suffix.lower() != ".zip":
         labels = read_rle_csv(truth, shapes)
-        for id, found in labels.items():
-            check_nuclei(found, f"{truth}: the labels of {id}", np.arange(found.max() + 1))
+        for id, each in labels.items():
+            check_nuclei(each, f"{truth}: the labels of {id}", np.arange(each.max() + 1))
         return labels, set(read_table(truth)["ImageId"]) - set(labels)
     names, content = open_files(truth)
-    read: dict[str, Callable[[], np.ndarray]]
+    warn_of_unread(names, truth, with_labels=True)
+    found: Mapping[str, object]
     if any(PurePosixPath(name).parent.name == "images" for name in names):
-        warn_of_unread(names, truth, (*UNREAD, *UNREAD_LABELS))
-        read = {
-            id: partial(read_labels, content, files, shapes.get(id, (0, 0)), page)
-            for id, files in find_samples(names, truth).items()
-        }
+        found = files = find_samples(names, truth)
+
+        def read(id: str) -> np.ndarray:
+            return read_labels(content, files[id], shapes[id], page)
+
     else:
-        read = _pictures(truth, lambda file, name: as_labels(read_numbers(file, name), name), labels=True)
-    if unknown := sorted(read.keys() - shapes.keys()):
+        pictures = [path for path in _pictures(names) if len(path.parts) == 1]
+        with_ending = [path for path in pictures if ending_of(path) in ENDINGS]  # maybe beside their images
+        named = [(plain_stem(path, ending_of(path)), path) for path in with_ending or pictures]
+        found = paths = _by_id(named, truth, "label images directly in it")
+
+        def read(id: str) -> np.ndarray:
+            name = f"{truth}/{paths[id]}"
+            return as_labels(read_numbers(content(str(paths[id])), name), name)
+
+    if unknown := sorted(found.keys() - shapes.keys()):
         listed = f"{some(unknown)} not among the images to score"
         raise ValueError(f"{truth}: {listed}; add them, or move their labels elsewhere")
     bar = {"desc": "reading labels", "unit": "image", "disable": None, "leave": False}
-    return dict(zip(read, thread_map(lambda labels: labels(), read.values(), **bar), strict=True)), set()
+    return dict(zip(found, thread_map(read, found, **bar), strict=True)), set()
 
 
-def _pictures(
-    source: Path, read: Callable[[bytes, str], np.ndarray], labels: bool = False
-) -> dict[str, Callable[[], np.ndarray]]:
-    """Return, by id, what reads an image, or label image, of a folder or zip; `score` has the layouts."""
-    names, content = open_files(source)
-    warn_of_unread(names, source, (*UNREAD, *UNREAD_LABELS) if labels else UNREAD)
+def _pictures(names: Iterable[str]) -> list[PurePosixPath]:
+    """Return the paths of all pictures in a folder or zip, sorted."""
     paths = list(map(PurePosixPath, sorted(names)))
-    pictures = [path for path in paths if is_picture(path) and not is_review(path, paths.__contains__)]
-    flat = [path for path in pictures if len(path.parts) == 1]
-    if labels:
-        with_ending = [path for path in flat if ending_of(path) in ENDINGS]  # maybe beside their images
-        found = [(plain_stem(path, ending_of(path)), path) for path in with_ending or flat]
-    else:
-        found = [(p.parts[-3], p) for p in pictures if len(p.parts) > 2 and p.parent.name == "images"]
-        found = found or [(plain_stem(path), path) for path in flat if not ending_of(path)]
-    if not found:
-        expected = "label images directly in it" if labels else "<id>/images/<id>.png or files"
-        expected += f" that end in {', '.join(SUFFIXES)}"
-        raise FileNotFoundError(f"{source}: no pictures found, expected {expected}; check the path")
-    id, count = Counter(id for id, _ in found).most_common(1)[0]
+    return [path for path in paths if is_picture(path) and not is_review(path, paths.__contains__)]
+
+
+def _by_id(named: list[tuple[str, PurePosixPath]], source: Path, expected: str) -> dict[str, PurePosixPath]:
+    """Return pictures by id; FileNotFoundError without any, ValueError where several have one id."""
+    if not named:
+        endings = f"that end in {', '.join(SUFFIXES)}"
+        raise FileNotFoundError(f"{source}: no pictures found, expected {expected} {endings}; check the path")
+    id, count = Counter(id for id, _ in named).most_common(1)[0]
     if count > 1:
         raise ValueError(
             f"{source}: more than one picture for {id}, expected one; rename one or move it elsewhere"
         )
-
-    def picture(path: PurePosixPath) -> np.ndarray:
-        return read(content(str(path)), f"{source}/{path}")
-
-    return {id: partial(picture, path) for id, path in found}
+    return dict(named)
