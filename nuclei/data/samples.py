@@ -27,7 +27,8 @@ from nuclei.images.reading import open_image, read_numbers
 
 MIN_SIDE = 32  # pixels. The encoder halves the side of an image five times
 
-CACHE_FORMAT = 6  # raise it when the content or the format of the cache changes
+CACHE_FORMAT = 7  # raise it when the content or the format of the cache changes
+CACHED = ("image", "labels", "numbers")  # of each sample, beside its id
 
 OFFICIAL = "DSB 2018 stage 1 train, official edition (670 images)"
 EDITIONS = {
@@ -221,12 +222,7 @@ def _read_cached(
         try:
             with np.load(cache) as arrays:
                 return [
-                    Sample(
-                        str(id),
-                        arrays[f"image {k}"],
-                        arrays[f"labels {k}"],
-                        numbers=arrays.get(f"numbers {k}"),
-                    )
+                    Sample(str(id), **{name: arrays[f"{name} {k}"] for name in CACHED})
                     for k, id in enumerate(arrays["ids"])
                 ]
         except Exception as error:  # of any type; the data themselves are intact
@@ -237,9 +233,7 @@ def _read_cached(
         return _read_sample(read, id, found[id], channel, page)
 
     samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
-    arrays = {f"image {k}": s.image for k, s in enumerate(samples)}
-    arrays |= {f"labels {k}": s.labels for k, s in enumerate(samples)}
-    arrays |= {f"numbers {k}": s.numbers for k, s in enumerate(samples) if s.numbers is not None}
+    arrays = {f"{name} {k}": getattr(s, name) for name in CACHED for k, s in enumerate(samples)}
     try:
         for old in cache.parent.glob(f"{escape(where + chosen)}-{'?' * 8}.npz"):
             old.unlink(missing_ok=True)
