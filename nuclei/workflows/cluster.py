@@ -66,28 +66,28 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
         except (OSError, ValueError) as error:
             if dask is None:
                 raise
-            about_it = "no scheduler answers there; check the address, such as tcp://host:8786"
-            raise ValueError(f"`dask` {dask}: {about_it}, and that it runs") from error
+            found = "no scheduler answers there; check the address, such as tcp://host:8786"
+            raise ValueError(f"`dask` {dask}: {found}, and that it runs") from error
         with client, client.cluster or nullcontext():
             try:
                 client.wait_for_workers(1, timeout=PATIENCE)
             except TimeoutError as error:
                 which = f"`workers` {workers}" if dask is None else f"`dask` {dask}"
                 raise ValueError(f"{which}: no worker has started after {PATIENCE} seconds") from error
-            check(client.run(about, model, on_error="return"), about(model))
+            check(client.run(environment, model, on_error="return"), environment(model))
             if dask is None:
                 client.run(_leave_interrupts)
             yield Workers(client, model)
 
 
-def about(model: str) -> dict[str, str]:
+def environment(model: str) -> dict[str, str]:
     """Return what must be the same on all machines."""
-    about_model = {"model": fingerprint(model_folder(model)), "engine": engine()}
-    return {"nuclei": __version__, **about_model, **versions()}
+    weights = fingerprint(model_folder(model))
+    return {"nuclei": __version__, "model": weights, "engine": engine(), **versions()}
 
 
 def check(found: Mapping[str, dict[str, str] | BaseException], expected: dict[str, str]) -> None:
-    """Raise ValueError unless each worker, by its address, has what is `expected`; see `about`."""
+    """Raise ValueError unless each worker, by its address, has what is `expected`; see `environment`."""
     for worker, each in found.items():
         if isinstance(each, BaseException):
             raise ValueError(f"worker {worker}: {each}; install there what is installed here")
@@ -101,7 +101,7 @@ class Workers:
     """The workers of a client, which process the images of a run."""
 
     def __init__(self, client: "Client", model: str):
-        self.client, self.model, self.expected = client, model, tuple(about(model).items())
+        self.client, self.model, self.expected = client, model, tuple(environment(model).items())
         self._start = time.perf_counter()
 
     def submit(self, run: Run, job: Job) -> Callable[[], int | str | None]:
@@ -166,7 +166,7 @@ def _result(future: "Future"):
 def _process(model: str, expected: tuple, out: str, job: Job, options: dict):
     """Do what `Run.process` does on a worker; return what that returns or raises, pixels, and warnings."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
-    _see(out, job)
+    _check_paths(out, job)
     run = Run(_folder(out), _loaded(model, expected), **options)
     done: int | str | Exception | None
     with warnings.catch_warnings(record=True) as caught, naming_warnings():
@@ -180,20 +180,20 @@ def _process(model: str, expected: tuple, out: str, job: Job, options: dict):
 def _segment_tile(k: int, tiles: Tiles, run: tuple, client: str) -> Measured:
     """Do as `segment_tile` on a worker; `run` has the arguments of `_process`."""
     model, expected, out, job, options = run
-    _see(out, job)
+    _check_paths(out, job)
     image = _opened(str(job.path), client, **options["reading"])
     return segment_tile(k, tiles, image, _loaded(model, expected))
 
 
-def _see(out: str, job: Job) -> None:
+def _check_paths(out: str, job: Job) -> None:
     """Raise ModuleNotFoundError, which ends a run, where a worker does not see its folder or the image."""
     for path in (os.path.join(out, "run.json"), job.path):
         if not (is_address(path) or os.path.exists(path)):
             wanted = "expected the folders of images and results at the same paths on all machines"
-            raise ModuleNotFoundError(f"worker {_here()} does not see {path}, {wanted}")
+            raise ModuleNotFoundError(f"worker {_own_name()} does not see {path}, {wanted}")
 
 
-def _here() -> str:
+def _own_name() -> str:
     return f"{socket.gethostname()} {os.getpid()}"
 
 
@@ -206,7 +206,7 @@ def _leave_interrupts() -> None:
 def _loaded(model: str, expected: tuple) -> Segmenter:
     """Load the model on a worker, which may have come after the others were checked."""
     try:
-        check({_here(): about(model)}, dict(expected))
+        check({_own_name(): environment(model)}, dict(expected))
     except ValueError as error:  # no image is to blame for it
         raise ModuleNotFoundError(str(error)) from error
     return Segmenter.load(model_folder(model))
@@ -223,4 +223,4 @@ def _opened(place: str, client: str, **reading) -> Image:
     try:
         return open_image(place, **reading)
     except OSError as error:  # as `Run.open` does
-        raise ValueError(f"worker {_here()}: {error}") from error
+        raise ValueError(f"worker {_own_name()}: {error}") from error
