@@ -160,7 +160,7 @@ def scale(text: str) -> float | str:
 
 
 def _segment(parameters: dict) -> int:
-    from nuclei.output.formats import chosen
+    from nuclei.output.formats import chosen_formats
     from nuclei.workflows.segment import segment
 
     report = segment(**parameters)
@@ -170,7 +170,7 @@ def _segment(parameters: dict) -> int:
     print(f"Results are in {parameters['out']}/.")
     if report.warned:
         images = counted(len(report.segmented) + len(report.earlier), "image")
-        tables = "measurements" in chosen(parameters["save"])
+        tables = "measurements" in chosen_formats(parameters["save"])
         hint = "see the column warning in summary.csv" if tables else "check by eye"
         which = f"{len(report.warned):,} of {images} ({some(report.warned)})"
         print(f"{PROGRAM}: nuclei to be checked in {which}: {hint}", file=sys.stderr)

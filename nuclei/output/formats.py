@@ -243,7 +243,7 @@ FORMATS = {
 DEFAULT = ("labels", "measurements", "overlay")
 
 
-def chosen(save: str | Iterable[str]) -> list[str]:
+def chosen_formats(save: str | Iterable[str]) -> list[str]:
     """Return the formats to write, in the order of `FORMATS`.
 
     save : str or several; names of `FORMATS`, or ``all``; in one text they are separated by commas

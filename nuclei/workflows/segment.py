@@ -30,7 +30,7 @@ from nuclei.common import (
 from nuclei.evaluation import calibration
 from nuclei.images.finding import find_images, is_address
 from nuclei.images.reading import WHOLE, Image, open_image
-from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen
+from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen_formats
 from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation import strangeness
@@ -81,7 +81,7 @@ def segment(
     images : files, folders, patterns or addresses; `images.finding.find_images` also says how they are named
     out : the files of an image begin with its name, ``NAME_labels.tif`` for example; tables hold all images
     model : see `nuclei.common.model_folder`
-    save : see `nuclei.output.formats.chosen`
+    save : see `nuclei.output.formats.chosen_formats`
     channel, page : those of each file that show the nuclei, from 0. All channels are measured
     pixel_size : micrometres, instead of the file's own value
     scale, augment : see `nuclei.segmentation.segmenter.Segmenter.predict`; None is "auto"
@@ -100,7 +100,7 @@ def segment(
     A TIFF or OME-Zarr of more than `images.tiff.LARGE` pixels is segmented tile by tile, in memory that does
     not grow with it: see `nuclei.workflows.large_images.segment_large`. Its overlay is reduced.
     """
-    formats = chosen(save)
+    formats = chosen_formats(save)
     pixel_size = checked_number("pixel_size", pixel_size, 0.001, 1000)
     channel = checked_number("channel", channel, 0, whole=True)
     page = checked_number("page", page, 0, whole=True)

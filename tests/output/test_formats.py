@@ -24,7 +24,7 @@ from nuclei.output.formats import (
     DEFAULT,
     FORMATS,
     Result,
-    chosen,
+    chosen_formats,
     nuclei_rows,
     run_length_rows,
     summary_row,
@@ -161,11 +161,11 @@ def test_outlines_are_computed_once_and_only_where_needed():
 
 
 def test_formats_are_chosen_by_name():
-    assert chosen("roi, labels") == ["labels", "roi"] == chosen(["roi", "labels"])
-    assert chosen("all") == list(FORMATS) and chosen(DEFAULT) == list(DEFAULT)
+    assert chosen_formats("roi, labels") == ["labels", "roi"] == chosen_formats(["roi", "labels"])
+    assert chosen_formats("all") == list(FORMATS) and chosen_formats(DEFAULT) == list(DEFAULT)
     for wrong, told in [("labels,paint", "paint"), ("", "empty"), ([], "no name"), ("labels,", "empty")]:
         with pytest.raises(ValueError, match=f"`save` has .*{told}"):
-            chosen(wrong)
+            chosen_formats(wrong)
 
 
 def test_the_names_of_files():
