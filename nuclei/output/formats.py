@@ -52,14 +52,6 @@ class Result:
     def is_large(self) -> bool:
         return not isinstance(self.labels, np.ndarray)
 
-    @property
-    def shown(self) -> tuple[np.ndarray, np.ndarray]:
-        """The image and the labels as arrays; of a large image every k-th pixel, at most `PREVIEW` a side."""
-        if not self.is_large:
-            return self.image, self.labels
-        shape, labels = self.labels.shape, self.labels.__getitem__
-        return reduced(self.image.pixels, shape, PREVIEW), reduced(labels, shape, PREVIEW)
-
     @cached_property
     def outlines(self) -> dict[int, Outline]:
         """The outline of every nucleus, computed when a format first needs it; see `polygons`."""
@@ -124,8 +116,15 @@ def _label_type(labels) -> type:
     return np.uint16 if labels.max() <= 65_535 else np.uint32
 
 
-def write_overlay(path: str | Path, image: np.ndarray, labels: np.ndarray) -> None:
-    """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged."""
+def write_overlay(path: str | Path, result: Result) -> None:
+    """Write the image, brightened, with the outlines of its nuclei as PNG; small images are enlarged.
+
+    Of a large image every k-th pixel is shown, at most `PREVIEW` a side.
+    """
+    image, labels = result.image, result.labels
+    if result.is_large:
+        parts = image.pixels, labels.__getitem__
+        image, labels = (reduced(read, labels.shape, PREVIEW) for read in parts)
     Image.fromarray(overlay(as_rgb8(image), labels)).save(path, format="PNG")
 
 
@@ -218,12 +217,7 @@ FORMATS = {
         tables={"measurements.csv": nuclei_rows, "summary.csv": summary_row},
         large=True,
     ),
-    "overlay": Format(
-        "the image with outlines, to check by eye",
-        "_overlay.png",
-        lambda path, result: write_overlay(path, *result.shown),
-        large=True,
-    ),
+    "overlay": Format("the image with outlines, to check by eye", "_overlay.png", write_overlay, large=True),
     "review": Format(
         "what to check first: the least certain nuclei",
         of_run={"review.csv": write_table, "review.png": write_sheet},

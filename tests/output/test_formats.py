@@ -142,7 +142,7 @@ def test_label_images(tmp_path, pixel_size, most, dtype):
 def test_overlays_keep_image_and_show_outlines(tmp_path, dtype):
     image, labels = np.zeros((700, 650), dtype), np.zeros((700, 650), int)
     image[200:300, 100:300], labels[200:300, 100:300] = 200, 1
-    write_overlay(tmp_path / "a.png", image, labels)
+    write_overlay(tmp_path / "a.png", Result("a", "a.png", image, labels, None))
     overlay = iio.imread(tmp_path / "a.png")
     assert overlay.shape == (700, 650, 3) and overlay.dtype == np.uint8
     assert (overlay[250, 200] > 250).all() and not overlay[50, 50].any()
@@ -150,7 +150,7 @@ def test_overlays_keep_image_and_show_outlines(tmp_path, dtype):
 
 
 def test_small_images_are_enlarged(tmp_path):
-    write_overlay(tmp_path / "a.png", np.zeros((30, 40), np.uint8), np.zeros((30, 40), int))
+    write_overlay(tmp_path / "a.png", result(np.zeros((30, 40), int)))
     assert min(iio.imread(tmp_path / "a.png").shape[:2]) >= 400
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -969,14 +970,14 @@ def test_a_warning_names_its_image(run, images, segmenter):
 
 
 def test_too_little_memory_to_write_one_image_skips_it(run, out, monkeypatch):
-    write = sys.modules["nuclei.output.formats"].write_overlay
+    overlay = FORMATS["overlay"]
 
-    def write_small(path, image, labels):
-        if labels.max() == 2:
+    def write_small(path, result):
+        if result.labels.max() == 2:
             raise MemoryError
-        write(path, image, labels)
+        overlay.write(path, result)
 
-    monkeypatch.setattr("nuclei.output.formats.write_overlay", write_small)
+    monkeypatch.setitem(FORMATS, "overlay", replace(overlay, write=write_small))
     code, printed, err = run()
     assert (
         code == 1 and printed.startswith("2 images, 4 nuclei found") and "b b.tif: not enough memory" in err
