@@ -1,6 +1,6 @@
-"""Every rule that changes grey values: to 8 bits, stretched, and which colour of one dye is the picture.
+"""Every rule that changes grey values: to 8 bits, stretched; and which colour of an RGB image shows one dye.
 
-They are stretched by percentiles of the whole image, so that a nucleus looks the same in every window.
+Grey values are stretched by percentiles of the whole image, so that a nucleus looks the same in every window.
 """
 
 import warnings

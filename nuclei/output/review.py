@@ -20,7 +20,7 @@ SHOWN, OF_ONE_IMAGE = 30, 3
 
 TABLE = "measurements.csv"
 NUMBERS = ["label", "confidence", "equivalent_diameter_px", "centroid_x_px", "centroid_y_px"]
-ANEW = "correct it, or rename it and repeat the command to get that of the run"
+REMEDY = "correct it, or rename it and repeat the command to get that of the run"
 
 
 def least_certain(nuclei: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def sheet(folder: Path, images: Images, rows: pd.DataFrame) -> "Figure":
             numbers = labels.pixels(window)
             if (shape := (*labels.shape, *numbers.shape[2:])) != image.shape:
                 expected = f"a label image of shape {image.shape}, as its image"
-                raise ValueError(f"{file}: an array of shape {shape}, expected {expected}; {ANEW}")
+                raise ValueError(f"{file}: an array of shape {shape}, expected {expected}; {REMEDY}")
             if row.image not in converters:
                 with warnings.catch_warnings(action="ignore"):  # shown when the image was segmented
                     converters[row.image] = rgb8_converter(image)
@@ -82,5 +82,5 @@ def _rows(folder: Path, images: Images) -> pd.DataFrame:
         nuclei = read_csv(path).astype(dict.fromkeys(NUMBERS, float) | {"label": int, "image": str})
     except (KeyError, ValueError) as error:
         expected = f"commas between columns, and numbers in {', '.join(NUMBERS)}"
-        raise ValueError(f"{path}: cannot be used ({error}), expected {expected}; {ANEW}") from error
+        raise ValueError(f"{path}: cannot be used ({error}), expected {expected}; {REMEDY}") from error
     return least_certain(nuclei[nuclei["image"].isin(list(images))])

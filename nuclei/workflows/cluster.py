@@ -1,8 +1,8 @@
 """Images on several processes or machines at once, through dask.distributed.
 
 A worker loads the model once and writes the files of its images itself, each whole or not at all; tables are
-written by the client. The tiles of a large image are shared out among all workers. What a worker that died
-had to do is given to another one, which replaces what the first has written.
+written by the client. The tiles of a large image are shared out among all workers. The tasks of a worker that
+died go to another one, which replaces its files.
 
 Tiles are tasks and not blocks of a dask array, whose results do not overlap: a nucleus at the edge of a block
 would be cut. See `nuclei.segmentation.stitching`.

@@ -1,11 +1,11 @@
-"""What is told of several images together; tests/test_cli.py has the rest, from files to the table."""
+"""What is reported of several images together; tests/test_cli.py has the rest, from files to the table."""
 
 import pytest
 
 from nuclei.evaluation.report import compare, measures_by_type
 
 
-def test_types_of_one_kind_are_also_told_together(squares):
+def test_types_of_one_kind_are_also_reported_together(squares):
     kinds = ("small fluorescent", "purple tissue", "large fluorescent", "large fluorescent")
     guesses = [s.labels if k != 2 else 0 * s.labels for k, s in enumerate(squares)]
     results = [
