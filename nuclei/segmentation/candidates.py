@@ -282,4 +282,4 @@ def _median(found, ious, k, by_start):
 def filter_by_iou(kept: tuple[np.ndarray, np.ndarray], min_iou: float) -> np.ndarray:
     """Return the labels of `suppress_overlaps` for a higher `min_iou`, from what it `kept` by a lower one."""
     labels, ious = kept
-    return keep_labels(labels, np.append(False, ious > min_iou))
+    return keep_labels(labels, ious > min_iou)

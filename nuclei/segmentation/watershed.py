@@ -46,18 +46,16 @@ def labels_from_maps(
     if smoothing:
         inner = ndi.gaussian_filter(inner, smoothing)
 
-    markers, marked_count = ndi.label(foreground & (inner > marker_threshold))
-    unmarked = np.bincount(components[markers > 0], minlength=count + 1) == 0
-    unmarked[0] = False
-    rest = unmarked[components]
-    markers[rest] = (marked_count + np.cumsum(unmarked))[components[rest]]
+    markers, marker_count = ndi.label(foreground & (inner > marker_threshold))
+    unmarked = foreground & ~np.isin(components, components[markers > 0])
+    markers[unmarked] = marker_count + ndi.label(unmarked)[0][unmarked]
     labels = watershed(-inner, markers, mask=foreground)
     if min_confidence and count:
         confidences = confidence(labels, maps[..., 0])
         top = max(np.percentile(confidences, 90), 0.75)
-        labels = keep_labels(labels, np.append(False, confidences >= min_confidence * top))
-    areas = np.bincount(labels.ravel())
-    return keep_labels(labels, areas >= max(smallest_area(areas[1:], min_area), 1))
+        labels = keep_labels(labels, confidences >= min_confidence * top)
+    areas = np.bincount(labels.ravel())[1:]
+    return keep_labels(labels, areas >= smallest_area(areas, min_area))
 
 
 def _component_distance(components, count):
@@ -70,8 +68,8 @@ def _component_distance(components, count):
 
 
 def keep_labels(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Leave only the labels that are `kept`, (N + 1,) bool, and close the gaps between numbers: int32."""
-    kept = np.append(False, kept[1:])
+    """Leave only the labels that are `kept`, (N,) bool, and close the gaps between numbers: int32."""
+    kept = np.append(False, kept)
     return (np.cumsum(kept) * kept).astype(np.int32)[labels]
 
 
