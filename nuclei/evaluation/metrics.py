@@ -80,7 +80,7 @@ def drop_small(found: Match, min_area: float) -> Match:
 
 
 def pixel_scores(matches: list[Match]) -> dict[str, float]:
-    """Return the ``accuracy`` of pixels, and ``dice`` and ``iou`` of the foreground, each 0-1.
+    """Return the ``pixel_accuracy``, and ``dice`` and ``iou`` of the foreground, each 0-1.
 
     The pixels of all images count alike: large images weigh more. Dice and IoU are 1 if neither truth nor
     prediction has foreground.
@@ -90,7 +90,7 @@ def pixel_scores(matches: list[Match]) -> dict[str, float]:
     foreground = sum(int(found.true_areas.sum() + found.predicted_areas.sum()) for found in matches)
     wrong = foreground - 2 * both
     return {
-        "accuracy": (pixels - wrong) / pixels,
+        "pixel_accuracy": (pixels - wrong) / pixels,
         "dice": 2 * both / foreground if foreground else 1.0,
         "iou": both / (foreground - both) if foreground else 1.0,
     }

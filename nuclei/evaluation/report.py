@@ -33,7 +33,6 @@ def measures(results: list[Result]) -> dict:
     """Return every score of `evaluation.metrics`, with ``_50`` and ``_75`` for IoU above 0.5 and 0.75."""
     matches = [r.match for r in results]
     merges, splits = np.sum([metrics.merges_and_splits(match) for match in matches], axis=0)
-    pixels = metrics.pixel_scores(matches)
     rates = metrics.score_table(matches, (0.5, 0.75))
     return {
         "images": len(matches),
@@ -43,8 +42,7 @@ def measures(results: list[Result]) -> dict:
         **{f"{name}_{round(100 * t)}": float(rates.loc[t, name]) for t in rates.index for name in RATES},
         "merges": int(merges),
         "splits": int(splits),
-        "pixel_accuracy": pixels.pop("accuracy"),
-        **pixels,
+        **metrics.pixel_scores(matches),
     }
 
 

@@ -55,17 +55,14 @@ def tune(
             column += [metrics.image_score(metrics.drop_small(found, area)) for area in min_areas]
         columns.append(column)
     scores = pd.DataFrame(np.transpose(columns), pd.MultiIndex.from_product(grid.values(), names=grid))
-    return _parameters(scores, _best_row(scores)), scores
+    return _best(scores)[1], scores
 
 
-def _best_row(scores: pd.DataFrame) -> int:
-    return int(scores.to_numpy().mean(axis=1).argmax())
-
-
-def _parameters(scores: pd.DataFrame, row: int) -> dict:
-    """A row's parameters as plain Python values, ready for JSON."""
-    values = scores.index[row]
-    return {name: np.asarray(value).item() for name, value in zip(scores.index.names, values, strict=True)}
+def _best(scores: pd.DataFrame) -> tuple[int, dict]:
+    """Return the row of the highest mean score, and its parameters as plain Python values, ready for JSON."""
+    row = int(scores.to_numpy().mean(axis=1).argmax())
+    named = zip(scores.index.names, scores.index[row], strict=True)
+    return row, {name: np.asarray(value).item() for name, value in named}
 
 
 class CrossTuned(NamedTuple):
@@ -88,9 +85,9 @@ def cross_tune(scores: pd.DataFrame, groups: Iterable, seed: int = 0) -> CrossTu
             "all images are of one field, expected two or more: to tune on a half there must be another"
         )
     half = np.random.default_rng(seed).permutation(fields.size)[field] % 2
-    rows = [_best_row(scores.loc[:, half != side]) for side in (0, 1)]
+    rows, best = zip(*(_best(scores.loc[:, half != side]) for side in (0, 1)), strict=True)
     held_out = scores.to_numpy()[np.take(rows, half), np.arange(half.size)]
-    return CrossTuned(held_out, half, (_parameters(scores, rows[0]), _parameters(scores, rows[1])))
+    return CrossTuned(held_out, half, best)
 
 
 def tune_segmenter(segmenter: Segmenter, samples: list[Sample], groups: Iterable, seed: int = 0) -> dict:

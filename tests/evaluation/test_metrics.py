@@ -43,7 +43,8 @@ def test_pixel_scores_by_hand():
     truth = np.array([[0, 0, 5], [5, 7, 7]])
     predicted = np.array([[1, 0, 0], [1, 1, 2]])
     found = [match(truth, predicted)]
-    assert metrics.pixel_scores(found) == pytest.approx({"accuracy": 4 / 6, "dice": 6 / 8, "iou": 3 / 5})
+    expected = {"pixel_accuracy": 4 / 6, "dice": 6 / 8, "iou": 3 / 5}
+    assert metrics.pixel_scores(found) == pytest.approx(expected)
     assert metrics.pixel_scores(found * 2) == metrics.pixel_scores(found)
 
 
@@ -51,14 +52,14 @@ def test_pixel_scores_by_hand():
 def test_pixel_scores_count_pixels(truth, predicted):
     tp, wrong = np.sum((truth > 0) & (predicted > 0)), np.sum((truth > 0) != (predicted > 0))
     found = metrics.pixel_scores([match(truth, predicted)])
-    assert found["accuracy"] == (truth.size - wrong) / truth.size
+    assert found["pixel_accuracy"] == (truth.size - wrong) / truth.size
     assert found["iou"] == (tp / (tp + wrong) if tp + wrong else 1)
 
 
 def test_pixel_scores_of_empty_images():
     nothing, something = np.zeros((2, 2), int), np.eye(2, dtype=int)
-    assert metrics.pixel_scores([match(nothing, nothing)]) == {"accuracy": 1, "dice": 1, "iou": 1}
-    assert metrics.pixel_scores([match(something, nothing)]) == {"accuracy": 0.5, "dice": 0, "iou": 0}
+    assert metrics.pixel_scores([match(nothing, nothing)]) == {"pixel_accuracy": 1, "dice": 1, "iou": 1}
+    assert metrics.pixel_scores([match(something, nothing)]) == {"pixel_accuracy": 0.5, "dice": 0, "iou": 0}
 
 
 # --- bad labels ---------------------------------------------------------------------------------------
