@@ -14,8 +14,8 @@ import pandas as pd
 from skimage.transform import resize
 
 from nuclei.images.intensity import as_rgb8, normalize
-from nuclei.images.resizing import resize_image
-from nuclei.images.tiles import STRIDE, tiled_maps
+from nuclei.images.resizing import pad_to_stride, rescale_image, resize_image
+from nuclei.images.tiles import tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import StoredNetwork, as_keras, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
@@ -200,8 +200,7 @@ class Segmenter:
 
     def _scaled_maps(self, image: np.ndarray, scale: float, augment: bool = False) -> np.ndarray:
         """Run the network on the rescaled image, and leave its maps at that size."""
-        shape = tuple(max(1, round(scale * side)) for side in image.shape[:2])
-        scaled = image if shape == image.shape[:2] else resize_image(image, shape)
+        scaled = rescale_image(image, scale)
         steps = (1, -1) if augment else (1,)
         mirrors = [np.s_[::down, ::across] for down in steps for across in steps]
         return np.mean([tiled_maps(self._predict, scaled[m])[m] for m in mirrors], axis=0)
@@ -209,9 +208,7 @@ class Segmenter:
     def _predict(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 of any size, up to that of a tile -> (H, W, C) float32."""
         height, width = image.shape[:2]
-        padding = [(0, -side % STRIDE) for side in (height, width)]
-        batch = np.pad(image, [*padding, (0, 0)], "symmetric")[None]
-        return self._maps_of(batch)[0, :height, :width]
+        return self._maps_of(pad_to_stride(image)[None])[0, :height, :width]
 
     @cached_property
     def _maps_of(self) -> Callable[[np.ndarray], np.ndarray]:

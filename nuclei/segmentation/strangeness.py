@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nuclei.images.resizing import resize_image
-from nuclei.images.tiles import STRIDE
+from nuclei.images.resizing import pad_to_stride, rescale_image
 
 if TYPE_CHECKING:
     import keras  # takes seconds to import
@@ -59,12 +58,10 @@ def image_features(network: Callable, images: Sequence[np.ndarray], scale: float
     """
     found = []
     for image in images:
-        sides = [min(length, round(SIDE / scale)) for length in image.shape[:2]]
-        starts = [(length - side) // 2 for length, side in zip(image.shape[:2], sides, strict=True)]
-        centre = image[tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))]
-        height, width = (max(1, round(side * scale)) for side in sides)
-        padding = [(0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
-        batch = np.pad(resize_image(centre, (height, width)), padding, "symmetric")[None]
+        side = round(SIDE / scale)
+        top, left = (max(0, length - side) // 2 for length in image.shape[:2])
+        centre = image[top : top + side, left : left + side]
+        batch = pad_to_stride(rescale_image(centre, scale))[None]
         found.append(np.asarray(network(batch.astype(np.float32)), dtype=np.float64)[0])
     return np.mean(found, axis=0)
 

@@ -11,7 +11,7 @@ from tqdm.keras import TqdmCallback
 
 from nuclei.data.labels import check_labels
 from nuclei.data.samples import Sample
-from nuclei.images.resizing import resize_image, resize_labels
+from nuclei.images.resizing import rescale_image, resize_labels
 from nuclei.segmentation.candidates import Candidates, propose
 from nuclei.segmentation.inference import StoredNetwork, as_keras
 from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
@@ -59,8 +59,7 @@ def training_examples(
         crop = rescaled_crop(image, labels, rng)
         return [of_pair(image, labels), of_pair(*(augment(*crop, rng) if augment else crop))]
 
-    with warnings.catch_warnings():  # of outliers, which augmentation adds
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # of outliers, which augmentation adds
         numbers = range(len(samples))
         found = thread_map(of_sample, numbers, max_workers=AT_A_TIME, desc="candidates", unit="image")
     features, ious = zip(*chain.from_iterable(found), strict=True)
@@ -72,8 +71,9 @@ def rescaled_crop(image: np.ndarray, labels: np.ndarray, rng: Random) -> Pair:
     factor = np.exp(rng.uniform(*np.log((1 / 3, 3))))
     side = min(round(256 / factor), *labels.shape)
     top, left = (rng.integers(length - side + 1) for length in labels.shape)
-    window, shape = np.s_[top : top + side, left : left + side], 2 * (max(round(side * factor), 1),)
-    return resize_image(image[window], shape), resize_labels(labels[window], shape)
+    window = np.s_[top : top + side, left : left + side]
+    image = rescale_image(image[window], factor)
+    return image, resize_labels(labels[window], image.shape[:2])
 
 
 def iou_network(features: np.ndarray, members: int = MEMBERS) -> keras.Model:

@@ -48,8 +48,7 @@ def features_of(segmenter: Segmenter, images: Sequence[np.ndarray], name: str = 
         image = segmenter.prepared(image)
         return segmenter.features([image], segmenter.find_scales([image]))
 
-    with warnings.catch_warnings():  # of outliers, which augmentation adds
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # of outliers, which augmentation adds
         return np.stack(thread_map(features, images, max_workers=AT_A_TIME, desc=name, unit="image"))
 
 
