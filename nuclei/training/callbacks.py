@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
+from keras import callbacks
 
 from nuclei.common import write_json
 from nuclei.data.image_types import IMAGE_TYPES, image_type
@@ -22,12 +22,12 @@ from nuclei.training.batches import draw_batch
 
 def training_callbacks(
     folder: str | Path,
-    *first: keras.callbacks.Callback,
+    *first: callbacks.Callback,
     monitor: str = "val_accuracy",
     patience: int = 5,
     average: bool = False,
     parameters: dict | None = None,
-) -> list[keras.callbacks.Callback]:
+) -> list[callbacks.Callback]:
     """Return the callbacks that `model.fit` needs, in their order.
 
     `first` come before the log is written, so that they can add to it. Below `folder` they write
@@ -45,28 +45,22 @@ def training_callbacks(
     past = past_epochs(folder)
     values = past[monitor].tolist() if monitor in past else []
     kept: dict = {"monitor": monitor, "mode": "max"}
-    averaged = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    swap_back = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: averaged.on_epoch_begin(epoch)
-    )
-    tensorflow = importlib.util.find_spec("tensorflow")
-    return [
-        *([averaged] if average else []),
+    best: dict = {"save_best_only": True, "initial_value_threshold": max(values, default=None), **kept}
+    used = [
         *first,
-        keras.callbacks.CSVLogger(folder / "history.csv", append=bool(len(past))),
-        keras.callbacks.ModelCheckpoint(
-            folder / "best.weights.h5",
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=max(values, default=None),
-            **kept,
-        ),
+        callbacks.CSVLogger(folder / "history.csv", append=bool(len(past))),
+        callbacks.ModelCheckpoint(folder / "best.weights.h5", save_weights_only=True, **best),
         EarlyStopping(values, patience=patience, **kept),
-        *([keras.callbacks.TensorBoard(folder / "logs", profile_batch=0)] if tensorflow else []),
-        *([swap_back] if average else []),  # the backup is that of the training, not of the average
-        # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
-        keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False),
     ]
+    if importlib.util.find_spec("tensorflow"):
+        used.append(callbacks.TensorBoard(folder / "logs", profile_batch=0))
+    if average:
+        swap = callbacks.SwapEMAWeights(swap_on_epoch=True)
+        swap_back = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
+        used = [swap, *used, swap_back]  # the backup is that of the training, not of the average
+    # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
+    backup = callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False)
+    return [*used, backup]
 
 
 def delete_backup(folder: str | Path) -> None:
@@ -101,7 +95,7 @@ def past_epochs(folder: Path) -> pd.DataFrame:
     return past
 
 
-class EarlyStopping(keras.callbacks.EarlyStopping):
+class EarlyStopping(callbacks.EarlyStopping):
     """Early stopping that first counts `past`, the values of the epochs before an interruption."""
 
     def __init__(self, past: list[float], **options):
@@ -114,7 +108,7 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             self.on_epoch_end(epoch, {self.monitor: value})
 
 
-class EpochCounter(keras.callbacks.Callback):
+class EpochCounter(callbacks.Callback):
     """Hold the current epoch, also after a restart, and return it when called: see `batches`."""
 
     epoch = 0
@@ -126,7 +120,7 @@ class EpochCounter(keras.callbacks.Callback):
         self.epoch = epoch
 
 
-class InstanceScore(keras.callbacks.Callback):
+class InstanceScore(callbacks.Callback):
     """Add ``val_score`` to the log: the competition score on a crop of `size` pixels of each sample.
 
     It is the best over a few thresholds, as calibration changes from epoch to epoch.
@@ -147,7 +141,7 @@ class InstanceScore(keras.callbacks.Callback):
 
 
 @dataclass(eq=False)
-class PredictionPlot(keras.callbacks.Callback):
+class PredictionPlot(callbacks.Callback):
     """Draw image, truth and prediction of fixed samples into `folder`, after some epochs, counted from 1.
 
     Epochs that were not reached are printed. `show` displays a figure in a notebook.
