@@ -159,6 +159,16 @@ class _Parts(NamedTuple):
     paths: np.ndarray  # (N + 1, levels), of each part its ancestors and itself by level, then 0; row 0 is 0
     areas: np.ndarray  # (N,) in pixels
 
+    def sums(self, where, values=None):
+        """Return the sum over each part of values at positions in it, (N,); by default the positions count.
+
+        Every pixel is visited once, not once a level: a sum over the ring of a part, its pixels that are in
+        no smaller part, is added to the part and to all its ancestors.
+        """
+        count = len(self.paths)
+        rings = np.bincount(self.smallest[where], values, minlength=count)
+        return np.bincount(self.paths.ravel(), rings.repeat(self.paths.shape[1]), minlength=count)[1:]
+
 
 def _parts(regions, heights):
     """Return the _Parts of regions, (h, w) integers with 0 for none.
@@ -186,17 +196,10 @@ def _parts(regions, heights):
 def _describe(parts, regions, heights, planes, margin):
     """Return all FEATURES but the levels of parts 1..N: (N, F) float64.
 
-    `planes` and `margin` are (h, w) arrays, the latter True in the margin; see `_parts` for the others. Every
-    pixel is visited once, not once a level: a sum over the ring of a part, its pixels that are in no smaller
-    part, is added to the part and to all its ancestors.
+    `planes` and `margin` are (h, w) arrays, the latter True in the margin; see `_parts` for the others.
     """
-    inside, smallest, paths, areas = parts
+    inside, areas, sums = parts.inside, parts.areas, parts.sums
     heights, regions, margin, width = heights.ravel(), regions.ravel(), margin.ravel(), margin.shape[1]
-
-    def sums(where, values=None):
-        rings = np.bincount(smallest[where], values, minlength=len(paths))
-        return np.bincount(paths.ravel(), np.repeat(rings, paths.shape[1]), minlength=len(paths))[1:]
-
     # p is at the edge of all parts that hold it but not its neighbour q. So it is added to the ring of p; and
     # in one region, where q's smallest part holds p too, it is subtracted again from the ring of q
     p, q, borders = [], [], np.zeros(len(areas))
@@ -221,16 +224,22 @@ def _describe(parts, regions, heights, planes, margin):
         mean = sums(inside, values) / areas
         std = np.sqrt(np.maximum(sums(inside, values**2) / areas - mean**2, 0))
         features += [mean, std, *(edge_sums(plane[where]) / np.maximum(lengths, 1) for where in (p, q))]
-    # moments of pixels as squares: a square of side 1 has the variance 1/12
-    y, x = (each.astype(np.float64) for each in np.divmod(inside, width))
-    y_mean, x_mean, yy, xx, yx = (sums(inside, each) / areas for each in (y, x, y**2, x**2, y * x))
-    yy, xx, yx = yy - y_mean**2 + 1 / 12, xx - x_mean**2 + 1 / 12, yx - y_mean * x_mean
-    root = np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
-    major, minor = (yy + xx) / 2 + root, np.maximum((yy + xx) / 2 - root, 1 / 12)
+    major, minor = _variances(parts, width)
     ellipse = 4 * np.pi * np.sqrt(major * minor)
     around = lengths + borders
     shape = [np.log(areas), np.log(around**2 / areas), np.log(areas / ellipse), np.sqrt(minor / major)]
     return np.column_stack([*features, *shape, borders / around])
+
+
+def _variances(parts, width):
+    """Return the variances of pixel positions along the major and the minor axis of each part, (N,) each."""
+    y, x = (each.astype(np.float64) for each in np.divmod(parts.inside, width))
+    moments = (parts.sums(parts.inside, each) / parts.areas for each in (y, x, y**2, x**2, y * x))
+    y_mean, x_mean, yy, xx, yx = moments
+    # pixels are squares, and a square of side 1 has the variance 1/12
+    yy, xx, yx = yy - y_mean**2 + 1 / 12, xx - x_mean**2 + 1 / 12, yx - y_mean * x_mean
+    root = np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
+    return (yy + xx) / 2 + root, np.maximum((yy + xx) / 2 - root, 1 / 12)
 
 
 def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
