@@ -18,25 +18,14 @@ from nuclei.images.tiles import Tile, Window, spans
 NUMBERS = 24  # bits for the nuclei of a tile; the number of the tile is above them
 
 
-@dataclass(frozen=True)
 class Tiling:
-    """The tiles of an image, numbered row by row from 0: see `windows`.
+    """The tiles of an image, numbered row by row from 0: see `windows`."""
 
-    spans : of rows and of columns, the (outer, core) of each
-    colours : of rows and of columns, (N,) integers from 0: of one colour, none share a chunk of the labels
-    """
-
-    spans: list[list[tuple[slice, slice]]]
-    colours: list[np.ndarray]
-
-    @classmethod
-    def of(cls, shape: tuple[int, int], tile: int, halo: int, chunk: int) -> "Tiling":
+    def __init__(self, shape: tuple[int, int], tile: int, halo: int, chunk: int):
         """Cover an image of `shape` (H, W); `chunk` is the side of the chunks of its labels, in pixels."""
-        each = [spans(length, tile, halo) for length in shape]
-        return cls(each, [_colours([outer for outer, _ in line], chunk) for line in each])
-
-    def __len__(self) -> int:
-        return len(self.spans[0]) * len(self.spans[1])
+        self.spans = [spans(length, tile, halo) for length in shape]  # of rows and of columns
+        rows, columns = (_colours([outer for outer, _ in line], chunk) for line in self.spans)
+        self.phase = rows[:, None] * (columns.max() + 1) + columns  # of each tile: (rows, columns) integers
 
     def tile(self, k: int) -> Tile:
         row, column = divmod(k, len(self.spans[1]))
@@ -44,8 +33,7 @@ class Tiling:
 
     def phases(self) -> list[list[int]]:
         """Return the numbers of the tiles of each phase."""
-        of_tiles = self._phase(*np.divmod(np.arange(len(self)), len(self.spans[1])))
-        return [np.flatnonzero(of_tiles == phase).tolist() for phase in range(of_tiles.max() + 1)]
+        return [np.flatnonzero(self.phase == phase).tolist() for phase in range(self.phase.max() + 1)]
 
     def add(self, k: int, found: np.ndarray, labels) -> np.ndarray:
         """Add the nuclei of the tile number `k` to the labels of the whole image.
@@ -68,8 +56,7 @@ class Tiling:
             owner.append(np.searchsorted([core.start for _, core in line], centroid, "right") - 1)
         in_core = np.bincount(found[tile.inner].ravel(), minlength=size) > 0
         covered = np.bincount(found[taken > 0], minlength=size)
-        own = self._phase(*divmod(k, len(self.spans[1])))
-        added = in_core & (self._phase(*owner) <= own) & (2 * covered <= area)
+        added = in_core & (self.phase[tuple(owner)] <= self.phase.flat[k]) & (2 * covered <= area)
         added[0] = False
         new = np.where(taken == 0, (added * np.cumsum(added)).astype(np.int32)[found], np.int32(0))
         labels[tile.outer] = np.where(new > 0, new + np.uint64(self.first(k) - 1), taken)
@@ -78,9 +65,6 @@ class Tiling:
     def first(self, k: int) -> int:
         """Return the number of the first nucleus of the tile number `k`."""
         return ((k + 1) << NUMBERS) + 1
-
-    def _phase(self, row, column):
-        return self.colours[0][row] * (self.colours[1].max() + 1) + self.colours[1][column]
 
 
 def _colours(spans: Sequence[slice], chunk: int) -> np.ndarray:

@@ -78,7 +78,7 @@ def segment_large(
     scales = segmenter.find_scales(spread) if scale == "auto" else [float(scale)]
     strangeness = segmenter.strangeness(spread, scales)
     step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
-    tiling = Tiling.of(image.shape, step * tile, step * halo, CHUNK)
+    tiling = Tiling(image.shape, step * tile, step * halo, CHUNK)
     tiles = Tiles(str(store), tiling, convert, scales, augment, image.pixel_size)
     run = run or (lambda tiles, numbers: (segment_tile(k, tiles, image, segmenter) for k in numbers))
     parts: list[Measured] = []

@@ -16,7 +16,7 @@ def label_large(image, segment, tile, halo, chunk=32, seed=None, labels=None):
     """
     shape = image.shape[:2]
     labels = np.zeros(shape, np.uint64) if labels is None else labels
-    tiling, added = Tiling.of(shape, tile, halo, chunk), {}
+    tiling, added = Tiling(shape, tile, halo, chunk), {}
     for numbers in tiling.phases():
         if seed is not None:
             np.random.default_rng(seed).shuffle(numbers)
@@ -65,10 +65,11 @@ def test_labels_do_not_depend_on_the_tiles_nor_on_their_order(shape, tile, halo)
 @pytest.mark.parametrize("shape, tile, halo", [((700, 611), 128, 32), ((70, 611), 96, 32), ((9, 999), 64, 0)])
 @pytest.mark.parametrize("chunk", [32, 50, 128])
 def test_tiles_of_one_phase_share_no_chunk(shape, tile, halo, chunk):
-    tiling = Tiling.of(shape, tile, halo, chunk)
+    tiling = Tiling(shape, tile, halo, chunk)
     phases = tiling.phases()
-    assert sorted(sum(phases, [])) == list(range(len(tiling)))
-    assert [tiling.tile(k) for k in range(len(tiling))] == windows(shape, tile, halo)
+    tiles = windows(shape, tile, halo)
+    assert sorted(sum(phases, [])) == list(range(len(tiles)))
+    assert [tiling.tile(k) for k in range(len(tiles))] == tiles
     for numbers in phases:
         written = np.zeros([side // chunk + 1 for side in shape], int)
         for k in numbers:
@@ -78,7 +79,7 @@ def test_tiles_of_one_phase_share_no_chunk(shape, tile, halo, chunk):
 
 
 def test_few_phases_are_enough():
-    assert len(Tiling.of((12_000, 12_000), TILE, HALO, CHUNK).phases()) <= 9
+    assert len(Tiling((12_000, 12_000), TILE, HALO, CHUNK).phases()) <= 9
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -117,7 +118,7 @@ def test_what_is_written_stays_and_a_nucleus_half_covered_is_dropped():
 def test_a_tile_that_was_stopped_amid_its_work_is_done_again():
     image = drawn((300, 300), inner_seams((300, 300), 128, 32))
     expected, *_ = label_large(image, by_brightness, 128, 32)
-    tiling, labels = Tiling.of((300, 300), 128, 32, 32), np.zeros((300, 300), np.uint64)
+    tiling, labels = Tiling((300, 300), 128, 32, 32), np.zeros((300, 300), np.uint64)
     for k in sum(tiling.phases(), []):
         outer = tiling.tile(k).outer
         before, found = labels.copy(), by_brightness(image[outer])
