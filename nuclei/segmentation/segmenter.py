@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 AT_A_TIME = 3
 """Images that threads work on at a time: while the network runs on one, others are read or measured."""
 
+Scale = float | Literal["auto"]
+
 
 @dataclass
 class Segmenter:
@@ -51,7 +53,7 @@ class Segmenter:
     iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, M) float32 0-1
         Rates candidates for nuclei by the mean of its M outputs; without it, nuclei come from thresholds.
     encoder : the same or None, see `nuclei.segmentation.strangeness.encoder_features`
-    usual : Usual or None; what training images look like to the encoder
+    usual : Usual or None; the encoder's features of the training images
     """
 
     network: "keras.Model | StoredNetwork"
@@ -79,15 +81,11 @@ class Segmenter:
         """Write the model's folder: see `nuclei.segmentation.model_folder.write_model_folder`."""
         return write_model_folder(folder, vars(self))
 
-    def __call__(
-        self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
-    ) -> np.ndarray:
+    def __call__(self, image: np.ndarray, *, scale: Scale = "auto", augment: bool = False) -> np.ndarray:
         """Return the nuclei of an image, (H, W) int32, 0 = background, 1..N = one each; see `predict`."""
         return self.predict(image, scale=scale, augment=augment).labels
 
-    def predict(
-        self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
-    ) -> Prediction:
+    def predict(self, image: np.ndarray, *, scale: Scale = "auto", augment: bool = False) -> Prediction:
         """Find the nuclei of an image.
 
         image : any image that `nuclei.images.intensity.as_rgb8` takes, of any size
@@ -100,9 +98,7 @@ class Segmenter:
         self.check_size(predicted.diameter, predicted.scales)
         return predicted
 
-    def predict_maps(
-        self, image: np.ndarray, *, scale: float | Literal["auto"] = "auto", augment: bool = False
-    ) -> Maps:
+    def predict_maps(self, image: np.ndarray, *, scale: Scale = "auto", augment: bool = False) -> Maps:
         """Run the network on an image, without finding the nuclei in its maps: see `predict`."""
         self.check_scale(scale)
         image = self.prepared(image)
@@ -255,7 +251,7 @@ class Segmenter:
                 'leave it "auto"'
             )
 
-    def check_size(self, diameter: float, scales: Sequence[float] = (1,)) -> None:
+    def check_size(self, diameter: float, scales: Sequence[float]) -> None:
         """Warn where at none of the `scales` the median nucleus has a size that the model was trained on.
 
         `diameter` is in pixels of the image; 0, for no nuclei, is no reason to warn.
