@@ -1,8 +1,8 @@
 """How far the confidence of a nucleus can be trusted, and a correction that makes it a probability.
 
-A confidence is calibrated if, of the nuclei with confidence 0.8, 80 % match a true one. Networks are not of
-themselves (Guo et al., "On calibration of modern neural networks", ICML 2017). The correction is a monotone
-curve: it leaves the order of nuclei as it is.
+A confidence is calibrated if, of the nuclei with confidence 0.8, 80 % match a true one. That of a network
+usually is not (Guo et al., "On calibration of modern neural networks", ICML 2017). The correction is a
+monotone curve: it leaves the order of nuclei as it is.
 
     >>> confidence = np.repeat([0.2, 0.4, 0.6, 0.8], 50)
     >>> curve = fit_calibration(confidence, confidence > 0.5)
@@ -16,12 +16,9 @@ from nuclei.evaluation.metrics import Match
 
 UNCERTAIN = 0.75
 """A mean calibrated confidence below which `warning` calls the nuclei of an image uncertain: more than one in
-four is expected to be wrong. With saved_model/general it warns of 8 of 236 validation images, all of muscle
-in H&E (NuInsSeg): 16 of their 22 nuclei match a true one, 93 % of those of all other images. The curve was
-fitted to the same images. 0.8 would warn of 17, of whose nuclei 81 % match; 0.7 of none.
-
-It is no test of what an image shows: of scikit-image's pictures, coins have 1.00 and a printed page 0.87. For
-that see `nuclei.segmentation.strangeness`."""
+four is expected to be wrong. Of 236 validation images, see saved_model/general/README.md, it warns of 8; 0.8
+would warn of 17, of whose nuclei 81 % match a true one, and 0.7 of none. Pictures of other things may well
+have a higher one: see `nuclei.segmentation.strangeness`."""
 
 GROUPS, LEAST = 20, 50  # groups of nuclei at most, and nuclei in a group, where there are that many
 

@@ -246,8 +246,8 @@ def suppress_overlaps(found: Candidates, ious: np.ndarray, min_iou: float) -> tu
     """Keep the candidates with the highest expected IoUs, above `min_iou`, that share no pixel.
 
     Greedy non-maximum suppression (Neubeck and Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006). A
-    candidate that is kept gets the median outline of those nested with it, unless a better one has pixels of
-    that; no pixel is in two nuclei. Returns (H, W) int32 labels, 0 = background, from 1 row by row of the
+    candidate that is kept gets the median outline of those nested with it, unless that has pixels of a better
+    one: no pixel is in two nuclei. Returns (H, W) int32 labels, 0 = background, from 1 row by row of the
     uppermost pixels of nuclei, and the IoUs, (M,) floats 0-1, that are expected of the candidates kept.
     """
     free, kept, outlines = np.ones(found.shape[0] * found.shape[1], bool), [], []
