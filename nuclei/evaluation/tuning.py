@@ -45,13 +45,13 @@ def tune(
     names), one column per image.
     """
     grid = dict(sorted(grid.items(), key=lambda each: each[0] == "min_area"))  # it varies fastest
-    min_areas, all_sizes = grid.get("min_area", [0]), {"min_area": 0} if "min_area" in grid else {}
-    names = [name for name in grid if name != "min_area"]
+    min_areas = grid.get("min_area", [0])
+    segmented = {name: [0] if name == "min_area" else values for name, values in grid.items()}
     columns = []
     for one, labels in zip(inputs, labels_list, strict=True):
         column = []
-        for values in itertools.product(*(grid[name] for name in names)):
-            found = metrics.match(labels, segment(one, **dict(zip(names, values, strict=True)), **all_sizes))
+        for values in itertools.product(*segmented.values()):
+            found = metrics.match(labels, segment(one, **dict(zip(segmented, values, strict=True))))
             column += [metrics.image_score(metrics.drop_small(found, area)) for area in min_areas]
         columns.append(column)
     scores = pd.DataFrame(np.transpose(columns), pd.MultiIndex.from_product(grid.values(), names=grid))

@@ -223,7 +223,7 @@ class _RiseHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         rate, steps, warmup_steps, decay_steps = self.values.values()
         step = ops.cast(step, "float32")
-        rise = 0.01 + 0.99 * ops.clip(step / max(warmup_steps, 1), 0, 1) if warmup_steps else 1.0
+        rise = 0.01 + 0.99 * ops.clip(step / warmup_steps, 0, 1) if warmup_steps else 1.0
         done = ops.clip((step - (steps - decay_steps)) / max(decay_steps, 1), 0, 1)
         fall = 0.02 + 0.98 * (1 + ops.cos(math.pi * done)) / 2
         return rate * rise * fall
