@@ -86,38 +86,34 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
             f"{folder}: not a complete model folder, {' and '.join(missing)} missing; "
             f"expected {', '.join(FILES)}, as notebook 02_train writes them."
         )
-    has_iou_network = (folder / IOU_FILE).is_file()
+    network = folder / "model.keras"
     engine()  # one that is missing is no fault of the model's
     try:
         parts = {
-            "network": StoredNetwork(folder / "model.keras", callers=callers),
+            "network": StoredNetwork(network, callers=callers),
             "settings": json.loads((folder / "settings.json").read_text()),
             "split": json.loads((folder / "split.json").read_text()),
             "history": pd.read_csv(folder / "history.csv"),
         }
-        if has_iou_network:
+        if (folder / IOU_FILE).is_file():
             parts["iou_network"] = StoredNetwork(folder / IOU_FILE, exact=True)
         if (folder / USUAL_FILE).is_file():
             with np.load(folder / USUAL_FILE) as arrays:
                 parts["usual"] = Usual(**arrays)
-            path = folder / "model.keras"
-            parts["encoder"] = StoredNetwork(path, exact=True, callers=callers, part=encoder_features)
+            parts["encoder"] = StoredNetwork(network, exact=True, callers=callers, part=encoder_features)
     except Exception as error:  # Keras, json and pandas have no common base class for their errors
         raise ValueError(
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
         ) from error
-    _check_settings(folder, parts["settings"], has_iou_network)
-    split = parts["split"]
-    if not isinstance(split, dict) or not all(isinstance(split.get(side), list) for side in SIDES):
-        found = f"{folder / 'split.json'}: {str(split)[:40]}"
-        raise ValueError(f'{found}, expected {{"train": [ids], "validation": [ids]}}. Restore the file.')
+    _check_settings(folder / "settings.json", parts["settings"], "iou_network" in parts)
+    _check_split(folder / "split.json", parts["split"])
     _check_networks(folder, parts)
     return parts
 
 
-def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> None:
+def _check_settings(file: Path, settings: object, has_iou_network: bool) -> None:
     """Raise ValueError or FileNotFoundError where the settings lack what a model needs, or hold nonsense."""
-    file, restore = folder / "settings.json", "Restore the file, or train the model again with 02_train."
+    restore = "Restore the file, or train the model again with 02_train."
     if not isinstance(settings, dict):
         raise ValueError(f"{file}: a {type(settings).__name__}, expected settings. {restore}")
     if below := settings.get("rescale_below"):
@@ -132,8 +128,8 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
     thresholds = settings["thresholds"] or {}
     if "min_iou" in thresholds and not has_iou_network:
         raise FileNotFoundError(
-            f"{folder}: not a complete model folder, {IOU_FILE} missing, the network that rates candidates. "
-            f"{restore}"
+            f"{file.parent}: not a complete model folder, {IOU_FILE} missing, the network that rates "
+            f"candidates. {restore}"
         )
     known = ("min_iou",) if has_iou_network else THRESHOLDS
     if unknown := [name for name in thresholds if name not in known]:
@@ -151,6 +147,13 @@ def _check_settings(folder: Path, settings: object, has_iou_network: bool) -> No
             "images: its confidence is not calibrated. Train it again with 02_train, which tunes it too.",
             stacklevel=4,
         )
+
+
+def _check_split(file: Path, split: object) -> None:
+    """Raise ValueError unless the split has a list of ids for each of `SIDES`."""
+    if not isinstance(split, dict) or not all(isinstance(split.get(side), list) for side in SIDES):
+        found = f'{file}: {str(split)[:40]}, expected {{"train": [ids], "validation": [ids]}}'
+        raise ValueError(f"{found}. Restore the file.")
 
 
 def _check_networks(folder: Path, parts: dict) -> None:
