@@ -68,8 +68,8 @@ def unchanged(group: str) -> Iterator[None]:
         yield
 
 
-def train(network, samples: list[Sample], change: dict) -> None:
-    """Train a network in place for `STEPS` batches; its weights are averaged over the last of them.
+def train(network, samples: list[Sample], steps: int = STEPS, **change) -> None:
+    """Train a network in place for some batches; its weights are averaged over the last of them.
 
     `change` has the parameters in which the training differs from the recipe.
     """
@@ -78,7 +78,7 @@ def train(network, samples: list[Sample], change: dict) -> None:
     unet.set_momentum(network, 0.98)
     unet.compile_unet(
         network,
-        steps_per_epoch=STEPS,
+        steps_per_epoch=steps,
         epochs=1,
         learning_rate=RATE,
         decay_epochs=1,
@@ -87,7 +87,7 @@ def train(network, samples: list[Sample], change: dict) -> None:
     )
     drawn = batches(
         normalize_samples(samples),
-        steps=STEPS,
+        steps=steps,
         batch_size=p["batch_size"],
         size=p["crop"],
         scale_range=p["scale_range"],
@@ -137,7 +137,7 @@ def main(start: str, *chosen: str) -> None:
             network = segmenter.model
             with unchanged(change.get("unchanged", "")):
                 kept = [s for s in train_samples if s.source != change.get("left_out")]
-                train(network, kept, change)
+                train(network, kept, **change)
             folder = Path("runs/strangers") / name.replace(" ", "_")
             nuclei.Segmenter(network, segmenter.settings, iou_network=segmenter.iou_network).save(folder)
             segmenter = nuclei.Segmenter.load(folder)

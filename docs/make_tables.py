@@ -17,6 +17,8 @@ import math
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from nuclei import DEFAULT_MODEL, ROOT
 from nuclei.output.formats import DEFAULT, FORMATS
 
@@ -280,6 +282,20 @@ def strangers() -> str:
             scores[list(NAMES).index(left_out)] += " (left out)"
         rows.append([name, *scores, f"{run['scores']['changed']:.2f}"])
     return table(["training", *NAMES.values(), "changed images"], rows)
+
+
+def left_out() -> str:
+    """Scores on a data set that short trainings left out: means over the seeds, by augmentation."""
+    names = {"none": "the start", "flip": "flips alone", "strong": "strong augmentation"}
+    runs = pd.DataFrame(RESULTS["left_out"]["runs"]).fillna({"augment": "none"})
+    means = runs.groupby(["left_out", "augment"])[["score", "changed"]].mean()
+    columns = {(of, key): name for of in ("score", "changed") for key, name in names.items()}
+    rows = [
+        [NAMES[source], *(float(means.loc[(source, key), of]) for of, key in columns)]
+        for source in runs["left_out"].unique()
+    ]
+    header = [f"changed images: {name}" if of == "changed" else name for (of, _), name in columns.items()]
+    return table(["data set left out", *header], rows)
 
 
 def savings() -> str:
