@@ -1,4 +1,4 @@
-"""Does strong augmentation help on a data set that the network has never met? Short runs without one of them.
+"""Does strong augmentation help on a data set that the network has never met? Short runs that leave one out.
 
     python benchmarks/left_out.py START_MODEL [SEED ...]
 

@@ -134,13 +134,11 @@ def main(start: str, *chosen: str) -> None:
         change = VARIANTS[name]
         segmenter = nuclei.Segmenter.load(start)
         if change:
-            network = segmenter.model
             with unchanged(change.get("unchanged", "")):
                 kept = [s for s in train_samples if s.source != change.get("left_out")]
-                train(network, kept, **change)
+                train(segmenter.model, kept, **change)
             folder = Path("runs/strangers") / name.replace(" ", "_")
-            nuclei.Segmenter(network, segmenter.settings, iou_network=segmenter.iou_network).save(folder)
-            segmenter = nuclei.Segmenter.load(folder)
+            segmenter = nuclei.Segmenter.load(segmenter.save(folder))
         runs[name] = change | {"scores": scored(segmenter, validation)}
         about = {"steps": STEPS, "learning_rate": RATE, "weight_average": AVERAGE, "changed_images": CHANGED}
         about |= {"runs": runs, "data": nuclei.describe(samples), "versions": nuclei.versions()}

@@ -91,18 +91,18 @@ def _near(segments: np.ndarray, others: np.ndarray) -> np.ndarray:
     return KDTree(others.mean(axis=1)).query(segments.mean(axis=1))[0] <= 1
 
 
-def busiest_square(several: Sequence[np.ndarray], largest: int) -> tuple[slice, slice]:
-    """Return the square of at most `largest` pixels with the longest outlines, of `several` (H, W) labels."""
-    height, width = several[0].shape
+def busiest_square(labels_list: Sequence[np.ndarray], largest: int) -> tuple[slice, slice]:
+    """Return the square of at most `largest` pixels with the longest outlines, of all labels, (H, W) each."""
+    height, width = labels_list[0].shape
     side = min(height, width, largest)
-    lengths = uniform_filter(sum(find_boundaries(each) * 1.0 for each in several), side, mode="constant")
+    lengths = uniform_filter(sum(find_boundaries(each) * 1.0 for each in labels_list), side, mode="constant")
     half = side // 2
     inside = lengths[half:, half:][: height - side + 1, : width - side + 1]  # by corner, where it fits
     top, left = np.unravel_index(inside.argmax(), inside.shape)
     return np.s_[top : top + side, left : left + side]
 
 
-def close_up(several: Sequence[np.ndarray], largest: int) -> tuple[slice, slice]:
+def close_up(labels_list: Sequence[np.ndarray], largest: int) -> tuple[slice, slice]:
     """Return the busiest square in which `ACROSS` median nuclei of the first labels lie side by side."""
-    diameter = median_diameter(several[0]) or 32
-    return busiest_square(several, min(largest, max(64, round(ACROSS * diameter))))
+    diameter = median_diameter(labels_list[0]) or 32
+    return busiest_square(labels_list, min(largest, max(64, round(ACROSS * diameter))))

@@ -70,7 +70,7 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
             files[path] = place
             continue
         named = os.path.exists(place)
-        matches = [Path(place)] if named else _existing(map(Path, glob(place, recursive=True)), place)
+        matches = [Path(place)] if named else _existing(map(Path, glob(place, recursive=True)))
         if not matches:
             raise FileNotFoundError(f"`images` {place}: no such file or folder; check the path")
         for match in matches:
@@ -110,10 +110,10 @@ def files_below(folder: Path) -> list[Path]:
         zarrs = [name for name in folders if PurePath(name).suffix.lower() == ZARR]
         folders[:] = [name for name in folders if name not in zarrs]
         files += [Path(place, name) for name in (*zarrs, *names)]
-    return [file for file in _existing(files, folder) if file.is_file() or file.suffix.lower() == ZARR]
+    return [file for file in _existing(files) if file.is_file() or file.suffix.lower() == ZARR]
 
 
-def _existing(paths: Iterable[Path], place: str | Path) -> list[Path]:
+def _existing(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that are there, sorted; warn of pictures that are links to nothing.
 
     git-annex and DataLad leave such links where they have not yet fetched a file.
@@ -121,8 +121,7 @@ def _existing(paths: Iterable[Path], place: str | Path) -> list[Path]:
     paths = sorted(paths)
     missing = {path for path in paths if not path.exists()}
     if broken := [path for path in missing if is_picture(PurePath(path.name), (*SUFFIXES, ZARR))]:
-        left_out = f"{some(sorted(broken))} left out, links to files that are not there"
-        warnings.warn(f"{place}: {left_out}", stacklevel=1)
+        warnings.warn(f"{some(sorted(broken))} left out, links to files that are not there", stacklevel=1)
     return [path for path in paths if path not in missing]
 
 
