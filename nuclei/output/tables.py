@@ -9,6 +9,9 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+FORMULA = r"'*[=+\-@\t\r]"
+"""How text begins that a spreadsheet would run, or that is such text behind apostrophes."""
+
 
 def rounded(values: np.ndarray) -> np.ndarray:
     """Round to six significant digits, or to three decimals where that keeps more.
@@ -28,10 +31,12 @@ def rounded(values: np.ndarray) -> np.ndarray:
 def safe(text: str) -> str:
     """Put an apostrophe before text that a spreadsheet would run: see https://owasp.org, "CSV Injection".
 
-    >>> safe("=1+1"), safe("plate 1")
-    ("'=1+1", 'plate 1')
+    One more where there already is one, so that `read_csv` can tell both.
+
+    >>> safe("=1+1"), safe("'=1+1"), safe("plate 1")
+    ("'=1+1", "''=1+1", 'plate 1')
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if re.match(FORMULA, text) else text
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -49,7 +54,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a table that `write_csv` or `join_csv` wrote, with the names of images as they were."""
     options: dict = {"keep_default_na": False, "na_values": [""]}  # an image may be called NA, or 001
-    options["converters"] = {"image": lambda text: re.sub(r"^'(?=[=+\-@\t\r])", "", text)}
+    options["converters"] = {"image": lambda text: re.sub(f"^'(?={FORMULA})", "", text)}
     return pd.read_csv(path, encoding_errors="surrogateescape", **options)
 
 
