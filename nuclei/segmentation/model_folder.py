@@ -45,6 +45,13 @@ def _is_calibration(curve: Any) -> bool:
     return _ascending(x) and _ascending(y, 1) and len(x) == len(y) > 0
 
 
+def _is_half(half: Any) -> bool:
+    """Return whether it is an entry of ``cross_tuned``, see `nuclei.segmentation.segmenter.Segmenter`."""
+    if not isinstance(half, dict) or not _is_calibration(half.get("calibration", {})):
+        return False
+    return isinstance(half.get("images"), list) and isinstance(half.get("thresholds"), dict)
+
+
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "resize": (
         lambda side: type(side) is int and side > 0 and side % STRIDE == 0,
@@ -57,6 +64,10 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "calibration": (
         _is_calibration,
         "lists of confidence and probability, of one length, ascending, the latter up to 1",
+    ),
+    "cross_tuned": (
+        lambda halves: isinstance(halves, list) and all(map(_is_half, halves)),
+        "for each half its images, thresholds and calibration",
     ),
 }
 """The settings of a model, a check of each, and what is expected; all but ``thresholds`` may be null."""

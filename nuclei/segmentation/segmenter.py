@@ -157,9 +157,11 @@ class Segmenter:
     def unbiased(self, predicted: Maps | Prediction, id: str) -> Prediction:
         """Find nuclei by thresholds and a calibration that the image called `id` had no part in.
 
-        The name of a data set may precede either id: it does where several were loaded.
+        The name of a data set may precede either id: it does where several were loaded. An equal id counts
+        before one that is equal but for that.
         """
-        for half in self.settings.get("cross_tuned", []):
+        halves = self.settings.get("cross_tuned") or []
+        for half in [each for each in halves if id in each["images"]] or halves:
             ids = ((f"/{each}", f"/{id}") for each in half["images"])
             if any(own.endswith(other) or other.endswith(own) for own, other in ids):
                 return self.label(predicted, half.get("calibration"), **half["thresholds"])

@@ -372,6 +372,8 @@ def test_a_folder_without_thresholds(segmenter, tmp_path):
         {"calibration": {"confidence": [0.1, 0.2], "probability": [0.5]}},
         {"calibration": {"confidence": [0.2, 0.1], "probability": [0.5, 0.6]}},
         {"calibration": {"confidence": [0.1], "probability": [float("nan")]}},
+        {"cross_tuned": {"images": []}},
+        {"cross_tuned": [{"images": [], "thresholds": None}]},
     ],
 )
 def test_damaged_settings(folder, settings):
@@ -415,7 +417,7 @@ def test_a_damaged_split(folder, split):
 
 def test_settings_that_are_null(folder, image):
     settings = json.loads((folder / "settings.json").read_text())
-    nothing = dict.fromkeys(("resize", "normalize", "diameters", "calibration"))
+    nothing = dict.fromkeys(("resize", "normalize", "diameters", "calibration", "cross_tuned"))
     write_json(folder / "settings.json", settings | nothing | {"working_diameter": 20})
     Segmenter.load(folder).predict(image)
 
@@ -478,10 +480,11 @@ def test_validation_images_are_labelled_with_thresholds_they_did_not_choose():
         {"thresholds": THRESHOLDS | {"foreground_threshold": value}, "images": [id]}
         for value, id in ((0.2, "a"), (0.8, "b"))
     ]
+    halves[0]["images"].append("other/b")
     found = Segmenter(bright, {"resize": None, "thresholds": THRESHOLDS, "cross_tuned": halves})
     maps = Maps(np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 2), 0.6, np.float32))
-    ids = ("a", "b", "c", "source/b", "source/cb")
-    assert [found.unbiased(maps, id).labels.max() for id in ids] == [1, 0, 1, 0, 1]
+    ids = ("a", "b", "other/b", "c", "source/b", "source/cb")
+    assert [found.unbiased(maps, id).labels.max() for id in ids] == [1, 0, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize("diameter, fits", [(0, True), (5, False), (8, True), (20, True), (30, False)])
