@@ -126,8 +126,8 @@ def finish(start: Path, out: Path, train: list[Sample], validation: list[Sample]
     segmenter.iou_network = iou_network.fit_iou_network(*learned, seed=p["seed"])
     tuned = tune_segmenter(segmenter, validation, field_numbers(validation), p["seed"])
     learn_usual(segmenter, train, validation, AUGMENTS[p["augment"]], p["seed"])
-    segmenter.split, segmenter.history = split_ids(train, validation), pd.read_csv(out / "history.csv")
-    segmenter.split["train"] = sorted({*segmenter.split["train"], *former.split["train"]})
+    segmenter.split = split_ids(train, validation, former.split)
+    segmenter.history = pd.read_csv(out / "history.csv")
     best = segmenter.history["val_accuracy"].idxmax()
     before = {name: former.settings.get(name) for name in ("parameters", "data", "versions", "before")}
     segmenter.settings |= tuned | {

@@ -58,6 +58,12 @@ class Sample:
         """The labels with their numbers in the label image: (H, W) integers, 0 = background."""
         return self.labels if self.numbers is None else self.numbers[self.labels]
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits of a hash over the shape and the pixels of the image."""
+        pixels = np.ascontiguousarray(self.image, np.uint8)
+        return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:16]
+
 
 def load_samples(
     source: str | Path | Sequence[str | Path] = "sample",

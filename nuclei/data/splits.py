@@ -7,8 +7,9 @@ them inflates validation scores, so fields are kept whole.
 import json
 import warnings
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -101,17 +102,27 @@ def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]
             warnings.warn(f"no image {what} {missing} is in validation", stacklevel=3)
 
 
-def split_ids(train: list[Sample], validation: list[Sample]) -> dict[str, list[str]]:
+def split_ids(
+    train: list[Sample], validation: list[Sample], before: Mapping[str, list[str]] = MappingProxyType({})
+) -> dict[str, list[str]]:
     """Return the ids of both sides, sorted: what a model's ``split.json`` holds and `load_split` reads.
 
     They begin with the name of their data set, as images of another one may have the same names; but see
-    `BY_NAME_ALONE`.
+    `BY_NAME_ALONE`. ``train_pixels`` has the `Sample.digest` of the training images, which recognises them
+    under other names. What the model was trained on `before`, by its own split, is added.
     """
 
     def ids(samples):
         return sorted(s.id if s.source in BY_NAME_ALONE else f"{s.source}/{s.name}" for s in samples)
 
-    return {"train": ids(train), "validation": ids(validation)}
+    own = {"train": ids(train), "train_pixels": [s.digest for s in train]}
+    added = {side: sorted({*own[side], *before.get(side, [])}) for side in own}
+    return added | {"validation": ids(validation)}
+
+
+def seen_in(split: Mapping[str, list[str]]) -> set[str]:
+    """Return what `is_seen` recognises the training images of a model's ``split.json`` by."""
+    return {*split.get("train", []), *split.get("train_pixels", [])}
 
 
 def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -170,12 +181,12 @@ def check_validation(validation: list[Sample]) -> None:
 
 
 def is_seen(sample: Sample, seen: Collection[str]) -> bool:
-    """Return whether a sample is among the ids `seen`, by its name and that of its data set.
+    """Return whether a sample is among those `seen`, by its name and that of its data set, or by its pixels.
 
     Its name alone counts where the id has no data set's, and for samples of `BY_NAME_ALONE`. A tile of the
-    embedded sample is among them, where an image of its field is.
+    embedded sample is among them, where an image of its field is. `seen` holds ids and digests.
     """
-    if {sample.name, f"{sample.source}/{sample.name}"}.intersection(seen):
+    if {sample.name, f"{sample.source}/{sample.name}", sample.digest}.intersection(seen):
         return True
     if sample.source in BY_NAME_ALONE and any(id.endswith(f"/{sample.name}") for id in seen):
         return True
@@ -183,14 +194,14 @@ def is_seen(sample: Sample, seen: Collection[str]) -> bool:
 
 
 def unseen(samples: list[Sample], seen: Collection[str]) -> list[Sample]:
-    """Return the samples that a model trained on the images with the ids `seen` may be scored on.
+    """Return the samples that a model trained on the images `seen` may be scored on.
 
     See `is_seen`. Raises ValueError if no sample is left, warns if none of an image type is.
     """
     seen = set(seen)
     left = [s for s in samples if not is_seen(s, seen)]
     if not left:
-        found = f"the model was trained on images of the same names as all {len(samples)} samples"
+        found = f"the model was trained on all {len(samples)} samples, or on others of the same names"
         raise ValueError(f"{found}. Use other data to score it; if these are others, rename them.")
     if len(left) < len(samples):
         _warn_of_what_validation_lacks(samples, left)

@@ -162,7 +162,8 @@ def _check_settings(file: Path, settings: object, has_iou_network: bool) -> None
 
 def _check_split(file: Path, split: object) -> None:
     """Raise ValueError unless the split has a list of ids for each of `SIDES`."""
-    if not isinstance(split, dict) or not all(isinstance(split.get(side), list) for side in SIDES):
+    lists = {"train_pixels": [], **split} if isinstance(split, dict) else {}  # former models have none
+    if not all(isinstance(lists.get(name), list) for name in (*SIDES, "train_pixels")):
         found = f'{file}: {str(split)[:40]}, expected {{"train": [ids], "validation": [ids]}}'
         raise ValueError(f"{found}. Restore the file.")
 

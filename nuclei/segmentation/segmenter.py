@@ -48,7 +48,7 @@ class Segmenter:
         ``calibration``: of the confidence, see `nuclei.evaluation.calibration.fit_calibration`;
         ``cross_tuned``: the last two for each half of the validation ``images``, from the other half;
         and where the model came from: parameters, data, versions.
-    split : dict of lists, ``train`` and ``validation``: ids of images
+    split : dict of lists, see `nuclei.data.splits.split_ids`
     history : DataFrame, one row per epoch
     iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, M) float32 0-1
         Rates candidates for nuclei by the mean of its M outputs; without it, nuclei come from thresholds.

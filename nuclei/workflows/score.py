@@ -26,7 +26,7 @@ from nuclei.data.labels import as_labels, check_labels, check_nuclei
 from nuclei.data.layouts import ending_of, find_samples, plain_stem
 from nuclei.data.run_lengths import read_rle_csv, read_table
 from nuclei.data.samples import Sample, load_samples, open_files, read_labels
-from nuclei.data.splits import is_seen
+from nuclei.data.splits import is_seen, seen_in
 from nuclei.evaluation.audit import audit as audit_labels
 from nuclei.evaluation.audit import ranked
 from nuclei.evaluation.report import compare, measures, measures_by_type, measures_with_interval
@@ -68,7 +68,7 @@ def score(
 
     Raises FileNotFoundError or ValueError where anything is missing, broken or does not fit together, before
     anything is written. Files of an earlier run are replaced, unless a person changed them. Warns where the
-    model was trained on images of the same names, see `is_seen`, or no image has a nucleus.
+    model was trained on images of the same names or pixels, see `is_seen`, or no image has a nucleus.
     """
     channel = checked_number("channel", channel, 0, whole=True)
     page = checked_number("page", page, 0, whole=True)
@@ -80,10 +80,10 @@ def score(
             f"{truth}: no nucleus in any image; a score of 1 only says: none was found", stacklevel=2
         )
     segmenter = Segmenter.load(folder)
-    trained_on = set(segmenter.split.get("train", ()))
+    trained_on = seen_in(segmenter.split)
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
-        named = f"{model} was trained on images of the same names as {some(seen)}"
-        warnings.warn(f"{named}: unless these are others, the score is too good", stacklevel=2)
+        named = f"{model} was trained on {some(seen)}, or on others of the same names"
+        warnings.warn(f"{named}: unless it was others, the score is too good", stacklevel=2)
     results, suspicious = [], []
     with naming_output(out):
         files = [out / "labels" / f"{short_name(s.id)}.tif" for s in samples]

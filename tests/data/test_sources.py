@@ -1,6 +1,7 @@
 """Several data sets at once, and which of their images belong together."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from nuclei.common import write_json
 from nuclei.data.fields import field_numbers
 from nuclei.data.samples import Sample, describe, load_samples
 from nuclei.data.sources import group_name
-from nuclei.data.splits import balanced_weights, is_seen, load_split, split, split_ids, unseen
+from nuclei.data.splits import balanced_weights, is_seen, load_split, seen_in, split, split_ids, unseen
 
 
 def a_picture(seed):
@@ -122,16 +123,33 @@ def test_a_model_of_one_data_set_may_be_scored_on_images_of_the_same_names(folde
     assert unseen(others, seen) == others
     bare = [s.id for s in others]  # as former models have them
     for known, ids in ((load_samples(folder), seen), (others, bare)):
-        with pytest.raises(ValueError, match="the same names as all 4 samples"):
+        with pytest.raises(ValueError, match="trained on all 4 samples"):
             unseen(known, ids)
     assert is_seen(a_sample("square-0", 0), seen), "it may be of any data set"
 
 
 def test_ids_of_the_data_science_bowl_are_alike_in_every_edition():
     ids = split_ids([a_sample("07fb", 0, "dsb2018")], [a_sample("dsb2018/0ea2", 1, "dsb2018")])
-    assert ids == {"train": ["07fb"], "validation": ["dsb2018/0ea2"]}
+    assert ids["train"] == ["07fb"] and ids["validation"] == ["dsb2018/0ea2"]
     for name, side in (("07fb", "train"), ("0ea2", "validation")):
-        assert is_seen(a_sample(name, 0, "dsb2018-official"), ids[side])
+        assert is_seen(a_sample(name, 2, "dsb2018-official"), ids[side])
+
+
+def test_training_images_are_recognised_in_a_renamed_folder(folder, tmp_path):
+    train, rest = load_samples(folder)[:2], load_samples(folder)[2:]
+    seen = seen_in(split_ids(train, rest))
+    renamed = load_samples(shutil.copytree(folder, tmp_path / "renamed"))
+    assert unseen(renamed, seen) == renamed[2:]
+    changed = replace(renamed[0], image=renamed[0].image // 2)
+    assert not is_seen(changed, seen)
+
+
+def test_a_split_keeps_what_the_model_was_trained_on_before():
+    first = split_ids([a_sample("a", 0)], [])
+    both = split_ids([a_sample("b", 1)], [a_sample("c", 2)], first)
+    assert both["train"] == ["a", "b"] and both["validation"] == ["c"]
+    assert all(is_seen(a_sample(name, k), seen_in(both)) for k, name in ((0, "x"), (1, "y"), (9, "a")))
+    assert not is_seen(a_sample("c", 2), seen_in(both))
 
 
 def test_a_split_of_one_data_set_is_read_for_one_and_for_several(folder, other, tmp_path):

@@ -408,7 +408,13 @@ def test_features_of_another_model(change, tmp_path):
         Segmenter.load(folder)
 
 
-@pytest.mark.parametrize("split", [[], None, {"train": ["a"]}, {"train": "a", "validation": ["b"]}])
+@pytest.mark.parametrize(
+    "split",
+    [
+        *([], None, {"train": ["a"]}, {"train": "a", "validation": ["b"]}),
+        {"train": [], "validation": [], "train_pixels": 1},
+    ],
+)
 def test_a_damaged_split(folder, split):
     write_json(folder / "split.json", split)
     with pytest.raises(ValueError, match="split.json: .* expected"):
