@@ -238,10 +238,10 @@ class Segmenter:
                 confidences.append(confidence(labels, maps[..., 0]))
             return np.concatenate(areas), np.concatenate(confidences)
 
-        known = self.settings.get("diameters") or (0, np.inf)
+        _, largest = self.settings.get("diameters") or (0, np.inf)
         pixels = sum(image.shape[0] * image.shape[1] for image in images)
         shortest = min(min(image.shape[:2]) for image in images)
-        return scales_for(find_diameter(nuclei_at, pixels, shortest, known), working)
+        return scales_for(find_diameter(nuclei_at, pixels, shortest, largest), working)
 
     def check_scale(self, scale: float | str) -> None:
         """Raise ValueError unless `scale` is "auto" or above 0; where images are resized, "auto" or 1."""
