@@ -30,6 +30,7 @@ from nuclei.images.resizing import resize_image, resize_labels
 
 EVERY, SEED = 3, 0
 SIZES = (0.35, 0.5, 2, 3, 4, 6)
+LARGER = (9, 12, 16)  # of the sample alone
 LARGEST = 1536 * 1536  # pixels of a resized image; larger ones are left out of that size
 
 
@@ -96,10 +97,10 @@ CHANGES = {
 }
 
 
-def resized(sample: nuclei.Sample, factor: float) -> nuclei.Sample | None:
+def resized(sample: nuclei.Sample, factor: float, largest: float = LARGEST) -> nuclei.Sample | None:
     """Return an image and its labels at another size; None if it would be too large or too small."""
     shape = tuple(round(side * factor) for side in sample.labels.shape)
-    if shape[0] * shape[1] > LARGEST or min(shape) < 32:
+    if shape[0] * shape[1] > largest or min(shape) < 32:
         return None
     return nuclei.Sample(sample.id, resize_image(sample.image, shape), resize_labels(sample.labels, shape))
 
@@ -120,8 +121,8 @@ def sample_sizes(segmenter: nuclei.Segmenter) -> dict[str, float]:
     """Return the mean AP50 of the four tiles of the sample's real field of view, by size."""
     tiles = [s for s in nuclei.load_samples("sample") if not s.id.startswith("synthetic")]
     found = {}
-    for factor in (1, *SIZES):
-        group = [resized(s, factor) for s in tiles]
+    for factor in (1, *SIZES, *LARGER):
+        group = [resized(s, factor, np.inf) for s in tiles]
         found[f"x {factor}"] = [metrics.match(s.labels, segmenter(s.image)) for s in group]
     return {
         name: round(float(metrics.score_table(each, (0.5,)).loc[0.5, "ap"]), 3)
