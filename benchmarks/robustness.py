@@ -98,7 +98,7 @@ CHANGES = {
 
 
 def resized(sample: nuclei.Sample, factor: float, largest: float = LARGEST) -> nuclei.Sample | None:
-    """Return an image and its labels at another size; None if it would be too large or too small."""
+    """Resize an image and its labels; None for more than `largest` pixels, or a side under 32."""
     shape = tuple(round(side * factor) for side in sample.labels.shape)
     if shape[0] * shape[1] > largest or min(shape) < 32:
         return None

@@ -166,7 +166,7 @@ def test_types_are_told_apart(score, tmp_path, folder, squares):
 def test_images_that_taught_the_model_are_told(score, segmenter, squares):
     segmenter.split = {"train": [squares[1].id, "elsewhere"], "validation": [squares[0].id]}
     code, _, err = score()
-    assert code == 0 and f"was trained on {squares[1].id}," in err
+    assert code == 0 and f"of the same names or pixels as {squares[1].id}:" in err
 
 
 def test_a_truth_without_any_nucleus_is_told(score, tmp_path, folder, flat, segmenter):

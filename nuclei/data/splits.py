@@ -105,19 +105,20 @@ def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]
 def split_ids(
     train: list[Sample], validation: list[Sample], before: Mapping[str, list[str]] = MappingProxyType({})
 ) -> dict[str, list[str]]:
-    """Return the ids of both sides, sorted: what a model's ``split.json`` holds and `load_split` reads.
+    """Return what a model's ``split.json`` holds, each list sorted; `load_split` reads the ids.
 
-    They begin with the name of their data set, as images of another one may have the same names; but see
-    `BY_NAME_ALONE`. ``train_pixels`` has the `Sample.digest` of the training images, which recognises them
-    under other names. What the model was trained on `before`, by its own split, is added.
+    ``train`` and ``validation`` are ids that begin with the name of their data set, as images of another one
+    may have the same names; but see `BY_NAME_ALONE`. ``train_pixels`` has the `Sample.digest` of each
+    training image, which recognises it under another name. `before` is the split of the model that the
+    training started from: its training images are added.
     """
 
     def ids(samples):
         return sorted(s.id if s.source in BY_NAME_ALONE else f"{s.source}/{s.name}" for s in samples)
 
-    own = {"train": ids(train), "train_pixels": [s.digest for s in train]}
-    added = {side: sorted({*own[side], *before.get(side, [])}) for side in own}
-    return added | {"validation": ids(validation)}
+    trained = {*ids(train), *before.get("train", [])}
+    pixels = {*(s.digest for s in train), *before.get("train_pixels", [])}
+    return {"train": sorted(trained), "train_pixels": sorted(pixels), "validation": ids(validation)}
 
 
 def seen_in(split: Mapping[str, list[str]]) -> set[str]:
@@ -201,8 +202,8 @@ def unseen(samples: list[Sample], seen: Collection[str]) -> list[Sample]:
     seen = set(seen)
     left = [s for s in samples if not is_seen(s, seen)]
     if not left:
-        found = f"the model was trained on all {len(samples)} samples, or on others of the same names"
-        raise ValueError(f"{found}. Use other data to score it; if these are others, rename them.")
+        found = f"the model was trained on images of the same names or pixels as all {len(samples)} samples"
+        raise ValueError(f"{found}. Use other data to score it; if only the names are the same, rename them.")
     if len(left) < len(samples):
         _warn_of_what_validation_lacks(samples, left)
     return left

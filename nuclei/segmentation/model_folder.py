@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 
-SIDES = ("train", "validation")  # of the split
-
 IOU_FILE = "iou.keras"  # of models that rate candidates
 USUAL_FILE = "usual.npz"  # of models that know their training images
 
@@ -47,7 +45,7 @@ def _is_calibration(curve: Any) -> bool:
 
 def _is_half(half: Any) -> bool:
     """Return whether it is an entry of ``cross_tuned``, see `nuclei.segmentation.segmenter.Segmenter`."""
-    if not isinstance(half, dict) or not _is_calibration(half.get("calibration", {})):
+    if not isinstance(half, dict) or not _is_calibration(half.get("calibration") or {}):
         return False
     return isinstance(half.get("images"), list) and isinstance(half.get("thresholds"), dict)
 
@@ -135,7 +133,7 @@ def _check_settings(file: Path, settings: object, has_iou_network: bool) -> None
             raise ValueError(f"{file}: no {name!r}, without which the model cannot be used. {restore}")
         value = settings.get(name)
         if value is not None and not fits(value):
-            raise ValueError(f"{file}: {name!r} is {value!r}, expected {expected}. {restore}")
+            raise ValueError(f"{file}: {name!r} is {repr(value)[:80]}, expected {expected}. {restore}")
     thresholds = settings["thresholds"] or {}
     if "min_iou" in thresholds and not has_iou_network:
         raise FileNotFoundError(
@@ -161,11 +159,12 @@ def _check_settings(file: Path, settings: object, has_iou_network: bool) -> None
 
 
 def _check_split(file: Path, split: object) -> None:
-    """Raise ValueError unless the split has a list of ids for each of `SIDES`."""
+    """Raise ValueError unless the split has a list of ids for each side, and only lists."""
     lists = {"train_pixels": [], **split} if isinstance(split, dict) else {}  # former models have none
-    if not all(isinstance(lists.get(name), list) for name in (*SIDES, "train_pixels")):
-        found = f'{file}: {str(split)[:40]}, expected {{"train": [ids], "validation": [ids]}}'
-        raise ValueError(f"{found}. Restore the file.")
+    for name in ("train", "validation", "train_pixels"):
+        if not isinstance(lists.get(name), list):
+            found = f"{file}: {name!r} is {str(lists.get(name))[:40]}, expected a list"
+            raise ValueError(f"{found}. Restore the file.")
 
 
 def _check_networks(folder: Path, parts: dict) -> None:

@@ -34,20 +34,22 @@ def find_diameter(
     shortest: int,
     largest: float = np.inf,
 ) -> float:
-    """Find the diameter of the median nucleus in an image, however large, in its pixels; 0 without nuclei.
+    """Find the diameter of the median nucleus in an image, in its pixels; 0 without nuclei.
 
-    At native scale the network finds nothing in very large nuclei, or only fragments and specks. So what it
-    finds at one scale counts if it finds the same at half of that: nuclei of the same diameter in pixels of
-    the image, up to a factor of 1.5, that cover as much of it, up to a factor of 2. The finest such scale
-    decides; if there is none, the one at which nuclei cover most. They are weighted by their mean foreground,
-    and those larger than the `largest` known from training, a diameter, do not count as covering anything.
+    nuclei_at : returns, for a scale, the areas of the nuclei found, (N,) in pixels of the rescaled image, and
+        the mean foreground of each, (N,) 0-1
+    pixels, shortest : of the image, or of its windows together, their number and the shortest side
+    largest : diameter of the largest nuclei in training, in pixels of the rescaled image
 
-    To save time, a quarter of native scale and less are tried first, and a half only if one of these shows
-    larger nuclei than native scale, on at least a tenth as much of the image. The constants were chosen on
-    validation images, also changed, enlarged and reduced.
+    In very large nuclei the network finds nothing at native scale, or only fragments. So a scale counts if
+    half of it shows the same: the median diameters, in pixels of the image, differ by less than a factor of
+    1.5, and the areas that nuclei cover by less than 2. The finest such scale decides; without one, the
+    finest at which they cover at least half as much as at any other. Covered area is weighted by the mean
+    foreground of each nucleus, and nuclei above `largest` do not count in it.
 
-    The image has so many `pixels` and a `shortest` side. `nuclei_at` returns, for a scale, the areas of the
-    nuclei found, (N,) in pixels of the rescaled image, and the mean foreground of each.
+    To save time, scales of a quarter and less are tried first, and a half only if one of these shows nuclei
+    more than 1.5 times as large as native scale does, which cover more than a tenth as much. The constants
+    were chosen on validation images, also changed, enlarged and reduced.
     """
 
     @cache
@@ -58,20 +60,21 @@ def find_diameter(
         return circle_diameter(areas) / scale, (areas * confidences)[counts].sum() / (pixels * scale**2)
 
     def shows_larger(scale: float) -> bool:
-        (diameter, covered), (native_diameter, native_covered) = seen(scale), seen(1)
+        (native_diameter, native_covered), (diameter, covered) = seen(1), seen(scale)
         return diameter > 1.5 * native_diameter and covered > native_covered / 10
 
     def shows_the_same(coarse: float, fine: float) -> bool:
         diameters, covered = zip(seen(coarse), seen(fine), strict=True)
         return max(diameters) < 1.5 * min(diameters) and max(covered) < 2 * min(covered)
 
-    scales = [1, *(scale for scale in (1 / 2, 1 / 4, 1 / 8, 1 / 16) if shortest * scale >= 62)]
-    if not any(shows_larger(scale) for scale in scales if scale <= 1 / 4):
+    scales = [1, *(scale for scale in (1 / 2, 1 / 4, 1 / 8, 1 / 16) if shortest * scale >= 48)]
+    if not any(map(shows_larger, scales[2:] or scales[1:])):
         return seen(1)[0]
     for fine, coarse in pairwise(scales):
         if shows_the_same(coarse, fine):
             return seen(fine)[0]
-    return max(map(seen, scales), key=lambda found: found[1])[0]
+    most = max(covered for _, covered in map(seen, scales))
+    return next(diameter for diameter, covered in map(seen, scales) if covered >= most / 2)
 
 
 SCALES: list[tuple[float, list[float]]] = [

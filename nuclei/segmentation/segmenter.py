@@ -157,8 +157,8 @@ class Segmenter:
     def unbiased(self, predicted: Maps | Prediction, id: str) -> Prediction:
         """Find nuclei by thresholds and a calibration that the image called `id` had no part in.
 
-        The name of a data set may precede either id: it does where several were loaded. An equal id counts
-        before one that is equal but for that.
+        The name of a data set may precede either id: it does where several were loaded. An id that is
+        equal as it stands counts first.
         """
         halves = self.settings.get("cross_tuned") or []
         for half in [each for each in halves if id in each["images"]] or halves:

@@ -82,8 +82,8 @@ def score(
     segmenter = Segmenter.load(folder)
     trained_on = seen_in(segmenter.split)
     if seen := [s.id for s in samples if is_seen(s, trained_on)]:
-        named = f"{model} was trained on {some(seen)}, or on others of the same names"
-        warnings.warn(f"{named}: unless it was others, the score is too good", stacklevel=2)
+        named = f"{model} was trained on images of the same names or pixels as {some(seen)}"
+        warnings.warn(f"{named}: unless these are other images, the score is too good", stacklevel=2)
     results, suspicious = [], []
     with naming_output(out):
         files = [out / "labels" / f"{short_name(s.id)}.tif" for s in samples]

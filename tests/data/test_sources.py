@@ -123,7 +123,7 @@ def test_a_model_of_one_data_set_may_be_scored_on_images_of_the_same_names(folde
     assert unseen(others, seen) == others
     bare = [s.id for s in others]  # as former models have them
     for known, ids in ((load_samples(folder), seen), (others, bare)):
-        with pytest.raises(ValueError, match="trained on all 4 samples"):
+        with pytest.raises(ValueError, match="as all 4 samples"):
             unseen(known, ids)
     assert is_seen(a_sample("square-0", 0), seen), "it may be of any data set"
 
