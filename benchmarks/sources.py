@@ -6,8 +6,9 @@ Scores models on the validation and test images of recipes/general_split.json, a
 of each data set, and writes sources.json beside this file; what it holds of other models is kept. The test
 images, five organs of NuInsSeg drawn at random and the 37 that the authors of S-BSST265 chose, were in no
 training, and no setting was chosen by them. `thresholds` is the score of the same maps by thresholds instead
-of candidates, the best of a grid on a third of the validation images. Needs the data sets of data/README.md.
-A quarter of an hour for each model on two cores.
+of candidates, the best of a grid on a third of the validation images. `holes` counts the nuclei found in
+stained validation and test images that are lighter than what is around them, as white holes are. Needs the
+data sets of data/README.md. A quarter of an hour for each model on two cores.
 """
 
 import json
@@ -18,6 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage as ndi
+from skimage.color import rgb2gray
+from skimage.segmentation import expand_labels
 from tqdm import tqdm
 
 import nuclei
@@ -29,6 +33,7 @@ from nuclei.segmentation.watershed import labels_from_maps
 
 FILE = Path(__file__).with_suffix(".json")
 SIZES = (10, 15, 20, 30, 60)  # pixels, between groups of images by the diameter of their median nucleus
+AROUND = 3  # pixels around a nucleus, with which its brightness is compared
 KEPT = ("images", "fields", "nuclei", "score", "interval", "ap_50", "ap_75", "merges", "splits")
 
 
@@ -57,15 +62,26 @@ def area_ratio(results: list[report.Result]) -> float:
     return round(float(np.median(np.concatenate(ratios))), 3)
 
 
+def holes(image: np.ndarray, labels: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Count the nuclei of a stained image, those lighter than what is around, and the right ones of these."""
+    grey, numbers = rgb2gray(image), np.arange(1, labels.max() + 1)
+    if np.median(grey) < 0.5 or not numbers.size:
+        return np.zeros(3, int)
+    around = np.where(labels, 0, expand_labels(labels, AROUND))
+    inside, outside = (ndi.mean(grey, each, numbers) for each in (labels, around))
+    lighter = inside > outside  # not where others surround it: the mean of nothing is NaN
+    return np.array([numbers.size, lighter.sum(), right[lighter].sum()])
+
+
 def scores(
     segmenter: nuclei.Segmenter, samples: list[nuclei.Sample], name: str, thresholds: dict
-) -> tuple[dict, list[report.Result]]:
+) -> tuple[dict, list[report.Result], np.ndarray]:
     """Score a segmenter on the samples of each data set, and its maps by `thresholds`.
 
-    Returns the scores by data set, and what was counted in each sample.
+    Returns the scores by data set, what was counted in each sample, and the sums of `holes`.
     """
     found: dict[str, list] = {}
-    counted = []
+    counted, light = [], np.zeros(3, int)
     for s, field in zip(tqdm(samples, name, unit="image"), field_numbers(samples), strict=True):
         predicted = segmenter.predict_maps(s.image)
         result = report.compare(s, segmenter.unbiased(predicted, s.id).labels, field)
@@ -74,6 +90,7 @@ def scores(
         simple = metrics.image_score(metrics.match(s.labels, labels_from_maps(predicted.maps, **thresholds)))
         found.setdefault(s.source, []).append((result, nuclei_found.confidence, right, simple))
         counted.append(result)
+        light += holes(s.image, nuclei_found.labels, right)
     about = {}
     for source, rows in found.items():
         results, confidence, right, simple = zip(*rows, strict=True)
@@ -82,7 +99,7 @@ def scores(
             "calibration_error": calibration.calibration_error(*map(np.concatenate, (confidence, right))),
             "thresholds": float(np.mean(simple)),
         }
-    return about, counted
+    return about, counted, light
 
 
 def measures(results: list[report.Result]) -> dict:
@@ -128,9 +145,11 @@ def main(*folders: str) -> None:
                 side: scores(segmenter, group, f"{folder}, {side}", best) for side, group in sides.items()
             }
         unseen = scored["validation"][1] + scored["test"][1]
-        about["models"][folder] = {side: by_source for side, (by_source, _) in scored.items()} | {
+        light = scored["validation"][2] + scored["test"][2]
+        about["models"][folder] = {side: by_source for side, (by_source, *_) in scored.items()} | {
             "specimen": grouped(samples, unseen, specimen),
             "size": grouped(samples, unseen, size),
+            "holes": dict(zip(("nuclei", "lighter", "right"), light.tolist(), strict=True)),
         }
         about |= {"data": nuclei.describe(list(samples.values())), "versions": nuclei.versions()}
         nuclei.write_json(FILE, about)

@@ -5,26 +5,18 @@
 Writes strangeness.json beside this file: the share of the training, validation and test images of each data
 set whose strangeness is above 1; the same of the validation images of a data set when only the others are
 known; the share after changes of the image, see robustness.py; and the strangeness of pictures of other
-things, which come with scikit-image, with the nuclei found in them and their mean confidence; and how many
-nuclei found in stained validation and test images are lighter than what is around them, as white holes are.
-Needs the data sets of data/README.md. Twenty minutes on two cores.
+things, which come with scikit-image, with the nuclei found in them and their mean confidence. Needs the data
+sets of data/README.md. A quarter of an hour on two cores.
 """
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 from robustness import CHANGES, EVERY, changed
-from scipy import ndimage as ndi
 from skimage import data
-from skimage.color import rgb2gray
-from skimage.segmentation import expand_labels
-from tqdm.contrib.concurrent import thread_map
 
 import nuclei
-from nuclei.evaluation.calibration import matched
-from nuclei.evaluation.metrics import match
 from nuclei.notebook import recipe
 from nuclei.segmentation.segmenter import AT_A_TIME
 from nuclei.segmentation.strangeness import Usual, strangeness
@@ -36,7 +28,6 @@ PICTURES = (
     *("gravel", "horse", "hubble_deep_field", "immunohistochemistry", "moon", "page", "retina", "rocket"),
     "text",
 )
-AROUND = 3  # pixels around a nucleus, with which its brightness is compared
 
 
 def strange(found: np.ndarray, usual: Usual) -> float:
@@ -57,24 +48,6 @@ def picture(segmenter: nuclei.Segmenter, name: str) -> dict:
     confidence = float(predicted.confidence.mean()) if len(predicted.confidence) else None
     about = {"nuclei": len(predicted.confidence), "confidence": confidence}
     return about | {"strangeness": predicted.strangeness}
-
-
-def holes(segmenter: nuclei.Segmenter, samples: list[nuclei.Sample]) -> dict[str, int]:
-    """Count nuclei in stained images, those lighter than their surroundings, and the right ones of these."""
-
-    def of_sample(s: nuclei.Sample) -> list[int]:
-        labels, grey = segmenter(s.image), rgb2gray(s.image)
-        numbers = np.arange(1, labels.max() + 1)
-        around = np.where(labels, 0, expand_labels(labels, AROUND))
-        inside, outside = (ndi.mean(grey, each, numbers) for each in (labels, around))
-        lighter = inside > outside
-        return [len(numbers), lighter.sum(), matched(match(s.labels, labels))[lighter].sum()]
-
-    stained = [s for s in samples if np.median(rgb2gray(s.image)) > 0.5]
-    with warnings.catch_warnings(action="ignore"):  # of nuclei that others surround, and of odd sizes
-        found = thread_map(of_sample, stained, max_workers=AT_A_TIME, desc="holes", unit="image")
-    counts = np.sum(found, axis=0).tolist()
-    return {"images": len(stained)} | dict(zip(("nuclei", "lighter", "right"), counts, strict=True))
 
 
 def main() -> None:
@@ -108,7 +81,6 @@ def main() -> None:
         "left_out": {source: left_out(source, found, sources) for source in np.unique(sources["train"])},
         "changed": after,
         "pictures": {name: picture(segmenter, name) for name in PICTURES},
-        "holes": holes(segmenter, sides["validation"] + sides["test"]),
         "data": nuclei.describe(list(samples.values())),
         "versions": nuclei.versions(),
     }

@@ -338,7 +338,7 @@ def speed() -> str:
     for what, (part, first, second, *names) in compared.items():
         seconds = found[part]["seconds"]
         ratio = dict.fromkeys(seconds, 1) | found[part]["ratio"]  # to the first, which has none
-        rows.append([what, *names, seconds[first], seconds[second], f"{ratio[second] / ratio[first]:.1f}"])
+        rows.append([what, *names, seconds[first], seconds[second], f"{ratio[second] / ratio[first]:.2f}"])
     return table("what, A, B, seconds of A, seconds of B, B / A", rows)
 
 
