@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 import nuclei
 from nuclei.data.fields import field_numbers
+from nuclei.data.image_types import image_type
 from nuclei.evaluation import calibration, metrics, report, tuning
 from nuclei.notebook import recipe
 from nuclei.segmentation.scale import median_diameter
@@ -65,7 +66,7 @@ def area_ratio(results: list[report.Result]) -> float:
 def holes(image: np.ndarray, labels: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Count the nuclei of a stained image, those lighter than what is around, and the right ones of these."""
     grey, numbers = rgb2gray(image), np.arange(1, labels.max() + 1)
-    if np.median(grey) < 0.5 or not numbers.size:
+    if not image_type(image).endswith("tissue"):
         return np.zeros(3, int)
     around = np.where(labels, 0, expand_labels(labels, AROUND))
     inside, outside = (ndi.mean(grey, each, numbers) for each in (labels, around))
