@@ -38,7 +38,7 @@ def find_diameter(
 
     nuclei_at : returns, for a scale, the areas of the nuclei found, (N,) in pixels of the rescaled image, and
         the mean foreground of each, (N,) 0-1
-    pixels, shortest : of the image, or of its windows together, their number and the shortest side
+    pixels, shortest : number of pixels of the image, or of its windows together; its shortest side in pixels
     largest : diameter of the largest nuclei in training, in pixels of the rescaled image
 
     In very large nuclei the network finds nothing at native scale, or only fragments. So a scale counts if
