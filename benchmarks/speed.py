@@ -33,6 +33,7 @@ import imageio.v3 as iio
 import numpy as np
 import psutil
 import tifffile
+from matplotlib.figure import Figure
 from synthetic import draw
 
 from nuclei.common import DEFAULT_MODEL, ROOT, model_folder, versions, write_json
@@ -40,6 +41,8 @@ from nuclei.data.image_types import IMAGE_TYPES
 from nuclei.data.samples import Sample, load_samples
 from nuclei.data.splits import is_seen
 from nuclei.evaluation.metrics import competition_score, match
+from nuclei.figures.colours import PREDICTION, TRAINING
+from nuclei.figures.style import WIDTH, save, styled
 from nuclei.images.reading import WHOLE, open_image
 
 MODEL = model_folder(DEFAULT_MODEL)
@@ -381,59 +384,48 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
+@styled
 def figure(found: dict, path: Path) -> None:
     """Draw what the file holds: whole processes, the network, growth, memory."""
-    from matplotlib.figure import Figure
-
-    from nuclei.figures.colours import PREDICTION, TRAINING
-    from nuclei.figures.style import WIDTH, save, styled
-
-    @styled
-    def draw_all():
-        drawn = Figure((WIDTH, 5.5))
-        (whole, rates), (growing, peaks) = drawn.subplots(2, 2)
-        if each := found.get("processes"):
-            names = {"plain": "plain loop", "segment": "nuclei segment"}
-            bars = whole.barh(
-                list(names.values()), [each["seconds"][key] for key in names], color=[TRAINING, PREDICTION]
-            )
-            whole.bar_label(bars, [f" score {each['scores'][key]:.3f}" for key in names])
-            whole.set(title=f"{each['images']} images, whole processes", xlabel="seconds")
-            whole.margins(x=0.3)
-        if each := found.get("network"):
-            for engine, marker in zip(next(iter(each.values()))["seconds"], "osD^v", strict=False):
-                y = [by_engine["megapixels_per_second"][engine] for by_engine in each.values()]
-                rates.plot(list(map(int, each)), y, marker=marker, label=ENGINES.get(engine, engine))
-            rates.set(title="the network alone", xlabel="side of the image, pixels")
-            rates.set_ylabel("megapixels a second")
-            rates.set_ylim(0, 1.5 * rates.dataLim.ymax)
-            rates.legend(loc="upper left", ncols=2)
-        for (name, each), marker in zip(found.get("growth", {}).items(), "osD", strict=False):
-            x, y = zip(*((float(size), seconds) for size, seconds in each["seconds"].items()), strict=True)
-            growing.loglog(np.divide(x, x[0]), y, marker=marker, label=f"{name}, exponent {each['exponent']}")
-            growing.set(title="growth", xlabel="times as many", ylabel="seconds")
-            growing.legend()
-        if each := found.get("memory"):
-            peaks.plot(list(map(float, each)), [one["gb"] for one in each.values()], marker="o")
-            peaks.set(title="peak memory", xlabel="megapixels", ylabel="GB", xscale="log")
-            peaks.set_ylim(0, 1.1 * peaks.dataLim.ymax)
-        save(drawn, path)
-
-    draw_all()
+    drawn = Figure((WIDTH, 5.5))
+    (whole, rates), (growing, peaks) = drawn.subplots(2, 2)
+    if each := found.get("processes"):
+        names = {"plain": "plain loop", "segment": "nuclei segment"}
+        bars = whole.barh(
+            list(names.values()), [each["seconds"][key] for key in names], color=[TRAINING, PREDICTION]
+        )
+        whole.bar_label(bars, [f" score {each['scores'][key]:.3f}" for key in names])
+        whole.set(title=f"{each['images']} images, whole processes", xlabel="seconds")
+        whole.margins(x=0.3)
+    if each := found.get("network"):
+        for engine, marker in zip(next(iter(each.values()))["seconds"], "osD^v", strict=False):
+            y = [by_engine["megapixels_per_second"][engine] for by_engine in each.values()]
+            rates.plot(list(map(int, each)), y, marker=marker, label=ENGINES.get(engine, engine))
+        rates.set(title="the network alone", xlabel="side of the image, pixels")
+        rates.set_ylabel("megapixels a second")
+        rates.set_ylim(0, 1.5 * rates.dataLim.ymax)
+        rates.legend(loc="upper left", ncols=2)
+    for (name, each), marker in zip(found.get("growth", {}).items(), "osD", strict=False):
+        x, y = zip(*((float(size), seconds) for size, seconds in each["seconds"].items()), strict=True)
+        growing.loglog(np.divide(x, x[0]), y, marker=marker, label=f"{name}, exponent {each['exponent']}")
+        growing.set(title="growth", xlabel="times as many", ylabel="seconds")
+        growing.legend()
+    if each := found.get("memory"):
+        peaks.plot(list(map(float, each)), [one["gb"] for one in each.values()], marker="o")
+        peaks.set(title="peak memory", xlabel="megapixels", ylabel="GB", xscale="log")
+        peaks.set_ylim(0, 1.1 * peaks.dataLim.ymax)
+    save(drawn, path)
 
 
 def main() -> str | None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (%(default)s)")
-    parser.add_argument("--huge", action="store_true", help="memory of an image of 400 megapixels, too")
     parser.add_argument("--tiny", action="store_true", help="a rehearsal")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     if unknown := {*arguments.only.split(",")} - {*PARTS}:
         parser.error(f"--only {', '.join(unknown)}: expected some of {', '.join(PARTS)}")
     sizes = TINY if arguments.tiny else Sizes()
-    if arguments.huge:
-        sizes.megapixels = (*sizes.megapixels, 400)
     failed = []
     for name in arguments.only.split(","):
         load, start = psutil.getloadavg()[0], time.perf_counter()
