@@ -97,6 +97,14 @@ CHANGES = {
 }
 
 
+def third_of_validation(segmenter: nuclei.Segmenter, data: list[nuclei.Sample]) -> list[nuclei.Sample]:
+    """Return a fixed third, in a random order, of the samples with which a model was validated."""
+    ids = set(segmenter.split["validation"])
+    validation = [s for s in data if splits.is_seen(s, ids)]
+    chosen = np.random.default_rng(SEED).permutation(len(validation))[: len(validation) // EVERY]
+    return [validation[k] for k in chosen]
+
+
 def resized(sample: nuclei.Sample, factor: float, largest: float = LARGEST) -> nuclei.Sample | None:
     """Resize an image and its labels; None for more than `largest` pixels, or a side under 32."""
     shape = tuple(round(side * factor) for side in sample.labels.shape)
@@ -147,11 +155,8 @@ def chart(report: dict) -> Figure:
 def main(folder: str = nuclei.DEFAULT_MODEL, images: str = "") -> None:
     segmenter = nuclei.Segmenter.load(folder)
     warnings.filterwarnings("ignore", "the median nucleus")  # unusual sizes are the question here
-    ids = set(segmenter.split["validation"])
     data = nuclei.load_samples("dsb2018")
-    validation = [s for s in data if splits.is_seen(s, ids)]
-    chosen = np.random.default_rng(SEED).permutation(len(validation))[: len(validation) // EVERY]
-    samples = [validation[k] for k in chosen[: int(images or len(chosen))]]
+    samples = third_of_validation(segmenter, data)[: int(images) if images else None]
     scores: dict[str, dict[str, float]] = {}
     for name, group in changed(samples).items():
         scores[name] = {}

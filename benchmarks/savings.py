@@ -14,12 +14,11 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from robustness import CHANGES, EVERY, SEED
+from robustness import CHANGES, SEED, third_of_validation
 from tqdm import tqdm
 
 import nuclei
 from nuclei.data.samples import Sample
-from nuclei.data.splits import is_seen
 from nuclei.evaluation.metrics import image_score, match
 from nuclei.segmentation import segmenter as module
 from nuclei.segmentation.scale import median_diameter, scales_for
@@ -77,10 +76,8 @@ def measured(segmenter: nuclei.Segmenter, samples: list[Sample], variant: str) -
 
 def main(images: str = "11") -> None:
     segmenter = nuclei.Segmenter.load(nuclei.DEFAULT_MODEL)
-    ids, data = set(segmenter.split["validation"]), nuclei.load_samples("dsb2018")
-    validation = [s for s in data if is_seen(s, ids)]
-    chosen = np.random.default_rng(SEED).permutation(len(validation))[: len(validation) // EVERY]
-    samples = [validation[k] for k in chosen[: int(images)]]
+    data = nuclei.load_samples("dsb2018")
+    samples = third_of_validation(segmenter, data)[: int(images)]
     found = {variant: measured(segmenter, samples, variant) for variant in VARIANTS}
     about = {"model": nuclei.DEFAULT_MODEL, "images": len(samples), "changes": len(CHANGES) - 1, "seed": SEED}
     about |= {"undone": found, "data": nuclei.describe(data), "versions": nuclei.versions()}
