@@ -35,19 +35,24 @@ SHORT = {
 }
 
 
-def run(name: str, changed: dict, weights: str) -> dict:
-    """Train with the `changed` parameters, unless a run is there already, and return its scores."""
-    folder = Path("runs/ablations") / name.replace(" ", "_")
-    folders = {"out": str(folder), "model_folder": f"{folder}/model", "plot_folder": f"{folder}/plot"}
+def train(folder: Path, parameters: dict) -> None:
+    """Run 02_train with these parameters, unless its model is in the folder already."""
     if not (folder / "model").exists():
         folder.mkdir(parents=True, exist_ok=True)
+        places = {"out": str(folder), "model_folder": f"{folder}/model", "plot_folder": f"{folder}/plot"}
         papermill.execute_notebook(
             "notebooks/02_train.ipynb",
             f"{folder}/02_train.ipynb",
-            recipe("dsb2018") | SHORT | folders | changed | {"encoder_weights": weights},
+            parameters | places,
             kernel_name="python3",
             cwd=".",
         )
+
+
+def run(name: str, changed: dict, weights: str) -> dict:
+    """Train with the `changed` parameters, and return the scores."""
+    folder = Path("runs/ablations") / name.replace(" ", "_")
+    train(folder, recipe("dsb2018") | SHORT | changed | {"encoder_weights": weights})
     settings = json.loads((folder / "model" / "settings.json").read_text())
     scores = {name: round(settings[name], 4) for name in ("val_score", "val_accuracy")}
     return {"changed": changed, **scores, "data": settings["data"], "versions": settings["versions"]}

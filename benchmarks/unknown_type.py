@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import papermill
+from ablations import train
 from tqdm import tqdm
 
 import nuclei
@@ -32,17 +32,11 @@ AUGMENTS = ("colour_jitter", "flip", "colour_jitter_half")  # the first is the r
 FOLDER = Path("runs/unknown_type")
 
 
-def train(stage: str, name: str, train: list, validation: list, **changed) -> nuclei.Segmenter:
-    """Run 02_train with a recipe and a given split, unless a run is there already."""
+def trained(stage: str, name: str, training: list, validation: list, **changed) -> nuclei.Segmenter:
+    """Return a model of a recipe and a given split, trained unless a run is there already."""
     folder = FOLDER / stage
-    nuclei.write_json(folder / "split.json", splits.split_ids(train, validation))
-    if not (folder / "model").exists():
-        folders = {"out": str(folder), "model_folder": f"{folder}/model", "plot_folder": f"{folder}/plot"}
-        parameters = recipe(name)
-        parameters |= {"data": "dsb2018", "split_by": f"{folder}/split.json"} | folders | changed
-        papermill.execute_notebook(
-            "notebooks/02_train.ipynb", f"{folder}/02_train.ipynb", parameters, kernel_name="python3", cwd="."
-        )
+    split = nuclei.write_json(folder / "split.json", splits.split_ids(training, validation))
+    train(folder, recipe(name) | {"data": "dsb2018", "split_by": str(split)} | changed)
     return nuclei.Segmenter.load(folder / "model")
 
 
@@ -73,7 +67,7 @@ if __name__ == "__main__":
     rest = [s for s in of_type if s.id not in chosen]
     ids = {s.id for s in of_type}
     stages = {
-        augment: train(
+        augment: trained(
             augment,
             "dsb2018",
             [s for s in training if s.id not in ids],
@@ -85,7 +79,7 @@ if __name__ == "__main__":
         for augment in AUGMENTS
     }
     before = f"{FOLDER}/{AUGMENTS[0]}/model"
-    stages["fine-tuned"] = train("fine-tuned", "fine_tune", few, rest, start_from=before)
+    stages["fine-tuned"] = trained("fine-tuned", "fine_tune", few, rest, start_from=before)
     about = {"type": TYPE, "images_to_learn_from": len(few), "seed": SEED, "short": SHORT}
     about |= {"data": nuclei.describe(samples), "versions": nuclei.versions()}
     found = {name: score(segmenter, rest) for name, segmenter in stages.items()}
