@@ -7,7 +7,6 @@ Draws images of 2048 x 2048 pixels and segments them with `nuclei segment` in on
 it, memory of the largest process, and whether all files are those of one process, byte by byte.
 """
 
-import argparse
 import os
 import platform
 import subprocess
@@ -24,6 +23,7 @@ from synthetic import draw
 from nuclei.common import versions, write_json
 from nuclei.data.image_types import IMAGE_TYPES
 
+IMAGES = 24
 SIDE, TIMES = 2048, 4  # pixels; each drawing is repeated so often along a side
 
 
@@ -55,31 +55,27 @@ def results(out: Path) -> dict[Path, bytes]:
     return {path.relative_to(out): path.read_bytes() for path in paths}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="folder of a trained model")
-    parser.add_argument("--images", type=int, default=24, help="how many (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    arguments = parser.parse_args()
+def main(model: str) -> None:
     found, megapixels = {}, SIDE**2 / 1e6
     with tempfile.TemporaryDirectory() as folder:
         images, one = Path(folder, "images"), Path(folder, "one_image")
-        for place, count in ((images, arguments.images), (one, 1)):
+        for place, count in ((images, IMAGES), (one, 1)):
             place.mkdir()
             draw_images(place, count)
-        segment(one, Path(folder, "first"), arguments.model)  # converts the model, once on each machine
+        segment(one, Path(folder, "first"), model)  # converts the model, once on each machine
         ways = {"one process": (), "1 worker": ("--workers", "1"), "2 workers": ("--workers", "2")}
         for way, words in ways.items():
-            begun = segment(one, Path(folder, f"{way}, begun"), arguments.model, *words)["seconds"]
-            about = segment(images, Path(folder, way), arguments.model, *words)
-            rate = (arguments.images - 1) * megapixels / (about["seconds"] - begun)
+            begun = segment(one, Path(folder, f"{way}, begun"), model, *words)["seconds"]
+            about = segment(images, Path(folder, way), model, *words)
+            rate = (IMAGES - 1) * megapixels / (about["seconds"] - begun)
             found[way] = about | {"seconds_for_one_image": begun, "megapixels_per_second": round(rate, 2)}
         same = {way: results(Path(folder, way)) == results(Path(folder, "one process")) for way in ways}
     machine = {"processors": os.cpu_count(), "machine": platform.machine(), "versions": versions()}
-    settings = {"images": arguments.images, "megapixels_each": megapixels}
-    write_json(arguments.out, settings | {"ways": found, "same_files_as_one_process": same} | machine)
-    print(arguments.out.read_text(), end="")
+    settings = {"images": IMAGES, "megapixels_each": megapixels}
+    file = Path(__file__).with_suffix(".json")
+    write_json(file, settings | {"ways": found, "same_files_as_one_process": same} | machine)
+    print(file.read_text(), end="")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
