@@ -37,18 +37,16 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
     if len(confidence) != nuclei:
         raise ValueError(f"{len(confidence)} confidences for {nuclei} predicted nuclei, expected as many")
     trust = float(metrics.score_table([match], [0.5])["f1"].item())
-    numbers = [np.append(np.unique(each[each > 0]), 0) for each in (labels, predicted)]
-    centres = [
-        ndi.center_of_mass(each > 0, each, own[:-1])
-        for each, own in zip((labels, predicted), numbers, strict=True)
-    ]
-    areas = (match.true_areas, match.predicted_areas)
+    true_numbers, numbers = (np.unique(each[each > 0]) for each in (labels, predicted))
+    true_centres = ndi.center_of_mass(labels > 0, labels, true_numbers)
+    centres = ndi.center_of_mass(predicted > 0, predicted, numbers)
     table = []
     for kind, true, found, suspicion in _suspicions(match, np.asarray(confidence, float)):
-        side, k = (0, true) if true >= 0 else (1, found)
-        pair = numbers[0][true], numbers[1][found]  # -1 takes the last, 0
-        suspect = round(trust * suspicion, 3)
-        table.append((image, kind, *pair, *np.round(centres[side][k], 1), areas[side][k], suspect))
+        label = 0 if true is None else true_numbers[true]
+        number = 0 if found is None else numbers[found]
+        centre = centres[found] if true is None else true_centres[true]
+        area = match.predicted_areas[found] if true is None else match.true_areas[true]
+        table.append((image, kind, label, number, *np.round(centre, 1), area, round(trust * suspicion, 3)))
     if nuclei and trust < LITTLE:
         centre = (np.array(labels.shape) - 1) / 2
         suspect = round(float(np.mean(confidence)) * (1 - trust), 3)
@@ -61,23 +59,23 @@ def ranked(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables).sort_values("suspicion", ascending=False, ignore_index=True, kind="stable")
 
 
-def _suspicions(match: metrics.Match, confidence: np.ndarray) -> list[tuple[str, int, int, float]]:
-    """Return kind, true and predicted nucleus (from 0 by ascending number, -1 = none) and suspicion, 0-1."""
+def _suspicions(match: metrics.Match, confidence: np.ndarray) -> list[tuple]:
+    """Return kind, true and predicted nucleus (from 0 by ascending number, or None) and suspicion, 0-1."""
     true, found = match.pairs.T
     labelled = np.bincount(found, match.intersections, match.predicted_areas.size) / match.predicted_areas
     covered = np.bincount(true, match.intersections, match.true_areas.size) / match.true_areas
-    rows = [("missing", -1, int(k), confidence[k]) for k in np.flatnonzero(labelled < LITTLE)]
-    rows += [("not found", int(k), -1, MISSED * (1 - covered[k])) for k in np.flatnonzero(covered < LITTLE)]
+    rows: list[tuple] = [("missing", None, k, confidence[k]) for k in np.flatnonzero(labelled < LITTLE)]
+    rows += [("not found", k, None, MISSED * (1 - covered[k])) for k in np.flatnonzero(covered < LITTLE)]
     inside = 2 * match.intersections > match.predicted_areas[found]
     best = np.zeros(match.true_areas.size)
     np.maximum.at(best, true, match.ious)
     for k in np.flatnonzero((covered >= LITTLE) & (best < MOST)):
         of_label = true == k
         parts = found[of_label & inside]
-        closest = int(found[of_label][match.ious[of_label].argmax()])
+        closest = found[of_label][match.ious[of_label].argmax()]
         if len(parts) > 1:
             second = np.sort(confidence[parts])[-2]  # both must be nuclei
-            rows.append(("merged", int(k), closest, second * (1 - best[k] ** 2)))
+            rows.append(("merged", k, closest, second * (1 - best[k] ** 2)))
         else:
-            rows.append(("outline", int(k), closest, confidence[closest] * (1 - best[k])))
+            rows.append(("outline", k, closest, confidence[closest] * (1 - best[k])))
     return rows
