@@ -26,18 +26,17 @@ def brightened(image: np.ndarray) -> np.ndarray:
     return np.clip(image * (255 / white), 0, 255).astype(np.uint8)
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, scale: int | None = None) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Draw the outlines of predicted nuclei, (H, W) int, into a brightened copy of an (H, W, 3) uint8 image.
 
-    Returns (H * scale, W * scale, 3) uint8, by default enlarged until the median nucleus is 32 pixels wide
-    and the longer side about 600, but never beyond 1,600 pixels. Outlines lie inside of the nuclei. In bright
-    images a white line around them sets them off from the stain.
+    Returns (H * scale, W * scale, 3) uint8, enlarged by whole numbers until the median nucleus is 32 pixels
+    wide and the longer side about 600, but never beyond 1,600 pixels. Outlines lie inside of the nuclei. In
+    bright images a white line around them sets them off from the stain.
     """
     height, width = labels.shape
-    if scale is None:
-        side = max(height, width)
-        wanted = max(math.ceil(32 / (median_diameter(labels) or 32)), round(600 / side))
-        scale = max(1, min(wanted, 1600 // side))
+    side = max(height, width)
+    wanted = max(math.ceil(32 / (median_diameter(labels) or 32)), round(600 / side))
+    scale = max(1, min(wanted, 1600 // side))
     bright = brightened(image)
     size = (width * scale, height * scale)
     canvas = np.array(Image.fromarray(bright).resize(size, Image.Resampling.BICUBIC))

@@ -72,7 +72,6 @@ def _with_palette(picture: Image.Image) -> Image.Image:
     return picture.quantize(palette=palette)  # with dithering
 
 
-def shortened(name: str, length: int = 22) -> str:
-    """Return a name of at most `length` characters: of a longer one the beginning and the end."""
-    tail = length // 4
-    return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
+def shortened(name: str) -> str:
+    """Return a name of at most 22 characters: of a longer one the beginning and the end."""
+    return name if len(name) <= 22 else f"{name[:16]}…{name[-5:]}"

@@ -16,18 +16,23 @@ def labels():
     return labels
 
 
+def tenfold(labels):
+    """Labels so large that an overlay is not enlarged."""
+    return labels.repeat(10, axis=0).repeat(10, axis=1)
+
+
 def test_overlays_outline_every_nucleus(labels):
-    image = np.full((40, 60, 3), 5, np.uint8)
-    drawn = drawing.overlay(image, labels, scale=1)
-    assert drawn.shape == (40, 60, 3) and drawn[5, 25].tolist() == BLUE
-    assert drawn[14, 25].tolist() == drawn[15, 25].tolist() == BLUE, "also between two that touch"
-    assert drawn[10, 25].tolist() == drawn[4, 25].tolist() == [39] * 3, "inside and outside stay free"
+    image = np.full((400, 600, 3), 5, np.uint8)
+    drawn = drawing.overlay(image, tenfold(labels))
+    assert drawn.shape == (400, 600, 3) and drawn[50, 250].tolist() == BLUE
+    assert drawn[149, 250].tolist() == drawn[150, 250].tolist() == BLUE, "also between two that touch"
+    assert drawn[100, 250].tolist() == drawn[49, 250].tolist() == [39] * 3, "inside and outside stay free"
     assert np.all(image == 5), "the image itself is left alone"
 
 
 def test_overlays_of_bright_images_have_a_white_line_around_the_outlines(labels):
-    drawn = drawing.overlay(np.full((40, 60, 3), (160, 100, 200), np.uint8), labels, scale=1)
-    assert drawn[4, 25].tolist() == [255] * 3 and drawn[5, 25].tolist() == BLUE
+    drawn = drawing.overlay(np.full((400, 600, 3), (160, 100, 200), np.uint8), tenfold(labels))
+    assert drawn[49, 250].tolist() == [255] * 3 and drawn[50, 250].tolist() == BLUE
 
 
 @pytest.mark.parametrize(("side", "diameter", "scale"), [(400, 8, 4), (150, 40, 4), (900, 8, 1), (40, 0, 15)])

@@ -52,4 +52,4 @@ def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path, monkeypatch)
 def test_long_names_keep_their_beginning_and_end():
     assert shortened("dapi_01.tif") == "dapi_01.tif"
     assert shortened("4dbbb275960ab9e4ec2c66c8d3000f7c-r0c1") == "4dbbb275960ab9e4…-r0c1"
-    assert len(shortened("n" * 50, 12)) == 12
+    assert len(shortened("n" * 50)) == 22
