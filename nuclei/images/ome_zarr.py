@@ -23,8 +23,6 @@ class ZarrPlane:
     can be read on its own.
     """
 
-    kind = "an OME-Zarr"
-
     def __init__(self, place: str | Path, page: int | None = None):
         import zarr  # slow to import, and seldom needed
 

@@ -45,7 +45,7 @@ class Image(AbstractContextManager["Image"]):
         if isinstance(self.source, np.ndarray):
             return self.source[window]
         try:
-            with _errors_named(self.name, self.source.kind):
+            with _errors_named(self.name):
                 return _checked(self.source[window])
         except OSError as error:  # of the disk or the network
             raise ValueError(f"{self.name}: {error}") from error
@@ -82,19 +82,20 @@ def open_image(
     was chosen (the error lists them), or has values that are no numbers; OSError where it cannot be opened.
     """
     name = str(file) if name is None else name
-    opens: type[TiffPage] | type[ZarrPlane] | None = None
-    if isinstance(file, (str, Path)) and is_zarr(file):
-        opens = ZarrPlane
-    else:
-        with open(file, "rb") if isinstance(file, (str, Path)) else nullcontext(file) as opened:
-            opens = TiffPage if opened.read(4) in BEGINNINGS else None
-            opened.seek(0)
-            content = b"" if opens else opened.read()
-    with _errors_named(name, opens.kind if opens else "an"):
-        source: np.ndarray | TiffPage | ZarrPlane
-        if opens:
-            source = plane = opens(file, page)  # type: ignore[arg-type]
-            channels, found, size, note = plane.names, plane.description, plane.pixel_size, plane.note
+    source: np.ndarray | TiffPage | ZarrPlane
+    plane: TiffPage | ZarrPlane | None
+    with _errors_named(name):
+        if isinstance(file, (str, Path)) and is_zarr(file):
+            plane = ZarrPlane(file, page)
+        else:
+            with open(file, "rb") if isinstance(file, (str, Path)) else nullcontext(file) as opened:
+                is_tiff = opened.read(4) in BEGINNINGS
+                opened.seek(0)
+                content = b"" if is_tiff else opened.read()
+            plane = TiffPage(file, page) if is_tiff else None
+        if plane:
+            source, channels, found = plane, plane.names, plane.description
+            size, note = plane.pixel_size, plane.note
             if not plane.is_large:
                 with closing(plane):
                     source = _checked(plane[WHOLE])
@@ -122,8 +123,8 @@ def read_numbers(content: bytes, name: str) -> np.ndarray:
 
     They are (H, W) or (H, W, C) of any dtype. Raises ValueError, with the file's `name`, for a broken file.
     """
-    is_tiff = content[:4] in BEGINNINGS
-    with _errors_named(name, TiffPage.kind if is_tiff else "an"):
+    with _errors_named(name):
+        is_tiff = content[:4] in BEGINNINGS
         numbers = tifffile.imread(io.BytesIO(content)) if is_tiff else _decode(content, 0, palette=False)
         if not numbers.size:
             raise ValueError("it holds no image")
@@ -144,9 +145,9 @@ def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarra
 
 
 @contextmanager
-def _errors_named(name: str, kind: str) -> Iterator[None]:
+def _errors_named(name: str) -> Iterator[None]:
     """Make any error in reading a file a ValueError that names it: a broken one raises nearly any."""
-    unread = f"cannot be read as {kind} image"
+    unread = "cannot be read as an image"
     try:
         yield
     except Exception as error:

@@ -36,8 +36,6 @@ class TiffPage:
     error where the file is broken, also when a window is read.
     """
 
-    kind = "a TIFF"
-
     def __init__(self, file: File, page: int | None = None):
         with ExitStack() as opened:  # closed where an error is raised
             tiff, series = _open(file, opened)

@@ -342,7 +342,7 @@ def broken(tmp_path, squares, name, content: np.ndarray | bytes):
             np.zeros((60, 64), np.uint16),
             "is 60 x 64 pixels, expected 64 x 64 as its image",
         ),
-        ("square-1_masks.tif", b"II*\0 no TIFF", "cannot be read as a TIFF image"),
+        ("square-1_masks.tif", b"II*\0 no TIFF", "cannot be read as an image"),
         ("square-1.tif", b"", "cannot be read as an image.*empty"),
         ("square-1_masks.tif", b"", "cannot be read as an image.*empty"),
         ("square-1.tif", np.zeros((9, 64, 64), np.uint16), r"a stack of 9 pages was found"),

@@ -118,7 +118,7 @@ def test_a_zarr_without_multiscales(tmp_path):
     with pytest.raises(ValueError, match="array.zarr: an array was found"):
         open_image(tmp_path / "array.zarr")
     (tmp_path / "empty.zarr").mkdir()
-    with pytest.raises(ValueError, match="empty.zarr: cannot be read as an OME-Zarr"):
+    with pytest.raises(ValueError, match="empty.zarr: cannot be read as an image"):
         open_image(tmp_path / "empty.zarr")
 
 
@@ -144,7 +144,7 @@ def test_addresses(tmp_path):
     root, found = find_images(["memory://shelf/a.zarr"])
     assert found == {"a": "memory://shelf/a.zarr"}
     assert np.array_equal(open_image(found["a"]).pixels(), PLANES[0, 0, 0])
-    with pytest.raises(ValueError, match="memory://shelf/b.zarr: cannot be read as an OME-Zarr"):
+    with pytest.raises(ValueError, match="memory://shelf/b.zarr: cannot be read as an image"):
         open_image("memory://shelf/b.zarr")
     names = find_images(["memory://one/a.zarr", "memory://two/a.zarr", tmp_path / "a.png"][:2])[1]
     assert set(names) == {"one/a", "two/a"}

@@ -83,7 +83,7 @@ def test_threads_decode_a_strip_once(tmp_path, monkeypatch):
 def test_files_that_are_cut_short(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", RGB)
     os.truncate(tmp_path / "a.tif", 50_000)
-    with pytest.raises(ValueError, match="a.tif: cannot be read as a TIFF image: the file is not complete"):
+    with pytest.raises(ValueError, match="a.tif: cannot be read as an image: the file is not complete"):
         open_image(tmp_path / "a.tif")
     monkeypatch.setattr(tiffs, "LARGE", 0)
     tifffile.imwrite(tmp_path / "b.tif", RGB, compression="zlib", tile=(64, 64))

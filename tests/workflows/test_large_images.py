@@ -233,7 +233,7 @@ def test_damage_is_found_on_the_way_and_nothing_stays(run, tmp_path, small_tiles
         file.seek(offset)
         file.write(b"\xff" * 50)
     code, _, err = run()
-    assert code == 1 and "cannot be read as a TIFF" in err
+    assert code == 1 and "cannot be read as an image" in err
     assert visible(tmp_path / "out") == ["run.json"]
 
 

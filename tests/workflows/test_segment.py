@@ -509,7 +509,7 @@ def test_bad_images_are_named_and_skipped(run, out, images):
     assert code == 1 and printed.startswith("4 images, 7 nuclei found.")
     for name, reason in {
         "no image.png": "cannot be read as an image",
-        "cut.tif": "cannot be read as a TIFF image",
+        "cut.tif": "cannot be read as an image",
         "stack.tif": "a stack of 6 pages was found (axes ZYX of shape (6, 40, 50))",
         "five.tif": "5 channels were found (axes CYX of shape (5, 40, 50); ch0, ch1",
         "nan.tif": "80 of 2,000 values are NaN or infinite",
