@@ -51,9 +51,9 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name}: {found}. Threshold and label a map of probabilities first.")
     if labels.min() < 0:
         raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
-    numbers, index = np.unique(np.append(labels, labels.dtype.type(0)), return_inverse=True)  # 0 stays 0
-    check_nuclei(index[:-1].reshape(labels.shape).astype(np.int32), name, numbers)
-    return labels.astype(np.int32 if numbers[-1] < 2**31 else np.int64)
+    labels = labels.astype(np.int32 if labels.max() < 2**31 else np.int64)
+    check_nuclei(labels, name)
+    return labels
 
 
 def without_alpha(picture: np.ndarray, name: str) -> np.ndarray:
@@ -71,8 +71,8 @@ IN_BETWEEN = 0.1
 1,629 images of five data sets, and about 1 where labels were interpolated."""
 
 
-def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = None) -> None:
-    """Raise ValueError unless the labels can be those of nuclei.
+def check_nuclei(labels: np.ndarray, name: str, are_masks: bool = False) -> None:
+    """Raise ValueError unless (H, W) integer labels, 0 = background, can be those of nuclei.
 
     They cannot if one covers most of the image and most of its border (it is the background), if they change
     by steps along edges (interpolated, or soft edges), if most enclose large holes (they are outlines), or if
@@ -80,31 +80,30 @@ def check_nuclei(labels: np.ndarray, name: str, numbers: np.ndarray | None = Non
     map of classes). Of the 1,629 images of five data sets, none has a nucleus over more than 9 % of it or its
     border, and one has more than 1.2 pieces a label: 1.8.
 
-    `labels` are (H, W) int32, 0 = background, 1..N; `numbers`, (N + 1,), those that the labels have in the
-    file called `name`. Without them, every label is a mask file of its own.
+    `name` is for the error; `are_masks`, too: whether every label is a mask file of its own.
     """
+    labels, _, numbers = relabel_sequential(labels)
     areas = np.bincount(labels.ravel())
     if len(areas) < 2:
         return
-    shown = np.arange(len(areas)) if numbers is None else numbers
     largest = areas[1:].argmax() + 1
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     if 2 * areas[largest] > labels.size and 2 * np.count_nonzero(border == largest) > border.size:
-        found = f"the number {shown[largest]} covers most of the image and of its border"
+        found = f"the number {numbers[largest]} covers most of the image and of its border"
         raise ValueError(f"{name}: {found}, expected 0 for the background and one number per nucleus.")
     if _in_between(labels) > IN_BETWEEN:
         found = "numbers change by steps along the edges of nuclei, expected one number per nucleus"
         raise ValueError(f"{name}: {found}. Threshold and label soft edges; resize without interpolation.")
     holes = _hole_areas(labels)
-    nuclei, pieces = int(np.count_nonzero(areas[1:])), _count_pieces(labels)
+    nuclei, pieces = len(areas) - 1, _count_pieces(labels)
     if 2 * len(holes) >= nuclei and 4 * holes.sum() > areas[1:].sum():
         found = "most numbers enclose large holes, as outlines do, expected filled nuclei"
         raise ValueError(f"{name}: {found}. Fill each: scipy.ndimage.binary_fill_holes(labels == number).")
     if pieces.sum() >= 2 * nuclei or pieces.max() >= max(5, nuclei / 2):
-        have = counted(nuclei, "mask file" if numbers is None else "number")
-        values = "" if numbers is None else f" ({some(shown[1:])})"
+        values = f"{counted(nuclei, 'number')} ({some(np.asarray(numbers)[1:])})"
+        have = counted(nuclei, "mask file") if are_masks else values
         raise ValueError(
-            f"{name}: {counted(pieces.sum(), 'separate piece')} have {have}{values}, up to {pieces.max()} "
+            f"{name}: {counted(pieces.sum(), 'separate piece')} have {have}, up to {pieces.max()} "
             "each, expected one for each nucleus, no binary mask or map of classes, no number for borders. "
             "skimage.measure.label(mask) numbers nuclei that do not touch."
         )

@@ -187,7 +187,7 @@ def read_labels(
             mask = without_alpha(mask, name).max(axis=-1)
         masks.append(same_shape(hard_mask(mask, name), name))
     labels = merge_masks(masks)
-    check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent))
+    check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent), are_masks=True)
     return labels
 
 

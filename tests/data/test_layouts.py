@@ -158,7 +158,7 @@ RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3)
             r"2 separate pieces have 1 number \(1\).*binary mask.*measure.label",
         ),
         ("x.png", np.array([[0, 255, 0, 255]], np.uint8), r"2 separate pieces have 1 number \(255\)"),
-        ("x.tif", np.array([[False, True, False, True]]), r"2 separate pieces have 1 number \(True\)"),
+        ("x.tif", np.array([[False, True, False, True]]), r"2 separate pieces have 1 number \(1\)"),
         ("x.png", np.stack([RAMP, RAMP, 0 * RAMP], -1), "a picture in colours, expected a label image"),
         ("x.jpg", RAMP, "JPEG changes the numbers"),
         ("x.tif", RAMP / 4, "float64 numbers that are not whole.*Threshold and label"),
