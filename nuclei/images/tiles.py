@@ -35,8 +35,8 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
     """Cover an image of `shape` (H, W) with overlapping tiles, row by row.
 
     They have at most `tile` pixels a side, `halo` of them beyond the core except at the image's border. Each
-    pixel is in exactly one core. All tiles are equally large, but for the last of a row or column. Raises
-    ValueError if a size is no multiple of 32, or the halos leave no core.
+    pixel is in exactly one core. All tiles are equally large, but for the last of a row or column. Both sizes
+    are multiples of `STRIDE`, and a tile is larger than two halos.
 
     >>> for (_, outer), (_, core) in windows((9, 300), tile=128, halo=32):
     ...     print(outer.start, core.start, core.stop, outer.stop)
@@ -51,9 +51,6 @@ def windows(shape: tuple[int, int], tile: int = TILE, halo: int = HALO) -> list[
 
 def spans(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
     """Cover a line of `length` pixels: (outer, core) of each tile; see `windows`."""
-    if tile % STRIDE or halo % STRIDE or not 0 <= 2 * halo < tile:
-        sizes = f"tile is {tile} and halo {halo} pixels"
-        raise ValueError(f"{sizes}, expected multiples of {STRIDE}, and a tile of more than two halos")
     rest = max(1, length - 2 * halo)
     count = -(-rest // (tile - 2 * halo))
     step = -(-rest // count // STRIDE) * STRIDE
