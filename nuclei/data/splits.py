@@ -135,31 +135,22 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     """
     try:
         content = json.loads(Path(path).read_text())
-        sides = [content["train"], content["validation"]]
+        sides = [[str(id) for id in content[side]] for side in ("train", "validation")]
     except (ValueError, TypeError, KeyError):
-        sides = []
-    if not sides or not all(side and isinstance(side, list) for side in sides):
+        sides = [[]]
+    if not all(sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
     ids = sides[0] + sides[1]
-    if odd := [id for id in ids if not isinstance(id, str)]:
-        raise ValueError(f"{path}: {odd[0]!r} among the ids, expected text")
     by_id = {f"{s.source}/{s.name}": s for s in samples} | {s.id: s for s in samples}
-    given = sorted({s.source for s in samples})
-    unknown = [id for id in ids if id not in by_id]
-    bare = [id for id in unknown if "/" not in id and len(given) > 1]
-    foreign = [id for id in unknown if "/" in id and id.partition("/")[0] not in given]
-    count = Counter(by_id[id].id for id in ids if id in by_id)
-    twice = [id for id in ids if id in by_id and count[by_id[id].id] > 1]
-    lacking = ", ".join(sorted({id.partition("/")[0] for id in foreign}))
-    for problem, wrong, remedy in (
-        ("of data sets that were not loaded", foreign, f"Load these, too: {lacking}"),
-        ("without the name of a data set", bare, f"Write one of {', '.join(given)} and / in front of each"),
-        ("not among the samples", unknown, "Correct the file"),
-        ("both in train and in validation", sorted(set(sides[0]) & set(sides[1])), "Correct the file"),
-        ("of an image that is listed twice", twice, "Correct the file"),
-    ):
-        if wrong:
-            raise ValueError(f"{path}: {len(wrong)} ids are {problem}, such as {wrong[0]!r}. {remedy}.")
+    if unknown := [id for id in ids if id not in by_id]:
+        found = f"{len(unknown)} ids are not among the samples, such as {unknown[0]!r}"
+        loaded = ", ".join(sorted({s.source for s in samples}))
+        expected = "expected the names of images, of several data sets with the name of their own, as NAME/id"
+        raise ValueError(f"{path}: {found}; {expected}. Loaded data sets: {loaded}.")
+    count = Counter(by_id[id].id for id in ids)
+    if twice := [id for id in ids if count[by_id[id].id] > 1]:
+        found = f"{len(twice)} ids are of images that are listed twice, such as {twice[0]!r}"
+        raise ValueError(f"{path}: {found}. List each once, in train or in validation.")
     train, validation = ([by_id[id] for id in side] for side in sides)
     field = field_numbers([*train, *validation])
     leaking = np.intersect1d(field[: len(train)], field[len(train) :])

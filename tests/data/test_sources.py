@@ -205,12 +205,16 @@ def test_a_split_that_names_images_of_a_data_set_not_loaded(folder, tmp_path):
         tmp_path / "split.json",
         {"train": ["squares/square-0", "other/x", "other/y"], "validation": ["square-1"]},
     )
-    with pytest.raises(ValueError, match="split.json: 2 ids .*not loaded, such as 'other/x'.*: other.$"):
+    with pytest.raises(
+        ValueError, match="split.json: 2 ids .*such as 'other/x'.* Loaded data sets: squares.$"
+    ):
         load_split(tmp_path / "split.json", samples)
 
 
 def test_a_split_for_several_data_sets_that_names_none(folder, other, tmp_path):
     ids = {"train": ["square-1"], "validation": ["squares/square-2"]}
     write_json(tmp_path / "split.json", ids)
-    with pytest.raises(ValueError, match="1 ids are without .*'square-1'. Write one of other, squares and /"):
+    with pytest.raises(
+        ValueError, match="1 ids are not .*'square-1'.* as NAME/id. Loaded data sets: other, squares"
+    ):
         load_split(tmp_path / "split.json", load_samples([folder, other]))

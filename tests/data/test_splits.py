@@ -257,13 +257,17 @@ def test_images_one_pixel_high_join_nothing():
 
 def test_a_split_file_with_an_id_on_both_sides(tiles, tmp_path):
     write_json(tmp_path / "split.json", split_ids(tiles[:6], tiles[5:]))
-    with pytest.raises(ValueError, match="1 ids are both in train and in validation, such as '5'"):
+    with pytest.raises(ValueError, match="2 ids are of images that are listed twice, such as '5'"):
         load_split(tmp_path / "split.json", tiles)
 
 
 @pytest.mark.parametrize(
     "train, wrong",
-    [(["1", "0", "1"], "2 ids .* twice"), (["0", "/1", "1"], "2 ids .* twice"), ([["0"]], "text")],
+    [
+        (["1", "0", "1"], "2 ids .* twice"),
+        (["0", "/1", "1"], "2 ids .* twice"),
+        ([["0"]], "not among the samples"),
+    ],
 )
 def test_ids_listed_twice_or_in_a_list(tiles, tmp_path, train, wrong):
     write_json(tmp_path / "split.json", {"train": train, "validation": ["4", "5"]})
