@@ -71,7 +71,7 @@ def read_rle_csv(path: str | Path, shapes: Shapes) -> dict[str, np.ndarray]:
             except ValueError as error:
                 raise ValueError(f"{path}, line {row['line']}, ImageId {image_id}: {error}") from error
         height, width = shapes[str(image_id)]
-        flat = paint([pixels for pixels in nuclei if pixels.size], height * width)
+        flat = paint(nuclei, height * width)
         if shared := sum(pixels.size for pixels in nuclei) - int(np.count_nonzero(flat)):
             overlap = f"nuclei overlap on {counted(shared, 'pixel')}"
             warnings.warn(f"{path}, ImageId {image_id}: {overlap}", stacklevel=2)
@@ -108,13 +108,11 @@ def _pixels(row: dict, shapes: Shapes) -> np.ndarray:
         raise ValueError(f"Height and Width are {' and '.join(found)}, expected {height} and {width}")
     text = row["EncodedPixels"]
     try:
-        numbers = np.array(text.split(), dtype=np.int64)
+        starts, lengths = np.array(text.split(), dtype=np.int64).reshape(-1, 2).T
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"EncodedPixels holds {text[:60]!r}, expected whole numbers") from error
-    if numbers.size % 2:
-        held = f"{counted(numbers.size, 'number')} ({text[:60]!r})"
-        raise ValueError(f"EncodedPixels holds {held}, expected start-length pairs")
-    starts, lengths = numbers[0::2] - 1, numbers[1::2]
+        expected = "expected whole numbers: start-length pairs"
+        raise ValueError(f"EncodedPixels holds {text[:60]!r}, {expected}") from error
+    starts = starts - 1  # pixels are numbered from 1
     wrong = (starts < 0) | (lengths < 1) | (lengths > height * width - starts)
     if wrong.any():
         run = f"{starts[wrong][0] + 1} {lengths[wrong][0]}"
