@@ -199,13 +199,11 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     if path.is_dir():
         files = [file.relative_to(path).as_posix() for file in files_below(path)]
         return files, lambda name: (path / name).read_bytes()
-    size = f"{path.stat().st_size:,} bytes"
-    if path.suffix.lower() != ".zip":
-        raise ValueError(f"{path}: a file of {size}, expected a folder or a zip of images with their labels")
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: not a complete zip file ({size} found). Download it again.") from error
+        expected = "expected a folder or a zip of images with their labels"
+        raise ValueError(f"{path}: not a complete zip file, {expected}") from error
 
     def read(name: str) -> bytes:
         try:

@@ -75,14 +75,13 @@ def _fetched(download: Download, file: Path) -> Path:
 
     if (folder := file.with_suffix("")).exists():
         return folder
-    known_hash = download.sha256 and f"sha256:{download.sha256}"
     if file.exists():
         if download.sha256 and (found := pooch.file_hash(file)) != download.sha256:
             hashes = f"the file has sha256 {found}, expected {download.sha256}"
             raise ValueError(f"{file}: {hashes}. Move it elsewhere, or load it by its own name.")
         return file
     try:
-        pooch.retrieve(download.url, known_hash, fname=file.name, path=file.parent, progressbar=True)
+        pooch.retrieve(download.url, download.sha256, fname=file.name, path=file.parent, progressbar=True)
         if not zipfile.is_zipfile(file):
             file.unlink()
             raise ValueError("the download is no zip file")
