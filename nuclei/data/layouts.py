@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from nuclei.common import counted, some
 from nuclei.data.outlines import image_stem, is_outlines
-from nuclei.images.finding import BY_PRODUCTS, ENDINGS, is_picture, is_review
+from nuclei.images.finding import BY_PRODUCTS, ENDINGS, RESULTS, is_picture, is_review
 
 EXPECTED = (
     "Expected, for each image, <id>/images/<id>.png and its nuclei as <id>/masks/*.png; or images/x.tif and "
@@ -68,8 +68,8 @@ def plain_stem(path: PurePosixPath, ending: str = "") -> str:
 
 
 def ending_of(path: PurePosixPath) -> str:
-    """Return which of `ENDINGS` and `BY_PRODUCTS` the stem of a file has, "" if none."""
-    return next((end for end in (*ENDINGS, *BY_PRODUCTS) if plain_stem(path).endswith(end)), "")
+    """Return which of `RESULTS` the stem of a file ends in, "" if none."""
+    return next((end for end in RESULTS if plain_stem(path).endswith(end)), "")
 
 
 def _by_folder(files: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:

@@ -14,6 +14,7 @@ from skimage.draw import polygon
 
 from nuclei.common import some
 from nuclei.data.labels import paint
+from nuclei.images.finding import is_picture
 
 ROIS, GEOJSON = "_rois.zip", ".geojson"
 """Endings of the files with the outlines of an image: regions of interest of ImageJ, and QuPath's GeoJSON."""
@@ -96,11 +97,10 @@ def _of_page(outlines: list[Outline], page: int | None, name: str) -> list[Outli
 def _read_rois(content: bytes, name: str) -> Iterator[Outline]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [each for each in map(PurePosixPath, archive.namelist()) if each.suffix.lower() == ".roi"]
-            names = [each for each in names if not each.name.startswith("._")]  # of macOS
+            names = [each for each in archive.namelist() if is_picture(PurePosixPath(each), (".roi",))]
             if archive.namelist() and not names:
                 raise ValueError("no .roi in it")
-            rois = [ImagejRoi.frombytes(archive.read(str(each))) for each in names]
+            rois = [ImagejRoi.frombytes(archive.read(each)) for each in names]
     except Exception as error:  # a damaged or encrypted file raises nearly anything
         expected = "expected a zip of regions of interest, as ImageJ's ROI Manager saves it"
         raise ValueError(f"{name}: cannot be read ({error}), {expected}. Save it again there.") from error
