@@ -99,7 +99,7 @@ def load_samples(
     samples = []
     for name, path in paths.items():
         files, content = open_files(path)
-        warn_of_unread(files, path, with_labels=True)
+        warn_of_unread(files, path)
         read = _read_cached(path, files, content, channel, page)
         if name == "dsb2018" and (found := fingerprint(read)) != CORRECTED_FINGERPRINT:
             marks = f"fingerprint {found}, not {CORRECTED_FINGERPRINT}"

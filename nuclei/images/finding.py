@@ -16,7 +16,6 @@ UNREAD = tuple(
     ".webp .jp2 .gif .avif .heic .zarr .h5 .czi .nd2 .lif .vsi .oib .oif .oir .ims .dv .lsm .stk .zvi .mrxs "
     ".svs .ndpi .scn".split()
 )
-UNREAD_LABELS = (".npy", ".npz", ".mat", ".roi")
 CONVERT = "convert it to TIFF, with Fiji (File > Save As), bioformats2raw and raw2ometiff, or tifffile"
 
 ENDINGS = ("_cp_masks", "_masks", "_labels")  # of label images; the longest first, as one ends like another
@@ -125,17 +124,13 @@ def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path not in missing]
 
 
-def warn_of_unread(names: Iterable[str], place: str | Path, with_labels: bool = False) -> None:
-    """Warn once of files in a folder or zip whose formats are not read; `names` are paths in it, with /.
-
-    `with_labels`: whether label images are expected there too, so that their formats count.
-    """
-    formats = (*UNREAD, *UNREAD_LABELS) if with_labels else UNREAD
+def warn_of_unread(names: Iterable[str], place: str | Path) -> None:
+    """Warn once of `UNREAD` formats in a folder or zip; `names` are the paths of all files in it, with /."""
     found = {
         str(part)  # an OME-Zarr is a folder: its many files count as one
         for path in map(PurePosixPath, names)
         for part in (path, *path.parents)
-        if is_picture(part, formats)
+        if is_picture(part, UNREAD)
     }
     if found:
         unread = f"{some(sorted(found))} left out, in a format that is not read"

@@ -190,7 +190,7 @@ def read_truth(
             check_nuclei(each, f"{truth}: the labels of {id}")
         return labels, set(read_table(truth)["ImageId"]) - set(labels)
     names, content = open_files(truth)
-    warn_of_unread(names, truth, with_labels=True)
+    warn_of_unread(names, truth)
     found: Mapping[str, object]
     if any(PurePosixPath(name).parent.name == "images" for name in names):
         found = files = find_samples(names, truth)

@@ -312,10 +312,10 @@ def test_two_nuclei_in_one_mask_are_not_soft_edges(tmp_path, squares):
 
 def test_files_that_are_not_read_are_named_every_time(tmp_path, squares):
     folder = own_data(tmp_path / "own", squares, "images/*.png", "labels/*.png", np.uint8)
-    np.save(folder / "labels" / "b.npy", squares[0].labels)
+    (folder / "labels" / "b.jp2").touch()
     (folder / "images" / "b.czi").touch()
     for _ in range(2):  # the second time from the cache
-        with pytest.warns(UserWarning, match="images/b.czi, labels/b.npy left out") as caught:
+        with pytest.warns(UserWarning, match="images/b.czi, labels/b.jp2 left out") as caught:
             assert len(load_samples(folder)) == 4
         assert len(caught) == 1
 
