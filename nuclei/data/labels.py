@@ -10,11 +10,6 @@ from nuclei.common import counted, some
 JPEG = (".jpg", ".jpeg")
 
 
-def merge_masks(masks: list[np.ndarray]) -> np.ndarray:
-    """Merge one (H, W) mask per nucleus, nonzero inside, into (H, W) int32 labels as `paint` does."""
-    return paint([np.flatnonzero(mask) for mask in masks], masks[0].size).reshape(masks[0].shape)
-
-
 def paint(nuclei: list[np.ndarray], size: int) -> np.ndarray:
     """Label the pixels of nuclei, each given as the places of its pixels among `size`.
 

@@ -17,7 +17,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from nuclei.common import ROOT, checked_path, replacing
 from nuclei.data.image_types import image_type
-from nuclei.data.labels import as_labels, check_nuclei, hard_mask, merge_masks, without_alpha
+from nuclei.data.labels import as_labels, check_nuclei, hard_mask, paint, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, group_name, locate, source_name
@@ -180,13 +180,13 @@ def read_labels(
     if files.labels:
         labels = as_labels(read_numbers(read(files.labels), files.labels), files.labels)
         return same_shape(labels, files.labels)
-    masks = []
+    nuclei = []
     for name in files.masks:
         mask = read_numbers(read(name), name)
         if mask.ndim == 3:
             mask = without_alpha(mask, name).max(axis=-1)
-        masks.append(same_shape(hard_mask(mask, name), name))
-    labels = merge_masks(masks)
+        nuclei.append(np.flatnonzero(same_shape(hard_mask(mask, name), name)))
+    labels = paint(nuclei, shape[0] * shape[1]).reshape(shape)
     check_nuclei(labels, str(PurePosixPath(files.masks[0]).parent), are_masks=True)
     return labels
 
