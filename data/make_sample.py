@@ -4,8 +4,8 @@ Usage, after `pip download stardist==0.9.2 --no-deps`:
 
     python data/make_sample.py stardist-0.9.2-*.whl
 
-The argument is the downloaded wheel, or a folder with its content. Only two of its images are read; stardist
-need not be installed. All folders in data/sample/ are replaced.
+The argument is the downloaded wheel. Only two of its images are read; stardist need not be installed. All
+folders in data/sample/ are replaced.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SYNTHETIC = (  # image type, seed, size in pixels
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make data/sample/ again.")
-    parser.add_argument("stardist", type=Path, help="wheel of stardist 0.9.2, or folder with its content")
+    parser.add_argument("stardist", type=Path, help="wheel of stardist 0.9.2")
     field, labels = read_field(parser.parse_args().stardist)
     for old in SAMPLE.glob("*/"):
         shutil.rmtree(old)
@@ -61,27 +61,10 @@ def main() -> None:
 
 
 def read_field(stardist: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the field (512, 512) uint8 and its labels (512, 512) from the wheel or its unpacked folder."""
-    arrays = []
-    for name in (f"{IMAGES}/img2d.tif", f"{IMAGES}/mask2d.tif"):
-        try:
-            if stardist.is_dir():
-                content = (stardist / name).read_bytes()
-            else:
-                with zipfile.ZipFile(stardist) as wheel:
-                    content = wheel.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise SystemExit(
-                f"{stardist}: {name} cannot be read ({error}). Expected the wheel of stardist 0.9.2 or a "
-                "folder with its content; get it with: pip download stardist==0.9.2 --no-deps"
-            ) from None
-        arrays.append(iio.imread(io.BytesIO(content), extension=".tif"))
-    field, labels = arrays
-    if field.shape != (512, 512) or labels.shape != field.shape or field.max() > 255:
-        raise SystemExit(
-            f"{stardist}: found a field of {field.shape} with values up to {field.max()}, expected "
-            "(512, 512) and at most 255, as in stardist 0.9.2"
-        )
+    """Return the field (512, 512) uint8 and its labels (512, 512) from the wheel."""
+    with zipfile.ZipFile(stardist) as wheel:
+        contents = [wheel.read(f"{IMAGES}/{name}.tif") for name in ("img2d", "mask2d")]
+    field, labels = (iio.imread(io.BytesIO(content), extension=".tif") for content in contents)
     return field.astype(np.uint8), labels
 
 

@@ -107,12 +107,3 @@ def test_the_sample_holds_the_real_field_in_four_tiles_and_the_drawn_images():
     assert {folder.name for folder in (DATA / "sample").iterdir() if folder.is_dir()} == tiles | drawn
     assert {kind for kind, _, _ in MAKE_SAMPLE["SYNTHETIC"]} == set(IMAGE_TYPES)
     assert sum(file.stat().st_size for file in (DATA / "sample").rglob("*") if file.is_file()) < 3e6
-
-
-@pytest.mark.parametrize("packed", (True, False))
-def test_making_the_sample_from_something_else_says_what_to_get(tmp_path, packed):
-    wrong = tmp_path / "other.whl" if packed else tmp_path
-    if packed:
-        wrong.write_bytes(b"not a wheel")
-    with pytest.raises(SystemExit, match="img2d.tif cannot be read.*pip download stardist"):
-        MAKE_SAMPLE["read_field"](wrong)
