@@ -305,7 +305,7 @@ def break_no_truth(folder, solution, flat):
 
 
 def break_images_is_a_file(folder, solution, flat):
-    return {"images": solution}, ["solution.csv: a file of"]
+    return {"images": solution}, ["solution.csv: not a complete zip file"]
 
 
 def break_no_pictures(folder, solution, flat):
