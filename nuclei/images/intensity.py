@@ -128,29 +128,28 @@ def _limits(
     values, counts = _distribution(read(), dtype, step)
     low, high = _percentiles(values, counts, percents)
     first = next(iter(read()))[0, 0]
-    if np.count_nonzero(counts) <= first.size and all((part == first).all() for part in read()):
+    if len(values) <= first.size and all((part == first).all() for part in read()):
         only = "only one grey value was found: the image shows nothing; check the file, its channel and page"
         warnings.warn(only, stacklevel=3)
-    elif np.count_nonzero(counts) == 2:
+    elif len(values) == 2:
         warnings.warn("only two grey values were found: is it a mask, not a photograph?", stacklevel=3)
     # what marks pixels without a measurement: the ends of a type, of floats those found
     ends = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (values[0], values[-1])
-    for end, limit, what in (
-        (-1, BURNED_IN, "above the rest: a bar or text"),
-        (0, EDGE, "below the rest: an edge"),
+    for end, others, limit, what in (
+        (-1, np.s_[:-1], BURNED_IN, "above the rest: a bar or text"),
+        (0, np.s_[1:], EDGE, "below the rest: an edge"),
     ):
-        outlier = np.flatnonzero(counts)[end]
-        share = counts[outlier] / counts.sum()
-        others = np.where(np.arange(counts.size) == outlier, 0, counts)
-        if not others.any() or values[outlier] not in ends:
+        if len(values) == 1 or values[end] not in ends:
             continue
-        least, most = _percentiles(values, others, NORMAL)  # an edge of a rotated image is not sharp
+        # an edge of a rotated image is not sharp
+        least, most = _percentiles(values[others], counts[others], NORMAL)
         if most > least and high - low > FAR * (most - least):
+            share = counts[end] / counts.sum()
             kept = " not" if share > limit else ""
-            many = f"{share:.1%} of the values are {values[outlier]:g}, far {what}"
+            many = f"{share:.1%} of the values are {values[end]:g}, far {what}"
             warnings.warn(f"{many} was{kept} left out of the contrast; check the result", stacklevel=3)
             if not kept:
-                low, high, counts = least, most, others
+                low, high, values, counts = least, most, values[others], counts[others]
     if high - low > FAR * np.subtract(*_percentiles(values, counts, (97, 3))):
         smooth = (ndi.median_filter(part, (3, 3, 1)) for part in read())
         least, most = _percentiles(*_distribution(smooth, dtype, step), percents)
@@ -162,13 +161,13 @@ def _limits(
 
 
 def _distribution(parts: Iterable[np.ndarray], dtype: np.dtype, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return values in ascending order, and how often each occurs."""
+    """Return the values that occur, in ascending order, and how often each does."""
     if (every := _every_value(dtype)) is not None:
         counts = np.zeros(every.size, np.int64)
         for part in parts:
             for some in np.array_split(part.ravel(), 1 + part.size // SAMPLE):  # as indices take 8 bytes each
                 counts += np.bincount(some.astype(np.intp) - every[0], minlength=every.size)
-        return every, counts
+        return every[counts > 0], counts[counts > 0]
     sample = np.concatenate([part[::step, ::step].ravel() for part in parts])
     return np.unique(_floats(sample), return_counts=True)
 
