@@ -75,7 +75,7 @@ def check_nuclei(labels: np.ndarray, name: str, are_masks: bool = False) -> None
     map of classes). Of the 1,629 images of five data sets, none has a nucleus over more than 9 % of it or its
     border, and one has more than 1.2 pieces a label: 1.8.
 
-    `name` is for the error; `are_masks`, too: whether every label is a mask file of its own.
+    `name` is for errors, and so is `are_masks`: whether each label is a mask file of its own.
     """
     labels, _, numbers = relabel_sequential(labels)
     areas = np.bincount(labels.ravel())
