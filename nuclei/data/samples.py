@@ -202,8 +202,9 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        expected = "expected a folder or a zip of images with their labels"
-        raise ValueError(f"{path}: not a complete zip file, {expected}") from error
+        found = f"not a complete zip file ({path.stat().st_size:,} bytes found)"
+        expected = "expected a folder or a zip of images with their labels; download a zip again"
+        raise ValueError(f"{path}: {found}, {expected}") from error
 
     def read(name: str) -> bytes:
         try:
