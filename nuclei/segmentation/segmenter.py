@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -103,11 +102,11 @@ class Segmenter:
         self.check_scale(scale)
         image = self.prepared(image)
         if size := self.settings["resize"]:
-            small = self.multiscale_maps(resize_image(image, (size, size)), augment=augment)
-            return Maps(image, resize(small, image.shape[:2], order=1, anti_aliasing=False))
+            small = self._scaled_maps(resize_image(image, (size, size)), 1, augment)
+            return Maps(image, _resized(small, image.shape[:2]))
         passes: dict[float, np.ndarray] = {}
         scales = self.find_scales([image], [passes]) if scale == "auto" else [scale]
-        maps = self.multiscale_maps(image, scales, augment, {} if augment else passes)
+        maps = self.multiscale_maps(image, scales, augment, None if augment else passes)
         return Maps(image, maps, scales, self.strangeness([image], scales))
 
     def prepared(self, image: np.ndarray) -> np.ndarray:
@@ -170,9 +169,9 @@ class Segmenter:
     def multiscale_maps(
         self,
         image: np.ndarray,
-        scales: Sequence[float] = (1,),
+        scales: Sequence[float],
         augment: bool = False,
-        passes: Mapping[float, np.ndarray] = MappingProxyType({}),
+        passes: Mapping[float, np.ndarray] | None = None,
     ) -> np.ndarray:
         """Run the network on an image at some scales and return the mean of its maps.
 
@@ -181,19 +180,19 @@ class Segmenter:
         holds the maps that are there already, by scale, at the size of the rescaled image.
         """
 
-        def enlarged(maps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-            return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
-
+        passes = passes or {}
         each: list[np.ndarray] = []
         for scale in sorted(scales):
-            if scale in passes or not each:
-                maps = passes[scale] if scale in passes else self._scaled_maps(image, scale, augment)
-                each.append(enlarged(maps, image.shape[:2]))
-                continue
-            each.append(np.zeros_like(each[0]))
-            for box, near in boxes_near(each[0][..., 0] > FAINT, scale):
-                maps = self._scaled_maps(image[box], scale, augment)
-                each[-1][box][near] = enlarged(maps, near.shape)[near]
+            if scale in passes:
+                maps = _resized(passes[scale], image.shape[:2])
+            elif not each:
+                maps = _resized(self._scaled_maps(image, scale, augment), image.shape[:2])
+            else:
+                maps = np.zeros_like(each[0])
+                for box, near in boxes_near(each[0][..., 0] > FAINT, scale):
+                    part = self._scaled_maps(image[box], scale, augment)
+                    maps[box][near] = _resized(part, near.shape)[near]
+            each.append(maps)
         return np.mean(each, axis=0)
 
     def _scaled_maps(self, image: np.ndarray, scale: float, augment: bool = False) -> np.ndarray:
@@ -266,3 +265,8 @@ class Segmenter:
                 f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
                 stacklevel=2,
             )
+
+
+def _resized(maps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(h, w, C) float32 -> (H, W, C) float32 of `shape` (H, W), bilinear."""
+    return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
