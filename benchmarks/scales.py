@@ -21,9 +21,8 @@ import nuclei
 from nuclei.data.splits import load_split
 from nuclei.evaluation.metrics import image_score, match
 from nuclei.notebook import recipe
-from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.scale import SCALES
-from nuclei.segmentation.segmenter import AT_A_TIME
+from nuclei.segmentation.segmenter import AT_A_TIME, Maps
 
 SIZES = (0.25, 0.35, 0.5, 1, 2)
 OTHERS: dict[float, list[list[float]]] = {  # by the limit of `SCALES`

@@ -307,8 +307,7 @@ def spots(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def growth(sizes: Sizes) -> dict:
     """Seconds by the number of images, of pixels, and of nuclei; an exponent of 1 is a straight line."""
-    from nuclei.segmentation.prediction import Maps
-    from nuclei.segmentation.segmenter import Segmenter
+    from nuclei.segmentation.segmenter import Maps, Segmenter
     from nuclei.workflows.segment import segment
 
     segmenter = Segmenter.load(MODEL)

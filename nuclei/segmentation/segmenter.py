@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from nuclei.images.tiles import tiled_maps
 from nuclei.segmentation.candidates import Candidates, propose, suppress_overlaps
 from nuclei.segmentation.inference import StoredNetwork, as_keras, compiled
 from nuclei.segmentation.model_folder import read_model_folder, write_model_folder
-from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import FAINT, SIZING, boxes_near, find_diameter, median_diameter, scales_for
 from nuclei.segmentation.strangeness import LEAST_SIDE, Usual, image_features, strangeness
 from nuclei.segmentation.watershed import confidence, labels_from_maps
@@ -30,6 +29,31 @@ AT_A_TIME = 3
 """Images that threads work on at a time: while the network runs on one, others are read or measured."""
 
 Scale = float | Literal["auto"]
+
+
+class Maps(NamedTuple):
+    """What the network predicts for an image."""
+
+    image: np.ndarray  # (H, W, 3) uint8, with the grey values that the network saw
+    maps: np.ndarray  # (H, W, C) float32, 0-1: the foreground, and perhaps a second map of `training.targets`
+    scales: Sequence[float] = (1,)  # at which the network ran; the maps are the mean over them
+    strangeness: float | None = None  # see `nuclei.segmentation.strangeness`; None where it is not known
+
+
+class Prediction(NamedTuple):
+    """The nuclei of an image, and the `Maps` that they were found in.
+
+    The confidence is the IoU that the IoU network expects, or without one the mean foreground; where the
+    settings of the model have a ``calibration``, the probability that the nucleus is right.
+    """
+
+    labels: np.ndarray  # (H, W) int32, 0 = background, 1..N = one nucleus each
+    confidence: np.ndarray  # (N,) floats, 0-1
+    image: np.ndarray
+    maps: np.ndarray
+    scales: Sequence[float] = (1,)
+    strangeness: float | None = None
+    diameter: float = 0.0  # pixels of the image, of the median nucleus; 0 without nuclei
 
 
 @dataclass

@@ -15,8 +15,8 @@ from nuclei.images.reading import Image
 from nuclei.images.tiff import LARGE
 from nuclei.images.tiles import CHUNK, HALO, TILE, edge_labels, spread_windows
 from nuclei.output.measurements import measure
-from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.scale import circle_diameter
+from nuclei.segmentation.segmenter import Maps
 from nuclei.segmentation.stitching import Renumbered, Tiling
 
 WINDOW = 768  # pixels, the side of each of the nine windows in which nuclei are measured first

@@ -35,8 +35,7 @@ from nuclei.output.measurements import measure
 from nuclei.output.run_folder import RunFolder, locked
 from nuclei.segmentation import strangeness
 from nuclei.segmentation.inference import engine
-from nuclei.segmentation.prediction import Prediction
-from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
+from nuclei.segmentation.segmenter import AT_A_TIME, Prediction, Segmenter
 from nuclei.segmentation.stitching import Renumbered
 from nuclei.workflows.large_images import LargePrediction, Measured, Tiles, segment_large, segment_tile
 

@@ -20,7 +20,7 @@ from nuclei.segmentation.candidates import (
     propose,
     suppress_overlaps,
 )
-from nuclei.segmentation.prediction import Maps
+from nuclei.segmentation.segmenter import Maps
 from nuclei.training.iou_network import training_examples, true_ious
 from nuclei.training.targets import interior_target
 

@@ -12,9 +12,8 @@ from scipy import ndimage as ndi
 from nuclei.common import ROOT, write_json
 from nuclei.segmentation import candidates
 from nuclei.segmentation.model_folder import FILES, IOU_FILE, save_network
-from nuclei.segmentation.prediction import Maps
 from nuclei.segmentation.scale import median_diameter
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import Maps, Segmenter
 from nuclei.segmentation.watershed import confidence, labels_from_maps
 from nuclei.training.iou_network import iou_network
 from nuclei.training.unet import unet

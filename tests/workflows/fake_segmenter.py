@@ -18,8 +18,7 @@ import nuclei.images.ome_zarr
 import nuclei.images.tiff
 from nuclei.images.intensity import as_rgb8
 from nuclei.output import formats
-from nuclei.segmentation.prediction import Maps, Prediction
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import Maps, Prediction, Segmenter
 from nuclei.segmentation.watershed import confidence
 from nuclei.workflows import large_images
 

@@ -17,9 +17,8 @@ from nuclei.cli import main
 from nuclei.images import open_image
 from nuclei.images.intensity import as_rgb8, normalize
 from nuclei.images.tiles import reduced, spread_windows
-from nuclei.segmentation.prediction import Maps, Prediction
 from nuclei.segmentation.scale import circle_diameter
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import Maps, Prediction, Segmenter
 from nuclei.segmentation.watershed import confidence
 from nuclei.workflows.large_images import segment_large
 
@@ -397,7 +396,7 @@ import numpy as np
 from skimage.measure import label
 from nuclei.images import open_image
 from nuclei.output.formats import write_label_zarr, write_labels
-from nuclei.segmentation.prediction import Maps, Prediction
+from nuclei.segmentation.segmenter import Maps, Prediction
 from nuclei.workflows import large_images
 import nuclei.images.ome_zarr
 

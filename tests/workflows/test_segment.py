@@ -35,8 +35,7 @@ from nuclei.images.finding import find_images
 from nuclei.images.intensity import as_rgb8
 from nuclei.output.formats import FORMATS
 from nuclei.output.run_folder import RunFolder
-from nuclei.segmentation.prediction import Prediction
-from nuclei.segmentation.segmenter import Segmenter
+from nuclei.segmentation.segmenter import Prediction, Segmenter
 from nuclei.segmentation.watershed import confidence
 from nuclei.workflows.segment import Run, segment
 
