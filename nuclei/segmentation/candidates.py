@@ -69,13 +69,9 @@ def propose(maps: np.ndarray, image: np.ndarray) -> Candidates:
 
     `maps`, (H, W, 2) in 0-1, are the foreground and the second map of `interior_target`, `image`, (H, W, 3)
     uint8, has the grey values that the network saw. Candidates have at least 10 pixels each; the same outline
-    may come from several levels. Raises ValueError for other shapes.
+    may come from several levels.
     """
     maps = np.asarray(maps, dtype=np.float32)
-    if maps.ndim != 3 or maps.shape[-1] != 2 or image.shape != (*maps.shape[:2], 3):
-        raise ValueError(
-            f"maps have shape {maps.shape} and the image {image.shape}, expected (H, W, 2) and (H, W, 3)"
-        )
     # (h, w) = (H + 2, W + 2) from here on: with a margin of one pixel, every pixel has four neighbours
     smooth = ndi.gaussian_filter(maps[..., 1], SMOOTHING)
     planes = [np.pad(plane, 1) for plane in (maps[..., 0], smooth, rgb2gray(img_as_float32(image)))]
