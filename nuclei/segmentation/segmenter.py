@@ -75,7 +75,7 @@ class Segmenter:
     history : DataFrame, one row per epoch
     iou_network : the same or None, (N, F) float32 `segmentation.candidates.FEATURES` -> (N, M) float32 0-1
         Rates candidates for nuclei by the mean of its M outputs; without it, nuclei come from thresholds.
-    encoder : the same or None, see `nuclei.segmentation.strangeness.encoder_features`
+    encoder : function for `nuclei.segmentation.strangeness.image_features`, or None
     usual : Usual or None; the encoder's features of the training images
     """
 
@@ -84,7 +84,7 @@ class Segmenter:
     split: dict = field(default_factory=lambda: {"train": [], "validation": []})
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
     iou_network: "keras.Model | StoredNetwork | None" = None
-    encoder: "keras.Model | StoredNetwork | None" = None
+    encoder: Callable[[np.ndarray], np.ndarray] | None = None
     usual: Usual | None = None
 
     @property
@@ -153,7 +153,8 @@ class Segmenter:
 
         See `nuclei.segmentation.strangeness.image_features`.
         """
-        return image_features(self._features_of, images, min(1, max(scales)))
+        assert self.encoder is not None, "a model that does not know its training images has no features"
+        return image_features(self.encoder, images, min(1, max(scales)))
 
     def label(
         self, predicted: Maps | Prediction, calibration: dict | None = None, **thresholds
@@ -234,11 +235,6 @@ class Segmenter:
     @cached_property
     def _maps_of(self) -> Callable[[np.ndarray], np.ndarray]:
         return compiled(self.network)
-
-    @cached_property
-    def _features_of(self) -> Callable[[np.ndarray], np.ndarray]:
-        assert self.encoder is not None, "a model that does not know its training images has no features"
-        return compiled(self.encoder)
 
     def find_scales(
         self, images: Sequence[np.ndarray], passes: Sequence[dict[float, np.ndarray]] = ()

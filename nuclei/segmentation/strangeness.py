@@ -50,11 +50,11 @@ def encoder_features(network: "keras.Model") -> "keras.Model":
     return keras.Model(network.input, layers.Concatenate(name="features")(means), name="features")
 
 
-def image_features(network: Callable, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
+def image_features(encoder: Callable, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
     """Return the mean features, (F,) float64, of an image or of windows spread over it.
 
-    `network` is that of `encoder_features`, `compiled`; `images`, (H, W, 3) uint8, have the grey values of
-    the training images, and `scale`, up to 1, is one at which the network finds nuclei in them.
+    `encoder` is that of `encoder_features`, stored or `compiled`; `images`, (H, W, 3) uint8, have the grey
+    values of the training images, and `scale`, up to 1, is one at which nuclei are found in them.
     """
     found = []
     for image in images:
@@ -62,7 +62,7 @@ def image_features(network: Callable, images: Sequence[np.ndarray], scale: float
         top, left = (max(0, length - side) // 2 for length in image.shape[:2])
         centre = image[top : top + side, left : left + side]
         batch = pad_to_stride(rescale_image(centre, scale))[None]
-        found.append(network(batch)[0].astype(np.float64))
+        found.append(encoder(batch.astype(np.float32))[0].astype(np.float64))
     return np.mean(found, axis=0)
 
 

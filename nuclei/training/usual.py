@@ -7,6 +7,7 @@ import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
 from nuclei.data.samples import Sample
+from nuclei.segmentation.inference import compiled
 from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.segmentation.strangeness import Usual, encoder_features, strangeness
 from nuclei.training.augmentation import Augment, crop
@@ -31,7 +32,7 @@ def learn_usual(
     segmenter.encoder = segmenter.usual = None
     if len(train) < LEAST or segmenter.settings["resize"]:
         return
-    segmenter.encoder = encoder_features(segmenter.model)
+    segmenter.encoder = compiled(encoder_features(segmenter.model))
     images = [s.image for s in train] + augmented(train, augment, seed)
     features = features_of(segmenter, images + [s.image for s in validation])
     segmenter.usual = fit_usual(*np.split(features, [len(images)]))
