@@ -144,17 +144,9 @@ class Segmenter:
         `images` are the `prepared` image, or windows of a large one, `scales` those of its maps. None where
         the model does not know its training images, and for images under `LEAST_SIDE`.
         """
-        if not self.usual or min(images[0].shape[:2]) < LEAST_SIDE:
+        if not (self.encoder and self.usual) or min(images[0].shape[:2]) < LEAST_SIDE:
             return None
-        return strangeness(self.features(images, scales), self.usual)
-
-    def features(self, images: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
-        """Return what the encoder finds in an image at the largest of its scales, but never enlarged.
-
-        See `nuclei.segmentation.strangeness.image_features`.
-        """
-        assert self.encoder is not None, "a model that does not know its training images has no features"
-        return image_features(self.encoder, images, min(1, max(scales)))
+        return strangeness(image_features(self.encoder, images, scales), self.usual)
 
     def label(
         self, predicted: Maps | Prediction, calibration: dict | None = None, **thresholds

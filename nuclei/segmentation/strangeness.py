@@ -50,15 +50,16 @@ def encoder_features(network: "keras.Model") -> "keras.Model":
     return keras.Model(network.input, layers.Concatenate(name="features")(means), name="features")
 
 
-def image_features(encoder: Callable, images: Sequence[np.ndarray], scale: float) -> np.ndarray:
+def image_features(encoder: Callable, images: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
     """Return the mean features, (F,) float64, of an image or of windows spread over it.
 
     `encoder` is that of `encoder_features`, stored or `compiled`; `images`, (H, W, 3) uint8, have the grey
-    values of the training images, and `scale`, up to 1, is one at which nuclei are found in them.
+    values of the training images. Of the `scales` of their maps the largest counts, or 1 where that is above.
     """
+    scale = min(1, max(scales))
+    side = round(SIDE / scale)
     found = []
     for image in images:
-        side = round(SIDE / scale)
         top, left = (max(0, length - side) // 2 for length in image.shape[:2])
         centre = image[top : top + side, left : left + side]
         batch = pad_to_stride(rescale_image(centre, scale))[None]

@@ -9,7 +9,7 @@ from tqdm.contrib.concurrent import thread_map
 from nuclei.data.samples import Sample
 from nuclei.segmentation.inference import compiled
 from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
-from nuclei.segmentation.strangeness import Usual, encoder_features, strangeness
+from nuclei.segmentation.strangeness import Usual, encoder_features, image_features, strangeness
 from nuclei.training.augmentation import Augment, crop
 
 AXES = 40  # directions of large variance, or a fifth of the training images where these are few
@@ -39,15 +39,16 @@ def learn_usual(
 
 
 def features_of(segmenter: Segmenter, images: Sequence[np.ndarray], name: str = "features") -> np.ndarray:
-    """Return what the encoder finds in N images, (N, F) float64, see `Segmenter.features`.
+    """Return what a segmenter's encoder finds in N images, (N, F) float64, see `image_features`.
 
     images : any that `nuclei.images.intensity.as_rgb8` takes
     name : that of the progress bar
     """
 
     def features(image: np.ndarray) -> np.ndarray:
+        assert segmenter.encoder is not None, "a model that does not know its training images has none"
         image = segmenter.prepared(image)
-        return segmenter.features([image], segmenter.find_scales([image]))
+        return image_features(segmenter.encoder, [image], segmenter.find_scales([image]))
 
     with warnings.catch_warnings(action="ignore"):  # of outliers, which augmentation adds
         return np.stack(thread_map(features, images, max_workers=AT_A_TIME, desc=name, unit="image"))

@@ -23,11 +23,11 @@ def test_features_are_of_the_centre_at_the_scale_of_the_network_and_the_mean_ove
 
     image = np.zeros((3000, 700, 3), np.uint8)
     image[1500 - 1024 : 1500 + 1024] = 100  # the centre, from which 512 pixels remain at a quarter
-    assert image_features(network, [image], 1 / 4).tolist() == [100] * 3
+    assert image_features(network, [image], [1 / 8, 1 / 4]).tolist() == [100] * 3
     assert shapes == [(1, 512, 192, 3)]  # 175 columns, filled up
     two = [np.full((40, 40, 3), level, np.uint8) for level in (10, 30)]
-    assert image_features(network, two, 1).tolist() == [20] * 3
-    assert image_features(network, [two[0][:1, :1]], 1 / 16).tolist() == [10] * 3
+    assert image_features(network, two, [1, 4 / 3]).tolist() == [20] * 3
+    assert image_features(network, [two[0][:1, :1]], [1 / 16]).tolist() == [10] * 3
 
 
 @pytest.mark.parametrize(
