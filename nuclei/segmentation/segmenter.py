@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -29,6 +29,8 @@ AT_A_TIME = 3
 """Images that threads work on at a time: while the network runs on one, others are read or measured."""
 
 Scale = float | Literal["auto"]
+
+_resized = partial(resize, order=1, anti_aliasing=False)  # maps to another shape (H, W), bilinear
 
 
 class Maps(NamedTuple):
@@ -277,8 +279,3 @@ class Segmenter:
                 f"{high:.0f} pixels: a scale of about {np.sqrt(low * high) / diameter:.2g} may be better",
                 stacklevel=2,
             )
-
-
-def _resized(maps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(h, w, C) float32 -> (H, W, C) float32 of `shape` (H, W), bilinear."""
-    return maps if maps.shape[:2] == shape else resize(maps, shape, order=1, anti_aliasing=False)
