@@ -104,15 +104,14 @@ class Workers:
         self.client, self.model, self.expected = client, model, tuple(environment(model).items())
         self._start = time.perf_counter()
 
-    def submit(self, run: Run, job: Job) -> Callable[[], int | str | None]:
+    def submit(self, run: Run, job: Job) -> Callable[[], int | None]:
         """Let a worker do what `Run.process` does.
 
         Returns a function that waits until that is done; it returns, raises and warns what `process` did.
         """
-        is_new = not run.results.has_labels(job.name, job.stamp)
         future = self.client.submit(_process, *self._sent(run, job), pure=False)
 
-        def result() -> int | str | None:
+        def result() -> int | None:
             try:
                 done, pixels, messages = _result(future)
             except ModuleNotFoundError as error:  # of the worker, but for an image that was deleted
@@ -124,8 +123,6 @@ class Workers:
                 warnings.warn(message, stacklevel=2)
             if isinstance(done, Exception):
                 raise done
-            if done is None and is_new:  # by a worker that died when it had written all
-                return len(run.results.table(job.name))
             return done
 
         return result
@@ -168,7 +165,7 @@ def _process(model: str, expected: tuple, out: str, job: Job, options: dict):
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     _check_paths(out, job)
     run = Run(_folder(out), _loaded(model, expected), **options)
-    done: int | str | Exception | None
+    done: int | None | Exception
     with warnings.catch_warnings(record=True) as caught, naming_warnings():
         try:
             done = run.process(job)

@@ -48,8 +48,6 @@ AT_A_TIME_PIXELS = 16e6
 AHEAD = 1000
 """Images that are handed out to threads or workers at a time: a slow one must not keep them waiting."""
 
-LARGE = "large"  # what `Run.process` returns of an image that is left for the end
-
 
 class Report(NamedTuple):
     """The outcome of a run, by the names of images."""
@@ -133,7 +131,7 @@ def segment(
         results.begin(about, stamps, overwrite)
         kept = results.kept(stamps)
         jobs = [
-            Job(name, files[name], stamp, missing)
+            Job(name, files[name], stamp, missing, not results.has_labels(name, stamp))
             for name, stamp in stamps.items()
             if name not in kept and (missing := results.missing(name, stamp, formats))
         ]
@@ -153,6 +151,7 @@ class Job(NamedTuple):
     path: str | Path  # or an address
     stamp: dict  # distinguishes the file from others, and from earlier versions of it
     formats: list[str]  # what is to be written
+    is_new: bool  # whether its nuclei are to be found; otherwise formats are added to what is on disk
 
 
 @dataclass
@@ -173,26 +172,27 @@ class Run:
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def process(self, job: Job, large: bool = False) -> int | str | None:
-        """Read an image, find its nuclei, write its files; return their number if they were predicted.
+    def process(self, job: Job, large: bool = False) -> int | None:
+        """Read an image, find its nuclei, write its files; return the number of nuclei.
 
-        Raises ValueError where the image cannot be used. Of a large image it returns LARGE, unless `large`.
+        Returns None where the image is left for the end, as it is large and not to be processed as `large`.
+        Raises ValueError where it cannot be used.
         """
         with working_on(job.path) as warned, self.open(job) as image:
             if image.is_large and not large:
-                return LARGE
+                return None
             if left_out := [key for key in job.formats if image.is_large and not FORMATS[key].large]:
                 warnings.warn(f"too large for {', '.join(left_out)}", stacklevel=2)
-            if is_new := not self.results.has_labels(job.name, job.stamp):
+            if job.is_new:
                 predicted = self.predict(job, image)
                 for message in warned:
                     image.add_note(message)
                 result = self.new_result(job, image, predicted)
             else:
                 result = self.earlier_result(job, image)
-            self.results.complete(job.stamp, job.formats, result, is_new)
+            self.results.complete(job.stamp, job.formats, result, job.is_new)
             self.pixels += math.prod(image.shape)
-            return len(result.table) if is_new else None
+            return len(result.table)
 
     def open(self, job: Job) -> Image:
         try:
@@ -293,13 +293,13 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     def submit(job: Job):
         return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job).result
 
-    def finish(job: Job, process: Callable[[], int | str | None]) -> None:
+    def finish(job: Job, process: Callable[[], int | None]) -> None:
         try:
-            done = process()
-            if done == LARGE:
+            number = process()
+            if number is None:
                 return large.append(job)
-            if isinstance(done, int):
-                run.segmented[job.name] = done
+            if job.is_new:
+                run.segmented[job.name] = number
         except (ValueError, MemoryError) as error:
             run.skip(job, error)
         if run.workers:
