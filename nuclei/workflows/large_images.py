@@ -40,24 +40,19 @@ def segment_large(
     image: Image,
     segmenter,
     store: str | Path,
-    *,
+    run: Callable[["Tiles", list[int]], Iterable[Measured]],
     scale: float | str = "auto",
     augment: bool = False,
-    tile: int = TILE,
-    halo: int = HALO,
-    run: Callable[["Tiles", list[int]], Iterable[Measured]] | None = None,
 ) -> LargePrediction:
     """Find the nuclei of an image tile by tile, so that memory grows with the tile and not with the image.
 
     store : the folder of a Zarr array for the labels, replaced where it is there: working space, to be
         deleted when the returned labels have been read
+    run : applies `segment_tile` to the tiles of one phase, in any order or at once
     scale : the factor by which tiles are rescaled. For "auto", the nuclei in nine windows decide on the
-        scales for the whole image. Limits that are relative to an image's nuclei are relative to a tile's
+        scales for the whole image. Limits that are relative to an image's nuclei are relative to a tile's.
+        Below 1, tiles and halos are made larger, so that the network sees the usual number of pixels
     augment : see `nuclei.segmentation.segmenter.Segmenter.predict`
-    tile, halo : pixels, see `nuclei.images.tiles.windows`. For a scale below 1 both are made larger, so that
-        the network sees the usual number of pixels. The halo should be wider than a nucleus, by the
-        surroundings that the network needs
-    run : applies `segment_tile` to the tiles of one phase, in any order or at once; by default one by one
 
     Raises ValueError where the file cannot be read, or the model cannot be applied to parts of an image;
     OSError where the labels cannot be written. Warns of nuclei that may have been cut, and of a median
@@ -78,9 +73,8 @@ def segment_large(
     scales = segmenter.find_scales(spread) if scale == "auto" else [float(scale)]
     strangeness = segmenter.strangeness(spread, scales)
     step = min(max(1, math.ceil(1 / min(scales))), LARGEST_STEP)
-    tiling = Tiling(image.shape, step * tile, step * halo, CHUNK)
+    tiling = Tiling(image.shape, step * TILE, step * HALO, CHUNK)
     tiles = Tiles(str(store), tiling, convert, scales, augment, image.pixel_size)
-    run = run or (lambda tiles, numbers: (segment_tile(k, tiles, image, segmenter) for k in numbers))
     parts: list[Measured] = []
     total = math.prod(image.shape)
     with tqdm(total=total, desc="labelling", unit="px", unit_scale=True, leave=False, disable=None) as bar:
@@ -93,8 +87,8 @@ def segment_large(
     known, table["label"] = table["label"].to_numpy(), np.arange(1, len(table) + 1)
     if cut := sum(cut for *_, cut in parts):
         warnings.warn(
-            f"{cut} nuclei reach beyond the halo of {step * halo} pixels around a tile and may have been "
-            "cut; use a larger halo, or a scale below 1, which widens it",
+            f"{cut} nuclei reach beyond the halo of {step * HALO} pixels around a tile and may have been "
+            "cut; use a scale below 1, which widens it",
             stacklevel=2,
         )
     diameter = circle_diameter(table["area_px"])

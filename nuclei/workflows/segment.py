@@ -219,7 +219,7 @@ class Run:
         run = partial(self.workers.segment_tiles, self, job) if self.workers else in_threads
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             try:
-                return segment_large(image, self.segmenter, store, run=run, **self.predicting)
+                return segment_large(image, self.segmenter, store, run, **self.predicting)
             except BaseException:  # Ctrl-C too
                 pool.shutdown(cancel_futures=True)  # tiles that are begun still write
                 delete(store)

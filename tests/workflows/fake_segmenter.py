@@ -70,8 +70,7 @@ def write_labels(path, result):
 Segmenter.load = lambda *_: Fake()
 formats.FORMATS["labels"] = replace(formats.FORMATS["labels"], write=write_labels)
 nuclei.images.tiff.LARGE = nuclei.images.ome_zarr.LARGE = 60_000  # pixels
-large_images.CHUNK = 64
-large_images.segment_large.__kwdefaults__ |= {"tile": 128, "halo": 32}
+large_images.CHUNK, large_images.TILE, large_images.HALO = 64, 128, 32
 
 if __name__ == "__main__":
     from nuclei.cli import main

@@ -20,7 +20,7 @@ from nuclei.images.tiles import reduced, spread_windows
 from nuclei.segmentation.scale import circle_diameter
 from nuclei.segmentation.segmenter import Maps, Prediction, Segmenter
 from nuclei.segmentation.watershed import confidence
-from nuclei.workflows.large_images import segment_large
+from nuclei.workflows.large_images import segment_large, segment_tile
 
 SHAPE = (437, 611)
 
@@ -89,8 +89,17 @@ def small_chunks(monkeypatch):
 def small_tiles(monkeypatch):
     """All that is larger than a tile of 128 pixels is a slide."""
     monkeypatch.setattr("nuclei.images.tiff.LARGE", 128**2)
-    monkeypatch.setitem(segment_large.__kwdefaults__, "tile", 128)
-    monkeypatch.setitem(segment_large.__kwdefaults__, "halo", 32)
+    monkeypatch.setattr("nuclei.workflows.large_images.TILE", 128)
+    monkeypatch.setattr("nuclei.workflows.large_images.HALO", 32)
+
+
+def segment_slowly(image, segmenter, store, **options):
+    """Segment a large image tile by tile, one after the other."""
+
+    def run(tiles, numbers):
+        return [segment_tile(k, tiles, image, segmenter) for k in numbers]
+
+    return segment_large(image, segmenter, store, run, **options)
 
 
 def visible(out):
@@ -166,7 +175,7 @@ def test_tile_by_tile_is_the_same_as_whole(run, tmp_path, request, segmenter, im
     pd.testing.assert_frame_equal(*summaries, rtol=1e-5)
 
 
-def test_a_calibrated_confidence_stays_with_its_nucleus(tmp_path):
+def test_a_calibrated_confidence_stays_with_its_nucleus(tmp_path, small_tiles):
     class Calibrated(Thresholder):
         def label(self, predicted):
             found = super().label(predicted)
@@ -175,7 +184,7 @@ def test_a_calibrated_confidence_stays_with_its_nucleus(tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", discs())
     fake = Calibrated(calibration={"confidence": [0], "probability": [0]})
     with open_image(tmp_path / "image.tif") as image:
-        table = segment_large(image, fake, tmp_path / "labels", tile=128, halo=32).table
+        table = segment_slowly(image, fake, tmp_path / "labels").table
     np.testing.assert_allclose(table["confidence"], table["area_px"] / 1000)
 
 
@@ -244,7 +253,7 @@ def test_a_model_that_sees_squeezed_images_is_refused(run, tmp_path, small_tiles
     assert not segmenter.factors
 
 
-def test_the_scale_is_decided_once(tmp_path):
+def test_the_scale_is_decided_once(tmp_path, small_tiles):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     for scale, below, expected in [
         ("auto", 0, {1}),
@@ -253,9 +262,7 @@ def test_the_scale_is_decided_once(tmp_path):
         (1.5, 20, {1.5}),
     ]:
         fake = Thresholder(working_diameter=below)
-        segment_large(
-            open_image(tmp_path / "image.tif"), fake, tmp_path / "l", scale=scale, tile=128, halo=32
-        )
+        segment_slowly(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", scale=scale)
         looks = 1 if scale == "auto" else 0  # once as it is, in the one window that covers the image
         assert fake.factors[:looks] == [1] * looks and set(fake.factors[looks:]) == expected
         ((diameter, scales),) = fake.sizes
@@ -273,7 +280,7 @@ def test_windows_that_tell_the_scale_are_spread():
     assert covered.max() == 1 and [third.sum() for third in thirds] == [64 * 64] * 9
 
 
-def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
+def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch, small_tiles):
     tifffile.imwrite(tmp_path / "image.tif", discs(), photometric="minisblack")
     fake, parts = Thresholder(), []
     run = fake.multiscale_maps
@@ -282,9 +289,7 @@ def test_tiles_grow_where_the_image_is_reduced(tmp_path, monkeypatch):
     )
     for scale, largest in [(3, (128, 128)), (0.5, (256, 256)), (0.1, (SHAPE[0], 448))]:
         parts.clear()
-        segment_large(
-            open_image(tmp_path / "image.tif"), fake, tmp_path / "l", scale=scale, tile=128, halo=32
-        )
+        segment_slowly(open_image(tmp_path / "image.tif"), fake, tmp_path / "l", scale=scale)
         assert max(parts) == largest
 
 
@@ -411,9 +416,12 @@ class Fake:
         return Prediction(labels, np.ones(labels.max()), *maps[:2])
 
 nuclei.images.ome_zarr.LARGE = 600**2
+large_images.TILE, large_images.HALO = 512, 64
 place = Path(sys.argv[1])
 with open_image(place) as image:
-    found = large_images.segment_large(image, Fake(), place.with_name("working"), tile=512, halo=64)
+    fake = Fake()
+    run = lambda tiles, numbers: (large_images.segment_tile(k, tiles, image, fake) for k in numbers)
+    found = large_images.segment_large(image, fake, place.with_name("working"), run)
     for write, ending in ((write_labels, ".tif"), (write_label_zarr, "_labels.zarr")):
         write(place.with_name("out" + ending), found.labels)
 peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
