@@ -204,7 +204,7 @@ def stages(sizes: Sizes) -> dict:
         found = segmenter.candidates(maps)
         labels, ious = suppress_overlaps(*found, **segmenter.settings["thresholds"])
         table = measure(labels, image[WHOLE], ious)
-        result = Result("image", path.name, s.image, labels, table)
+        result = Result("image", path.name, image, labels, table)
         writers = {
             f"writing {name}": lambda write=each.write: write(Path(mkdtemp(dir=folder)) / "written", result)
             for name, each in FORMATS.items()

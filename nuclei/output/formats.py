@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import shapely
 import tifffile
-from PIL import Image
 from roifile import roiwrite
 
 from nuclei.data.run_lengths import encode_nuclei
 from nuclei.figures.drawing import overlay
 from nuclei.images.intensity import as_rgb8
+from nuclei.images.reading import Image
 from nuclei.images.tiles import CHUNK, blocks, reduced
 from nuclei.output.outlines import Outline, polygons, roi
 from nuclei.output.review import Images, write_sheet, write_table
@@ -38,19 +39,13 @@ class Result:
 
     name: str  # in tables
     file: str  # where the image was found
-    image: Any  # what the model was applied to, as `as_rgb8` takes it; of a large image a `reading.Image`
+    image: Image
     labels: Any  # (H, W) integers, 0 = background: an array, or of a large image a `Renumbered`
     table: pd.DataFrame  # see `nuclei.output.measurements.measure`
-    pixel_size: tuple[float, float] | None = None  # height and width in micrometres
     scales: Iterable[float] = (1,)  # at which the model was applied
     diameter: float | None = None  # of the median nucleus in pixels
     strangeness: float | None = None  # how unlike the training images it is, usually below 1
-    note: str = ""  # how the image was read where that is not obvious, and what was warned of
     warning: str = ""  # why the nuclei should be checked
-
-    @property
-    def is_large(self) -> bool:
-        return not isinstance(self.labels, np.ndarray)
 
     @cached_property
     def outlines(self) -> dict[int, Outline]:
@@ -122,10 +117,12 @@ def write_overlay(path: str | Path, result: Result) -> None:
     Of a large image every k-th pixel is shown, at most `PREVIEW` a side.
     """
     image, labels = result.image, result.labels
-    if result.is_large:
+    if image.is_large:
         parts = image.pixels, labels.__getitem__
-        image, labels = (reduced(read, labels.shape, PREVIEW) for read in parts)
-    Image.fromarray(overlay(as_rgb8(image), labels)).save(path, format="PNG")
+        pixels, labels = (reduced(read, labels.shape, PREVIEW) for read in parts)
+    else:
+        pixels = image.pixels()
+    PIL.Image.fromarray(overlay(as_rgb8(pixels), labels)).save(path, format="PNG")
 
 
 def write_geojson(path: str | Path, result: Result) -> None:
@@ -156,7 +153,7 @@ def summary_row(result: Result) -> pd.DataFrame:
     ``covered`` is the fraction of the image that nuclei cover; sides of a pixel are in micrometres.
     """
     table, shape = result.table, result.labels.shape
-    height, width = result.pixel_size or (None, None)
+    height, width = result.image.pixel_size or (None, None)
     area = float(table["area_px"].median()) if len(table) else None
     row = {
         "image": result.name,
@@ -174,7 +171,7 @@ def summary_row(result: Result) -> pd.DataFrame:
         "scale": " ".join(f"{scale:.3g}" for scale in result.scales),
         "median_diameter_px": result.diameter,
         "strangeness": result.strangeness,
-        "note": result.note,
+        "note": result.image.note,
         "warning": result.warning,
     }
     return pd.DataFrame([row])
@@ -209,7 +206,7 @@ FORMATS = {
     "labels": Format(
         "label image: each nucleus has a number, 0 is background",
         "_labels.tif",
-        lambda path, result: write_labels(path, result.labels, result.pixel_size),
+        lambda path, result: write_labels(path, result.labels, result.image.pixel_size),
         large=True,
     ),
     "measurements": Format(
@@ -226,7 +223,7 @@ FORMATS = {
     "zarr": Format(
         "label image as OME-Zarr, which napari opens as labels",
         "_labels.zarr",
-        lambda path, result: write_label_zarr(path, result.labels, result.pixel_size),
+        lambda path, result: write_label_zarr(path, result.labels, result.image.pixel_size),
         large=True,
     ),
     "geojson": Format("outlines and measurements for QuPath", ".geojson", write_geojson),

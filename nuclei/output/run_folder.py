@@ -134,7 +134,7 @@ class RunFolder:
         if is_new:
             formats = list(dict.fromkeys([*formats, "measurements"]))
             self._record_of(name).unlink(missing_ok=True)
-        possible = [key for key in formats if FORMATS[key].large or not result.is_large]
+        possible = [key for key in formats if FORMATS[key].large or not result.image.is_large]
         for key, path in self.files(name, possible).items():
             if write := FORMATS[key].write:
                 with self._written.replacing(path) as temporary:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from nuclei.common import (
@@ -253,24 +252,27 @@ class Run:
             table = predicted.table
         else:
             table = measure(predicted.labels, image[WHOLE], predicted.confidence, image.pixel_size)
-        result = self._result(job, image, predicted.labels, table)
-        result.scales, result.diameter = predicted.scales, predicted.diameter or None
-        result.strangeness, result.note = predicted.strangeness, image.note
         found = [strangeness.warning(predicted.strangeness, len(table))]
         if self.segmenter.settings.get("calibration"):
             found.append(calibration.warning(table["confidence"]))
-        result.warning = "; ".join(filter(None, found))
-        return result
+        return Result(
+            job.name,
+            job.stamp["file"],
+            image,
+            predicted.labels,
+            table,
+            scales=predicted.scales,
+            diameter=predicted.diameter or None,
+            strangeness=predicted.strangeness,
+            warning="; ".join(filter(None, found)),
+        )
 
     def earlier_result(self, job: Job, image: Image) -> Result:
         """Return the nuclei whose labels and measurements are on disk."""
         stored, table = open_image(self.results.labels(job.name)), self.results.table(job.name)
-        on_disk = Renumbered(stored.pixels, image.shape, np.arange(1, len(table) + 1))
-        return self._result(job, image, on_disk if image.is_large else stored.pixels(), table)
-
-    def _result(self, job: Job, image: Image, labels, table: pd.DataFrame) -> Result:
-        shown = image if image.is_large else image.pixels()
-        return Result(job.name, job.stamp["file"], shown, labels, table, image.pixel_size)
+        numbers = np.arange(1, len(table) + 1)
+        on_disk = Renumbered(stored.pixels, image.shape, numbers) if image.is_large else stored.pixels()
+        return Result(job.name, job.stamp["file"], image, on_disk, table)
 
     def skip(self, job: Job, error: Exception) -> None:
         """Leave out an image that cannot be used. Its earlier results stay, unfinished ones are deleted."""

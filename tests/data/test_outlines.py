@@ -12,6 +12,7 @@ from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
 from nuclei.data.outlines import labels_from_outlines
 from nuclei.data.samples import load_samples
+from nuclei.images import open_image
 from nuclei.output.formats import Result, write_geojson, write_rois
 
 SQUARE = [[2, 1], [5, 1], [5, 4], [2, 4], [2, 1]]
@@ -41,7 +42,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path, monkeypatch, labels, nam
     image = (labels * 30).astype(np.uint8)
     tifffile.imwrite(folder / "x.tif", image)
     table = pd.DataFrame({"label": range(1, 7)})
-    WRITERS[name](folder / name, Result("x", "x.tif", image, labels, table))
+    WRITERS[name](folder / name, Result("x", "x.tif", open_image(folder / "x.tif"), labels, table))
     (sample,) = load_samples(folder)
     assert sample.id == "x" and np.array_equal(sample.labels, labels)
 

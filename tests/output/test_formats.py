@@ -20,6 +20,7 @@ from ome_zarr_models.v04.image_label import ImageLabel
 from shapely.geometry import shape
 
 from nuclei.images import open_image
+from nuclei.images.reading import Image
 from nuclei.output.formats import (
     DEFAULT,
     FORMATS,
@@ -50,10 +51,11 @@ LABELS = np.array(
 """2 has a hole, 5 is one pixel in the corner, 9 is in three parts, two of which meet at a corner."""
 
 
-def result(labels=LABELS, **options):
+def result(labels=LABELS, pixel_size=None, **options):
     """The nuclei of an image of one channel, each with a confidence of 0.5."""
-    image = np.arange(labels.size).reshape(labels.shape)
-    table = measure(labels, image[..., None], np.full(labels.max(), 0.5))
+    channels = np.arange(labels.size).reshape(*labels.shape, 1)
+    image = Image(channels, ("ch0",), pixel_size=pixel_size)
+    table = measure(labels, channels, np.full(labels.max(), 0.5))
     return Result("a", "a.png", image, labels, table, **options)
 
 
@@ -140,9 +142,9 @@ def test_label_images(tmp_path, pixel_size, most, dtype):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_overlays_keep_image_and_show_outlines(tmp_path, dtype):
-    image, labels = np.zeros((700, 650), dtype), np.zeros((700, 650), int)
-    image[200:300, 100:300], labels[200:300, 100:300] = 200, 1
-    write_overlay(tmp_path / "a.png", Result("a", "a.png", image, labels, None))
+    pixels, labels = np.zeros((700, 650, 1), dtype), np.zeros((700, 650), int)
+    pixels[200:300, 100:300], labels[200:300, 100:300] = 200, 1
+    write_overlay(tmp_path / "a.png", Result("a", "a.png", Image(pixels, ("ch0",)), labels, None))
     overlay = iio.imread(tmp_path / "a.png")
     assert overlay.shape == (700, 650, 3) and overlay.dtype == np.uint8
     assert (overlay[250, 200] > 250).all() and not overlay[50, 50].any()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nuclei.images.reading import Image
 from nuclei.output.formats import Result, summary_row
 from nuclei.output.measurements import measure
 
@@ -62,14 +63,15 @@ def test_without_nuclei_the_header_is_the_same(pixel_size):
     none = measure(np.zeros_like(LABELS), IMAGE, CONFIDENCE, pixel_size)
     assert len(none) == 0
     assert list(none) == list(measure(LABELS, IMAGE, CONFIDENCE, pixel_size))
-    row = summary_row(Result("a", "a.png", IMAGE, LABELS, none, pixel_size)).iloc[0]
+    row = summary_row(Result("a", "a.png", Image(IMAGE, ("ch0",)), LABELS, none)).iloc[0]
     assert (row["nuclei"], row["covered"]) == (0, 0)
     assert row["median_area_px"] is row["mean_confidence"] is None
 
 
 def test_a_row_per_image():
     table = measure(LABELS, IMAGE, CONFIDENCE, (0.5, 0.25))
-    result = Result("a", "a.png", IMAGE, LABELS, table, (0.5, 0.25), [1, 2], 3.5, 1.25, "a note", "a warning")
+    image = Image(IMAGE, ("ch0",), pixel_size=(0.5, 0.25), note="a note")
+    result = Result("a", "a.png", image, LABELS, table, [1, 2], 3.5, 1.25, "a warning")
     assert summary_row(result).iloc[0].to_dict() == {
         "image": "a",
         "file": "a.png",

@@ -62,7 +62,7 @@ class Fake:
 
 
 def write_labels(path, result):
-    formats.write_labels(path, result.labels, result.pixel_size)
+    formats.write_labels(path, result.labels, result.image.pixel_size)
     if result.name == "3":  # written, but not yet under its own name
         die("image")
 
