@@ -47,8 +47,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
             table[name] = rounded(column.to_numpy())
         elif column.dtype.kind not in "iub":
             table[name] = [safe(each) if isinstance(each, str) else each for each in column]
-    with _open(path, "w") as file:
-        table.to_csv(file, index=False, lineterminator="\n")
+    table.to_csv(path, index=False, lineterminator="\n", errors="surrogateescape")  # see `_open`
 
 
 def read_csv(path: Path) -> pd.DataFrame:
