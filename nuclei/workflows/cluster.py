@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -74,10 +73,11 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
             except TimeoutError as error:
                 which = f"`workers` {workers}" if dask is None else f"`dask` {dask}"
                 raise ValueError(f"{which}: no worker has started after {PATIENCE} seconds") from error
-            check(client.run(environment, model, on_error="return"), environment(model))
+            expected = environment(model)
+            check(client.run(environment, model, on_error="return"), expected)
             if dask is None:
                 client.run(_leave_interrupts)
-            yield Workers(client, model)
+            yield Workers(client, model, expected)
 
 
 def environment(model: str) -> dict[str, str]:
@@ -100,9 +100,8 @@ def check(found: Mapping[str, dict[str, str] | BaseException], expected: dict[st
 class Workers:
     """The workers of a client, which process the images of a run."""
 
-    def __init__(self, client: "Client", model: str):
-        self.client, self.model, self.expected = client, model, tuple(environment(model).items())
-        self._start = time.perf_counter()
+    def __init__(self, client: "Client", model: str, expected: dict[str, str]):
+        self.client, self.model, self.expected = client, model, tuple(expected.items())
 
     def submit(self, run: Run, job: Job) -> Callable[[], int | None]:
         """Let a worker do what `Run.process` does.
@@ -126,10 +125,6 @@ class Workers:
             return done
 
         return result
-
-    def status(self, pixels: int) -> str:
-        rate = pixels / 1e6 / (time.perf_counter() - self._start)
-        return f"{rate:.2f} megapixels/s, {len(self.client.nthreads())} workers"
 
     def segment_tiles(self, run: Run, job: Job, tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
         """Segment tiles of a large image, in any order; see `segment_large`."""

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -291,6 +292,7 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
     large: list[Job] = []
     bar = tqdm(total=len(jobs) + earlier, initial=earlier, desc="segmenting", unit="image", disable=None)
     pool = ThreadPoolExecutor(AT_A_TIME)
+    start = time.perf_counter()
 
     def submit(job: Job):
         return run.workers.submit(run, job) if run.workers else pool.submit(run.process, job).result
@@ -304,8 +306,9 @@ def _process(run: Run, jobs: list[Job], earlier: int) -> None:
                 run.segmented[job.name] = number
         except (ValueError, MemoryError) as error:
             run.skip(job, error)
-        if run.workers:
-            bar.set_postfix_str(run.workers.status(run.pixels))
+        rate = run.pixels / 1e6 / (time.perf_counter() - start)
+        workers = f", {len(run.workers.client.nthreads())} workers" if run.workers else ""
+        bar.set_postfix_str(f"{rate:.2f} megapixels/s{workers}", refresh=False)
         bar.update()
 
     with naming_warnings(), bar, ExitStack() as stack:

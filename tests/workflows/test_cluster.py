@@ -224,7 +224,7 @@ def submit(model, tmp_path, monkeypatch):
     monkeypatch.setattr("nuclei.images.tiff.LARGE", 100)
     monkeypatch.setattr(cluster, "_loaded", lambda *_: None)
     here = SimpleNamespace(submit=lambda f, *words, **_: SimpleNamespace(result=lambda: f(*words)))
-    workers = cluster.Workers(here, str(model))
+    workers = cluster.Workers(here, str(model), {})
     tifffile.imwrite("a.tif", np.zeros((20, 30), np.uint8))
     run = Run(RunFolder(tmp_path / "out"), None, {}, {}, None)
     return lambda: workers.submit(run, Job("a", Path("a.tif"), {}, [], True))
