@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from nuclei import __version__
-from nuclei.common import DEFAULT_MODEL, counted, some
+from nuclei.common import DEFAULT_MODEL, counted, quiet, some
 
 PROGRAM = "nuclei"
 
@@ -181,8 +181,6 @@ def _segment(parameters: dict) -> int:
 
 
 def _export(parameters: dict) -> None:
-    from nuclei.common import quiet
-
     with quiet():
         from nuclei.workflows.export import export
 
