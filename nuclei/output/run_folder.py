@@ -15,7 +15,6 @@ import platform
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -84,24 +83,21 @@ class RunFolder:
             )
         return set(changed)
 
-    def missing(self, name: str, stamp: dict, formats: Iterable[str]) -> list[str]:
-        """Return which formats are to be written for an image: those that it lacks.
+    def missing(self, name: str, stamp: dict, formats: list[str]) -> tuple[list[str], bool]:
+        """Return which formats are to be written for an image, and whether its nuclei are to be found anew.
 
-        All of them, where it changed, or where it lacks some and its labels or measurements too.
+        Those that it lacks, from its label image and measurements; all, where it changed or lacks these too.
         """
-        formats, record = list(formats), self.record(name)
+        record = self.record(name)
         if record.get("stamp") != stamp:
-            return formats
+            return formats, True
         files = self.files(name, formats)
         gone = [key for key, path in files.items() if path in self._written and not path.exists()]
         missing = [key for key in formats if key in gone or key not in record["formats"]]
-        return missing if self.has_labels(name, stamp) else missing and formats
-
-    def has_labels(self, name: str, stamp: dict) -> bool:
-        """Return whether a complete image with the same stamp has its label image and measurements."""
-        record = self.record(name)
-        complete = record.get("stamp") == stamp and "labels" in record["formats"]
-        return complete and self.labels(name).exists() and self._rows(name, "measurements.csv").exists()
+        source = (self.labels(name), self._rows(name, "measurements.csv"))
+        if "labels" in record["formats"] and all(path.exists() for path in source):
+            return missing, False
+        return missing and formats, True
 
     def labels(self, name: str) -> Path:
         return self.path / f"{name}{FORMATS['labels'].ending}"
@@ -159,7 +155,7 @@ class RunFolder:
         for key in formats:
             for table in FORMATS[key].tables:
                 parts = [part for name in names if (part := self._rows(name, table)).exists()]
-                self._replace(self.path / table, bool(parts), partial(join_csv, parts))
+                self._replace(self.path / table, bool(parts), join_csv, parts)
         for key in formats:  # from these tables
             for file, write in FORMATS[key].of_run.items():
                 self._replace(self.path / file, bool(names), write, self.path, images)

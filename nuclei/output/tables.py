@@ -63,7 +63,7 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def join_csv(paths: Sequence[Path], out: Path) -> None:
+def join_csv(out: Path, paths: Sequence[Path]) -> None:
     """Write the rows of several tables into one, row by row, with the columns of all."""
     columns: dict[str, None] = {}
     for path in paths:

@@ -131,12 +131,12 @@ def segment(
         results.begin(about, stamps, overwrite)
         kept = results.kept(stamps)
         jobs = [
-            Job(name, files[name], stamp, missing, not results.has_labels(name, stamp))
+            Job(name, files[name], stamp, *results.missing(name, stamp, formats))
             for name, stamp in stamps.items()
-            if name not in kept and (missing := results.missing(name, stamp, formats))
+            if name not in kept
         ]
         run = Run(results, segmenter, reading, predicting, size, cluster_workers)
-        _process(run, jobs, len(files) - len(jobs))
+        _process(run, [job for job in jobs if job.formats], len(files))
         results.clear_temporary()  # of workers that died
         usable = {name: path for name, path in files.items() if name not in run.skipped}
         opened = {name: partial(open_image, path, **reading) for name, path in usable.items()}
@@ -151,7 +151,7 @@ class Job(NamedTuple):
     path: str | Path  # or an address
     stamp: dict  # distinguishes the file from others, and from earlier versions of it
     formats: list[str]  # what is to be written
-    is_new: bool  # whether its nuclei are to be found; otherwise formats are added to what is on disk
+    is_new: bool  # whether its nuclei are to be found anew; otherwise formats are added to what is on disk
 
 
 @dataclass
@@ -286,11 +286,14 @@ class Run:
         warnings.warn(f"skipped {job.path}: {reason}", stacklevel=3)
 
 
-def _process(run: Run, jobs: list[Job], earlier: int) -> None:
-    """Process images by threads or workers, and large ones at the end, one by one; with a progress bar."""
+def _process(run: Run, jobs: list[Job], total: int) -> None:
+    """Process images by threads or workers, and large ones at the end, one by one.
+
+    The progress bar counts all images, `total`, also those that need no job.
+    """
     working: deque = deque()  # of functions that wait for an outcome
     large: list[Job] = []
-    bar = tqdm(total=len(jobs) + earlier, initial=earlier, desc="segmenting", unit="image", disable=None)
+    bar = tqdm(total=total, initial=total - len(jobs), desc="segmenting", unit="image", disable=None)
     pool = ThreadPoolExecutor(AT_A_TIME)
     start = time.perf_counter()
 

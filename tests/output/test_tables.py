@@ -42,7 +42,7 @@ def test_names_are_read_as_they_were_written(tmp_path):
 def test_written_and_joined(tmp_path):
     write_csv(tmp_path / "1", pd.DataFrame({"image": ["=a,b", "c"], "x": [0.1 + 0.2, np.nan], "n": [1, 2]}))
     write_csv(tmp_path / "2", pd.DataFrame({"image": ["-d\udce9"], "y": [True], "n": [-3]}))
-    join_csv([tmp_path / "1", tmp_path / "2"], tmp_path / "all")
+    join_csv(tmp_path / "all", [tmp_path / "1", tmp_path / "2"])
     with open(tmp_path / "all", newline="", errors="surrogateescape") as file:
         assert list(csv.reader(file)) == [
             ["image", "x", "n", "y"],
