@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -314,14 +314,16 @@ def _process(run: Run, jobs: list[Job], total: int) -> None:
         bar.set_postfix_str(f"{rate:.2f} megapixels/s{workers}", refresh=False)
         bar.update()
 
-    with naming_warnings(), bar, ExitStack() as stack:
-        stack.callback(pool.shutdown, cancel_futures=True)  # where an error ends the run, some are left
-        stack.callback(run.stop)  # this first
-        for k, job in enumerate(jobs):
-            working += map(submit, jobs[k + len(working) : k + AHEAD])
-            finish(job, working.popleft())
-        for job in large:
-            finish(job, partial(run.process, job, large=True))
+    with naming_warnings(), bar:
+        try:
+            for k, job in enumerate(jobs):
+                working += map(submit, jobs[k + len(working) : k + AHEAD])
+                finish(job, working.popleft())
+            for job in large:
+                finish(job, partial(run.process, job, large=True))
+        finally:  # where an error ends the run, some jobs are left
+            run.stop()
+            pool.shutdown(cancel_futures=True)
 
 
 _current = threading.local()  # its `path` is the file that the thread works on
