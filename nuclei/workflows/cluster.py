@@ -27,8 +27,9 @@ from nuclei.images.reading import Image, open_image
 from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.segmenter import Segmenter
+from nuclei.workflows.file_warnings import naming_warnings
 from nuclei.workflows.large_images import Measured, Tiles, segment_tile
-from nuclei.workflows.segment import Job, Run, fingerprint, naming_warnings
+from nuclei.workflows.segment import Job, Run, fingerprint
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -38,7 +38,7 @@ from nuclei.output.tables import write_csv
 from nuclei.output.written import Written
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.segmenter import Segmenter
-from nuclei.workflows.segment import naming_warnings, working_on
+from nuclei.workflows.file_warnings import naming_warnings, working_on
 
 
 @naming_warnings()

@@ -3,13 +3,12 @@
 import hashlib
 import math
 import os
-import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,13 +36,12 @@ from nuclei.segmentation import strangeness
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.segmenter import AT_A_TIME, Prediction, Segmenter
 from nuclei.segmentation.stitching import Renumbered
+from nuclei.workflows.file_warnings import naming_warnings, working_on
 from nuclei.workflows.large_images import LargePrediction, Measured, Tiles, segment_large, segment_tile
+from nuclei.workflows.pixel_limit import PixelLimit
 
 if TYPE_CHECKING:  # slow to import
     from nuclei.workflows.cluster import Workers
-
-AT_A_TIME_PIXELS = 16e6
-"""Pixels of the images that the network and what follows work on at a time: about 4 GB of memory."""
 
 AHEAD = 1000
 """Images that are handed out to threads or workers at a time: a slow one must not keep them waiting."""
@@ -165,10 +163,7 @@ class Run:
     pixel_size: tuple[float, float] | None  # (y, x) in micrometres; None for the file's own
     workers: "Workers | None" = None  # of a cluster; None where everything is done here
     pixels: int = 0  # of the images processed
-    busy: int = 0  # pixels of the images being predicted
-    freed: threading.Condition = field(default_factory=threading.Condition)  # when there are fewer
-    turn: threading.Lock = field(default_factory=threading.Lock)  # held while waiting for that
-    stopped: bool = False  # after Ctrl-C or an error: nothing more is predicted
+    limit: PixelLimit = field(default_factory=PixelLimit)  # of the images being predicted
     segmented: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -204,13 +199,13 @@ class Run:
 
     def predict(self, job: Job, image: Image) -> Prediction | LargePrediction:
         if not image.is_large:
-            with self.room_for(math.prod(image.shape)):
+            with self.limit.room_for(math.prod(image.shape)):
                 return self.segmenter.predict(image.pixels(), **self.predicting)
         store = self.results.unfinished(job.name)
 
         def segmented(k: int, tiles: Tiles) -> Measured:
             outer = tiles.tiling.tile(k).outer
-            with self.room_for(math.prod(span.stop - span.start for span in outer)):
+            with self.limit.room_for(math.prod(span.stop - span.start for span in outer)):
                 return segment_tile(k, tiles, image, self.segmenter)
 
         def in_threads(tiles: Tiles, numbers: list[int]) -> Iterator[Measured]:
@@ -224,29 +219,6 @@ class Run:
                 pool.shutdown(cancel_futures=True)  # tiles that are begun still write
                 delete(store)
                 raise
-
-    @contextmanager
-    def room_for(self, pixels: int) -> Iterator[None]:
-        """Wait until an image of so many `pixels` is the only one, or fits beside those in work."""
-        with self.turn, self.freed:  # in turn: smaller images would pass by a large one without end
-            self.freed.wait_for(
-                lambda: self.stopped or not self.busy or self.busy + pixels <= AT_A_TIME_PIXELS
-            )
-            if self.stopped:
-                raise CancelledError
-            self.busy += pixels
-        try:
-            yield
-        finally:
-            with self.freed:
-                self.busy -= pixels
-                self.freed.notify_all()
-
-    def stop(self) -> None:
-        """Let the images that wait in `room_for` end with CancelledError."""
-        with self.freed:
-            self.stopped = True
-            self.freed.notify_all()
 
     def new_result(self, job: Job, image: Image, predicted: Prediction | LargePrediction) -> Result:
         if isinstance(predicted, LargePrediction):
@@ -322,40 +294,8 @@ def _process(run: Run, jobs: list[Job], total: int) -> None:
             for job in large:
                 finish(job, partial(run.process, job, large=True))
         finally:  # where an error ends the run, some jobs are left
-            run.stop()
+            run.limit.stop()
             pool.shutdown(cancel_futures=True)
-
-
-_current = threading.local()  # its `path` is the file that the thread works on
-
-
-@contextmanager
-def working_on(path: str | Path) -> Iterator[list[str]]:
-    """Yield what was warned of since, about the file that the thread works on."""
-    _current.path, _current.warned = path, []
-    try:
-        yield _current.warned
-    finally:
-        _current.path = None
-
-
-@contextmanager
-def naming_warnings() -> Iterator[None]:
-    """Begin every warning with the file that the thread works on."""
-    with warnings.catch_warnings():
-        for category in (UserWarning, RuntimeWarning):  # not what concerns programmers alone
-            warnings.simplefilter("always", category)
-        show = warnings.showwarning
-
-        def show_named(message, category, *where):
-            if not (path := getattr(_current, "path", None)):
-                show(message, category, *where)
-            elif (text := str(message)) not in _current.warned:
-                _current.warned.append(text)
-                show(category(f"{path}: {text}"), category, *where)
-
-        warnings.showwarning = show_named
-        yield
 
 
 def fingerprint(folder: Path) -> str:

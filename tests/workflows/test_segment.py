@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import warnings
-from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from nuclei.output.formats import FORMATS
 from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.segmenter import Prediction, Segmenter
 from nuclei.segmentation.watershed import confidence
-from nuclei.workflows.segment import Run, segment
+from nuclei.workflows.segment import segment
 
 
 class Thresholder:
@@ -136,39 +135,6 @@ def test_every_kind_of_file_has_the_same_nuclei(run, out, images):
         areas = [shapely.geometry.shape(each["geometry"]).area for each in features]
         assert areas == rows["area_px"].tolist()
         assert min(iio.imread(out / f"{name}_overlay.png").shape[:2]) >= 400
-
-
-def test_images_are_predicted_in_turn_and_not_after_the_end():
-    """A large image that waits for room is not passed by smaller ones; what waits at the end is dropped."""
-    run, order = Run(*[None] * 5), []
-
-    def predict(pixels):
-        try:
-            with run.room_for(pixels):
-                order.append(pixels)
-        except CancelledError:
-            order.append(-pixels)
-
-    def start(*sizes):
-        for size in sizes:
-            threads.append(threading.Thread(target=predict, args=[size]))
-            threads[-1].start()
-            while not run.turn.locked():
-                time.sleep(0.001)
-
-    threads = []
-    with run.room_for(10e6):
-        start(20e6, 1e6)
-        time.sleep(0.05)
-        assert not order, "there would be room for the small one"
-    for thread in threads:
-        thread.join()
-    assert order == [20e6, 1e6]
-    with run.room_for(10e6):
-        start(30e6)
-        run.stop()
-        threads[-1].join()
-    assert order[2:] == [-30e6]
 
 
 def test_the_default_kinds(run, out):
@@ -699,7 +665,7 @@ def test_a_slow_image_does_not_keep_others_waiting(run, segmenter, images):
 
 @pytest.mark.parametrize("pixels, together", [(40 * 50, 1), (2 * 40 * 50, 2), (40 * 50 - 1, 1)])
 def test_no_more_pixels_than_fit_into_memory_at_a_time(run, segmenter, images, monkeypatch, pixels, together):
-    monkeypatch.setattr("nuclei.workflows.segment.AT_A_TIME_PIXELS", pixels)
+    monkeypatch.setattr("nuclei.workflows.pixel_limit.AT_A_TIME", pixels)
     begun = []
     most = []
     maps = segmenter.predict
