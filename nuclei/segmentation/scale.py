@@ -85,7 +85,8 @@ SCALES: list[tuple[float, list[float]]] = [
     (5 / 2, [3 / 8, 3 / 4]),
     (5, [1 / 4, 1 / 2]),
     (8, [3 / 16, 3 / 8]),
-    (16, [1 / 8, 1 / 4]),
+    (10, [1 / 8, 1 / 4]),
+    (16, [5 / 64, 5 / 32]),
     (np.inf, [1 / 16, 1 / 8]),
 ]
 """Median diameters, relative to the working diameter, and the scales for what is below each. They were chosen

@@ -20,6 +20,7 @@ from nuclei.segmentation.scale import boxes_near, find_diameter, scales_for
         (50, [1 / 4, 1 / 2]),
         (100, [3 / 16, 3 / 8]),
         (160, [1 / 8, 1 / 4]),
+        (200, [5 / 64, 5 / 32]),
         (320, [1 / 16, 1 / 8]),
     ],
 )
