@@ -2,11 +2,11 @@
 
     python benchmarks/strangeness.py
 
-Writes strangeness.json beside this file: the share of the training, validation and test images of each data
-set whose strangeness is above 1; the same of the validation images of a data set when only the others are
-known; the share after changes of the image, see robustness.py; and the strangeness of pictures of other
-things, which come with scikit-image, with the nuclei found in them and their mean confidence. Needs the data
-sets of data/README.md. A quarter of an hour on two cores.
+Writes strangeness.json beside this file: the share of the validation and test images of each data set whose
+strangeness is above 1; the same of the validation images of a data set when only the others are known; the
+share after changes of the image, see robustness.py; and the strangeness of pictures of other things, which
+come with scikit-image, with the nuclei found in them and their mean confidence. Needs the data sets of
+data/README.md. A quarter of an hour on two cores.
 """
 
 import json
@@ -67,7 +67,7 @@ def main() -> None:
             source: strange(found[side][sources[side] == source], usual)
             for source in np.unique(sources[side])
         }
-        for side in sides
+        for side in ("validation", "test")
     }
     some = [s for s in sides["validation"] if s.source == "dsb2018"][::EVERY]
     after = {}

@@ -28,6 +28,11 @@ FILES = ("model.keras", "settings.json", "split.json", "history.csv")
 IOU_FILE = "iou.keras"  # of models that rate candidates
 USUAL_FILE = "usual.npz"  # of models that know their training images
 
+FORMER_USUAL = (
+    "a former format, which does not hold the training images one by one, so that images unlike them get no "
+    "warning. Train the model again with 02_train."
+)
+
 
 def _ascending(values: Any, high: float = inf) -> bool:
     """Return whether `values` is a list of finite numbers from 0 to `high`, none below the one before."""
@@ -84,9 +89,10 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     be read, is of another model, or the settings lack what the model needs; see also
     `nuclei.segmentation.inference.engine`.
 
-    Two former formats are recognised by their settings. With ``rescale_below`` above 0 small nuclei were
-    enlarged by a rule that is gone: ValueError. An IoU network without ``calibration`` was trained and tuned
-    when candidates came from more levels than today; these include today's, so that it still runs: a warning.
+    Three former formats are recognised. With ``rescale_below`` above 0 small nuclei were enlarged by a rule
+    that is gone: ValueError. An IoU network without ``calibration`` was trained and tuned when candidates
+    came from more levels than today; these include today's, so that it still runs: a warning. A ``usual.npz``
+    with ``variances`` is of another measure of strangeness: it is left out, with a warning.
     """
     folder = model_folder(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -108,8 +114,12 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
             parts["iou_network"] = StoredNetwork(folder / IOU_FILE, exact=True)
         if (folder / USUAL_FILE).is_file():
             with np.load(folder / USUAL_FILE) as arrays:
-                parts["usual"] = Usual(**arrays)
-            parts["encoder"] = StoredNetwork(network, exact=True, callers=callers, part=encoder_features)
+                if "variances" in arrays:
+                    warnings.warn(f"{folder / USUAL_FILE}: {FORMER_USUAL}", stacklevel=3)
+                else:
+                    parts["usual"] = Usual(**arrays)
+                    encoder = StoredNetwork(network, exact=True, callers=callers, part=encoder_features)
+                    parts["encoder"] = encoder
     except Exception as error:  # Keras, json and pandas have no common base class for their errors
         raise ValueError(
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
@@ -181,13 +191,13 @@ def _check_networks(folder: Path, parts: dict) -> None:
                 "Restore the file."
             )
     if usual := parts.get("usual"):
-        features, axes = parts["encoder"].channels[1], len(np.atleast_1d(usual.variances))
-        shapes = (features,), (features,), (axes, features), (axes,), (), ()
+        features, known = parts["encoder"].channels[1], np.atleast_2d(usual.known).shape
+        shapes = (features,), (features,), (known[1], features), known, ()
         usable = all(np.isfinite(values).all() for values in usual) and (usual.std > 0).all()
-        if tuple(values.shape for values in usual) != shapes or not usable:
+        if tuple(values.shape for values in usual) != shapes or not usable or not usual.limit > 0:
             raise ValueError(
                 f"{folder / USUAL_FILE}: of another model or damaged, expected finite numbers for the "
-                f"{features} features of model.keras, std above 0. Restore the file, or train again."
+                f"{features} features of model.keras, std and limit above 0. Restore it, or train again."
             )
 
 
@@ -204,7 +214,8 @@ def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
         if iou_network := parts.get("iou_network"):
             save_network(as_keras(iou_network), temporary / IOU_FILE)
         if usual := parts.get("usual"):
-            arrays = {name: array.astype(np.float32) for name, array in usual._asdict().items()}
+            half = {"axes": np.float16, "known": np.float16}  # which are large
+            arrays = {name: each.astype(half.get(name, np.float32)) for name, each in usual._asdict().items()}
             np.savez_compressed(temporary / USUAL_FILE, **arrays)
         write_json(temporary / "settings.json", parts["settings"])
         write_json(temporary / "split.json", parts["split"])

@@ -1,11 +1,9 @@
 """How unlike the training images an image is, by the features that the network's encoder finds in it.
 
 A network outlines something in any picture, and may be confident of it. This is an out-of-distribution test:
-the means of the encoder's feature maps over an image are compared with those of the training images. These
-are taken as normally distributed, with a few directions of large variance: probabilistic principal component
-analysis (Tipping and Bishop, Journal of the Royal Statistical Society B, 1999). `strangeness` is the mean
-squared distance from their mean, in standard deviations, relative to a limit that nearly all validation
-images stay below.
+the means of the encoder's feature maps over an image are compared with those of every training image.
+`strangeness` is the distance from the nearest one, as in Sun et al., "Out-of-Distribution Detection with Deep
+Nearest Neighbors", ICML 2022, relative to a limit that nearly all validation images stay below.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,18 +21,17 @@ LEAST_SIDE = 96  # pixels of the image itself; means over a smaller one vary too
 
 
 class Usual(NamedTuple):
-    """What the encoder finds in training images: F features, the means of its feature maps.
+    """What the encoder finds in N training images: F features, the means of its feature maps.
 
-    Features are standardised by their ``mean`` and ``std``. Along ``axes``, the orthonormal directions of the
-    largest variance, they have ``variances``, and in every other direction the variance ``rest``.
+    Features are standardised by their ``mean`` and ``std``, and projected on the K directions of their
+    largest variance, each divided by the standard deviation along it: the rows of ``axes``.
     """
 
     mean: np.ndarray  # (F,)
     std: np.ndarray  # (F,), above 0
     axes: np.ndarray  # (K, F)
-    variances: np.ndarray  # (K,)
-    rest: np.ndarray  # ()
-    limit: np.ndarray  # (), the distance at which `strangeness` is 1
+    known: np.ndarray  # (N, K), the training images after that
+    limit: np.ndarray  # (), above 0, the distance at which `strangeness` is 1
 
 
 def encoder_features(network: "keras.Model") -> "keras.Model":
@@ -68,14 +65,12 @@ def image_features(encoder: Callable, images: Sequence[np.ndarray], scales: Sequ
 
 
 def strangeness(features: np.ndarray, usual: Usual) -> float:
-    """Return how far the features of an image, (F,) floats, are from the usual ones.
+    """Return how far the features of an image, (F,) floats, are from those of the nearest training image.
 
-    0 is their mean, 1 the limit, and there is no upper end.
+    0 is equal to them, 1 the limit, and there is no upper end.
     """
-    x = (features - usual.mean) / usual.std
-    along = usual.axes @ x
-    distance = (along**2 / usual.variances).sum() + (x @ x - along @ along) / usual.rest
-    return float(distance / x.size / usual.limit)
+    place = usual.axes @ ((features - usual.mean) / usual.std)
+    return float(np.linalg.norm(usual.known - place, axis=1).min() / usual.limit)
 
 
 def warning(strangeness: float | None, nuclei: int) -> str:

@@ -12,7 +12,9 @@ from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.segmentation.strangeness import Usual, encoder_features, image_features, strangeness
 from nuclei.training.augmentation import Augment, crop
 
-AXES = 40  # directions of large variance, or a fifth of the training images where these are few
+AXES = (
+    100  # directions of large variance, or a fifth of the images where these are few; see benchmarks/README
+)
 LEAST = 5  # training images; fewer say nothing about the variance
 BELOW = 0.98  # the fraction of the validation images whose strangeness is below 1
 
@@ -65,14 +67,16 @@ def augmented(samples: list[Sample], augment: Augment | None, seed: int) -> list
 
 
 def fit_usual(train: np.ndarray, validation: np.ndarray) -> Usual:
-    """Return the mean, the axes and the variances of the features of training images, (N, F) floats.
+    """Return where training images are among all images, by their features, (N, F) floats.
 
     The limit comes from those of validation images, (M, F). N is at least 5, and M at least 1.
     """
     mean, std = train.mean(axis=0), train.std(axis=0)
     std = np.maximum(std, np.median(std) / 100) + 1e-6  # a constant feature would outweigh all others
-    _, lengths, axes = np.linalg.svd((train - mean) / std, full_matrices=False)
-    variances, count = lengths**2 / len(train), min(AXES, len(train) // 5)
-    rest = variances[count:].sum() / (mean.size - count)
-    usual = Usual(mean, std, axes[:count], variances[:count], rest, np.array(1.0))
-    return usual._replace(limit=np.quantile([strangeness(each, usual) for each in validation], BELOW))
+    standardised = (train - mean) / std
+    _, lengths, directions = np.linalg.svd(standardised, full_matrices=False)
+    count = min(AXES, len(train) // 2)
+    axes = directions[:count] / np.maximum(lengths[:count, None] / np.sqrt(len(train)), 0.01)
+    usual = Usual(mean, std, axes, standardised @ axes.T, np.array(1.0))
+    distances = [strangeness(each, usual) for each in validation]
+    return usual._replace(limit=np.maximum(np.quantile(distances, BELOW), 1e-6))

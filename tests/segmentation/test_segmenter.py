@@ -396,7 +396,9 @@ def test_a_network_of_another_model(name, file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"mean": np.zeros(100)}, {"limit": np.array(np.nan)}, {"std": np.zeros(1328)}]
+    "change",
+    [{"mean": np.zeros(100)}, {"limit": np.array(np.nan)}, {"limit": np.array(0.0)}, {"std": np.zeros(1328)}]
+    + [{"known": np.zeros(100)}],
 )
 def test_features_of_another_model(change, tmp_path):
     folder = shutil.copytree(ROOT / "saved_model" / "general", tmp_path / "model")
@@ -405,6 +407,14 @@ def test_features_of_another_model(change, tmp_path):
     np.savez(folder / "usual.npz", **changed)
     with pytest.raises(ValueError, match="usual.npz: .* expected .* 1328 features"):
         Segmenter.load(folder)
+
+
+def test_features_of_a_former_format_are_left_out_with_a_warning(tmp_path):
+    folder = shutil.copytree(ROOT / "saved_model" / "general", tmp_path / "model")
+    np.savez(folder / "usual.npz", mean=np.zeros(1328), variances=np.ones(40))
+    with pytest.warns(UserWarning, match="usual.npz: a former format"):
+        segmenter = Segmenter.load(folder)
+    assert segmenter.predict_maps(np.zeros((96, 96, 3), np.uint8)).strangeness is None
 
 
 @pytest.mark.parametrize(

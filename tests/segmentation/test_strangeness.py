@@ -7,10 +7,15 @@ from nuclei.segmentation import strangeness
 from nuclei.segmentation.strangeness import Usual, image_features
 
 
-def test_strangeness_is_the_mean_squared_distance_in_standard_deviations_relative_to_the_limit():
-    axes, rest, limit = np.array([[1.0, 0.0]]), np.array(1.0), np.array(0.5)
-    usual = Usual(np.ones(2), np.ones(2), axes, np.array([4.0]), rest, limit)
-    assert strangeness.strangeness(np.array([3.0, 2.0]), usual) == (2**2 / 4 + 1**2 / 1) / 2 / 0.5
+def test_strangeness_is_the_distance_from_the_nearest_training_image_relative_to_the_limit():
+    axes, known = np.array([[0.5, 0.0]]), np.array([[0.0], [10.0]])
+    usual = Usual(np.ones(2), np.array([2.0, 1.0]), axes, known, np.array(4.0))
+    assert strangeness.strangeness(np.array([13.0, 99.0]), usual) == 3 / 4, (
+        "its place is 3, that of 0 nearest"
+    )
+    assert strangeness.strangeness(np.array([33.0, 0.0]), usual) == 2 / 4, (
+        "its place is 8, that of 10 nearest"
+    )
     assert strangeness.strangeness(np.ones(2), usual) == 0
 
 

@@ -16,7 +16,7 @@ def test_images_like_the_training_images_stay_below_the_limit_and_others_exceed_
         return rng.normal(size=(count, 5)) @ mixing + 0.1 * rng.normal(size=(count, 60)) + 7
 
     usual = fit_usual(draw(200), draw(100))
-    assert 0.95 <= np.mean([strangeness(each, usual) <= 1 for each in draw(200)]) < 1
+    assert 0.9 <= np.mean([strangeness(each, usual) <= 1 for each in draw(200)]) < 1
     far_in_a_usual_direction, in_an_unusual_one = 7 + 30 * mixing[0], 7 + rng.normal(size=60)
     assert strangeness(far_in_a_usual_direction, usual) > 1 and strangeness(in_an_unusual_one, usual) > 1
 
