@@ -63,6 +63,12 @@ def area_ratio(results: list[report.Result]) -> float:
     return round(float(np.median(np.concatenate(ratios))), 3)
 
 
+def panoptic_quality(results: list[report.Result]) -> float:
+    """Return the mean panoptic quality of images, of nuclei that match at an IoU above 0.5."""
+    tables = [metrics.score_table([r.match], 0.5) for r in results]
+    return round(float(np.mean([table["panoptic_quality"] for table in tables])), 3)
+
+
 def holes(image: np.ndarray, labels: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Count the nuclei of a stained image, those lighter than what is around, and the right ones of these."""
     grey, numbers = rgb2gray(image), np.arange(1, labels.max() + 1)
@@ -97,6 +103,7 @@ def scores(
         results, confidence, right, simple = zip(*rows, strict=True)
         about[source] = measures(results) | {
             "area_ratio": area_ratio(results),
+            "panoptic_quality": panoptic_quality(results),
             "calibration_error": calibration.calibration_error(*map(np.concatenate, (confidence, right))),
             "thresholds": float(np.mean(simple)),
         }

@@ -123,13 +123,14 @@ def sample_sizes() -> str:
 def by_use() -> str:
     """The default model's scores on training, validation and test images of each data set."""
     sides = RESULTS["sources"]["models"][DEFAULT_MODEL]
+    names = ("score", "panoptic_quality", "thresholds", "calibration_error")
     rows = [
-        [NAMES[source], side, each["images"], each["score"], each["thresholds"], each["calibration_error"]]
+        [NAMES[source], side, each["images"], *(each[name] for name in names)]
         for source in NAMES
         for side in ("train", "validation", "test")
         if (each := sides[side].get(source))
     ]
-    return table("data set, use, images, score, thresholds, calibration error", rows)
+    return table("data set, use, images, score, panoptic quality, thresholds, calibration error", rows)
 
 
 def specimens() -> str:
