@@ -46,7 +46,9 @@ def as_labels(picture: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name}: {found}. Threshold and label a map of probabilities first.")
     if labels.min() < 0:
         raise ValueError(f"{name}: the number {labels.min()}, expected 0 for the background and up")
-    labels = labels.astype(np.int32 if labels.max() < 2**31 else np.int64)
+    if (largest := int(labels.max())) >= 2**63:
+        raise ValueError(f"{name}: the number {largest}, expected numbers below 2**63")
+    labels = labels.astype(np.int32 if largest < 2**31 else np.int64)
     check_nuclei(labels, name)
     return labels
 

@@ -14,7 +14,6 @@ from skimage.draw import polygon
 
 from nuclei.common import some
 from nuclei.data.labels import paint
-from nuclei.images.finding import is_picture
 
 ROIS, GEOJSON = "_rois.zip", ".geojson"
 """Endings of the files with the outlines of an image: regions of interest of ImageJ, and QuPath's GeoJSON."""
@@ -97,7 +96,8 @@ def _of_page(outlines: list[Outline], page: int | None, name: str) -> list[Outli
 def _read_rois(content: bytes, name: str) -> Iterator[Outline]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [each for each in archive.namelist() if is_picture(PurePosixPath(each), (".roi",))]
+            names = [each for each in archive.namelist() if each.lower().endswith(".roi")]
+            names = [each for each in names if not PurePosixPath(each).name.startswith("._")]  # of macOS
             if archive.namelist() and not names:
                 raise ValueError("no .roi in it")
             rois = [ImagejRoi.frombytes(archive.read(each)) for each in names]

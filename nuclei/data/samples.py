@@ -203,7 +203,7 @@ def open_files(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         found = f"not a complete zip file ({path.stat().st_size:,} bytes found)"
-        expected = "expected a folder or a zip of images with their labels; download a zip again"
+        expected = "expected a folder or a zip of images with their labels; if it is a zip, download it again"
         raise ValueError(f"{path}: {found}, {expected}") from error
 
     def read(name: str) -> bytes:

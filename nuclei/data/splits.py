@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from nuclei.common import some
+from nuclei.common import counted, some
 from nuclei.data.fields import HELD_OUT, field_numbers, held_out
 from nuclei.data.image_types import image_type
 from nuclei.data.samples import Sample
@@ -135,21 +135,22 @@ def load_split(path: str | Path, samples: list[Sample]) -> tuple[list[Sample], l
     """
     try:
         content = json.loads(Path(path).read_text())
-        sides = [[str(id) for id in content[side]] for side in ("train", "validation")]
+        sides = [content["train"], content["validation"]]
     except (ValueError, TypeError, KeyError):
-        sides = [[]]
-    if not all(sides):
+        sides = []
+    if not sides or not all(side and isinstance(side, list) for side in sides):
         raise ValueError(f'{path}: no split, expected {{"train": [ids], "validation": [ids]}}')
+    sides = [[str(id) for id in side] for side in sides]
     ids = sides[0] + sides[1]
     by_id = {f"{s.source}/{s.name}": s for s in samples} | {s.id: s for s in samples}
     if unknown := [id for id in ids if id not in by_id]:
-        found = f"{len(unknown)} ids are not among the samples, such as {unknown[0]!r}"
+        found = f"{counted(len(unknown), 'id')} not among the samples, such as {unknown[0]!r}"
         loaded = ", ".join(sorted({s.source for s in samples}))
-        expected = "expected the names of images, of several data sets with the name of their own, as NAME/id"
+        expected = "expected names of images, or NAME/id where several data sets are loaded"
         raise ValueError(f"{path}: {found}; {expected}. Loaded data sets: {loaded}.")
     count = Counter(by_id[id].id for id in ids)
     if twice := [id for id in ids if count[by_id[id].id] > 1]:
-        found = f"{len(twice)} ids are of images that are listed twice, such as {twice[0]!r}"
+        found = f"{counted(len(twice), 'id')} of images that are listed twice, such as {twice[0]!r}"
         raise ValueError(f"{path}: {found}. List each once, in train or in validation.")
     train, validation = ([by_id[id] for id in side] for side in sides)
     field = field_numbers([*train, *validation])

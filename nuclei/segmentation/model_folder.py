@@ -112,14 +112,10 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
         }
         if (folder / IOU_FILE).is_file():
             parts["iou_network"] = StoredNetwork(folder / IOU_FILE, exact=True)
-        if (folder / USUAL_FILE).is_file():
-            with np.load(folder / USUAL_FILE) as arrays:
-                if "variances" in arrays:
-                    warnings.warn(f"{folder / USUAL_FILE}: {FORMER_USUAL}", stacklevel=3)
-                else:
-                    parts["usual"] = Usual(**arrays)
-                    encoder = StoredNetwork(network, exact=True, callers=callers, part=encoder_features)
-                    parts["encoder"] = encoder
+        usual = _arrays(folder / USUAL_FILE) if (folder / USUAL_FILE).is_file() else {}
+        if usual and "variances" not in usual:
+            parts["usual"] = Usual(**usual)
+            parts["encoder"] = StoredNetwork(network, exact=True, callers=callers, part=encoder_features)
     except Exception as error:  # Keras, json and pandas have no common base class for their errors
         raise ValueError(
             f"{folder}: the model cannot be read ({error}). Train it again or restore the folder."
@@ -127,7 +123,14 @@ def read_model_folder(folder: str | Path, callers: int = 1) -> dict:
     _check_settings(folder / "settings.json", parts["settings"], "iou_network" in parts)
     _check_split(folder / "split.json", parts["split"])
     _check_networks(folder, parts)
+    if "variances" in usual:
+        warnings.warn(f"{folder / USUAL_FILE}: {FORMER_USUAL}", stacklevel=3)
     return parts
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as arrays:
+        return dict(arrays)
 
 
 def _check_settings(file: Path, settings: object, has_iou_network: bool) -> None:
@@ -191,10 +194,11 @@ def _check_networks(folder: Path, parts: dict) -> None:
                 "Restore the file."
             )
     if usual := parts.get("usual"):
-        features, known = parts["encoder"].channels[1], np.atleast_2d(usual.known).shape
+        features, known = parts["encoder"].channels[1], np.atleast_2d(usual.known).shape[:2]
         shapes = (features,), (features,), (known[1], features), known, ()
         usable = all(np.isfinite(values).all() for values in usual) and (usual.std > 0).all()
-        if tuple(values.shape for values in usual) != shapes or not usable or not usual.limit > 0:
+        usable = usable and usual.limit > 0 and known[0] > 0
+        if tuple(values.shape for values in usual) != shapes or not usable:
             raise ValueError(
                 f"{folder / USUAL_FILE}: of another model or damaged, expected finite numbers for the "
                 f"{features} features of model.keras, std and limit above 0. Restore it, or train again."

@@ -90,7 +90,7 @@ SCALES: list[tuple[float, list[float]]] = [
     (np.inf, [1 / 16, 1 / 8]),
 ]
 """Median diameters, relative to the working diameter, and the scales for what is below each. They were chosen
-by the scores of validation images, also enlarged and reduced."""
+by the scores of validation images, also enlarged and reduced; those below 16 also by the sample's field."""
 
 
 def scales_for(diameter: float, working_diameter: float | None) -> list[float]:

@@ -198,7 +198,6 @@ class Segmenter:
         The larger scales are run only near what the smallest one shows; elsewhere their maps are 0. `passes`
         holds the maps that are there already, by scale, at the size of the rescaled image.
         """
-
         passes = passes or {}
         each: list[np.ndarray] = []
         for scale in sorted(scales):

@@ -12,9 +12,7 @@ from nuclei.segmentation.segmenter import AT_A_TIME, Segmenter
 from nuclei.segmentation.strangeness import Usual, encoder_features, image_features, strangeness
 from nuclei.training.augmentation import Augment, crop
 
-AXES = (
-    100  # directions of large variance, or a fifth of the images where these are few; see benchmarks/README
-)
+AXES = 100  # directions of large variance, or half the number of images where these are few
 LEAST = 5  # training images; fewer say nothing about the variance
 BELOW = 0.98  # the fraction of the validation images whose strangeness is below 1
 
@@ -69,10 +67,11 @@ def augmented(samples: list[Sample], augment: Augment | None, seed: int) -> list
 def fit_usual(train: np.ndarray, validation: np.ndarray) -> Usual:
     """Return where training images are among all images, by their features, (N, F) floats.
 
-    The limit comes from those of validation images, (M, F). N is at least 5, and M at least 1.
+    The limit comes from those of validation images, (M, F). N is at least 5, and M at least 1. Of few
+    training images only the directions in which they differ are known: fewer others are called strange.
     """
     mean, std = train.mean(axis=0), train.std(axis=0)
-    std = np.maximum(std, np.median(std) / 100) + 1e-6  # a constant feature would outweigh all others
+    std = np.maximum(std, np.median(std) / 100) + 1e-6  # a nearly constant one would outweigh all others
     standardised = (train - mean) / std
     _, lengths, directions = np.linalg.svd(standardised, full_matrices=False)
     count = min(AXES, len(train) // 2)

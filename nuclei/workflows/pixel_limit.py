@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
-AT_A_TIME = 16e6
+PIXELS = 16e6
 """Pixels of the images that the network and what follows work on at a time: about 4 GB of memory."""
 
 
 class PixelLimit:
-    """Lets threads work on at most `AT_A_TIME` pixels together, or on one image that is larger."""
+    """Lets threads work on at most `PIXELS` pixels together, or on one image that is larger."""
 
     def __init__(self) -> None:
         self._busy = 0  # pixels in work
@@ -25,7 +25,7 @@ class PixelLimit:
         Raises CancelledError after `stop`.
         """
         with self._turn, self._freed:  # in turn: smaller images would pass by a large one without end
-            self._freed.wait_for(lambda: self._stopped or not self._busy or self._busy + pixels <= AT_A_TIME)
+            self._freed.wait_for(lambda: self._stopped or not self._busy or self._busy + pixels <= PIXELS)
             if self._stopped:
                 raise CancelledError
             self._busy += pixels

@@ -165,6 +165,11 @@ RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3)
         ("x.tif", np.array([[0, np.nan]], np.float32), "float32 numbers that are not whole"),
         ("x.tif", np.array([[0, np.inf]], np.float32), "float32 numbers that are not whole"),
         ("x.tif", np.array([[0, -1]], np.int16), "the number -1, expected 0 for the background and up"),
+        (
+            "x.tif",
+            np.array([[0, 2**63]], np.uint64),
+            r"the number 9223372036854775808, expected numbers below",
+        ),
         ("x.tif", np.zeros((5, 8, 9), np.uint16), r"an array of shape \(5, 8, 9\)"),
     ],
 )

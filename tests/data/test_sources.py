@@ -215,6 +215,6 @@ def test_a_split_for_several_data_sets_that_names_none(folder, other, tmp_path):
     ids = {"train": ["square-1"], "validation": ["squares/square-2"]}
     write_json(tmp_path / "split.json", ids)
     with pytest.raises(
-        ValueError, match="1 ids are not .*'square-1'.* as NAME/id. Loaded data sets: other, squares"
+        ValueError, match="1 id not .*'square-1'.* NAME/id where .* Loaded data sets: other, squares"
     ):
         load_split(tmp_path / "split.json", load_samples([folder, other]))

@@ -231,12 +231,14 @@ def test_a_split_by_hand_that_leaks(tiles, tmp_path):
 
 def test_a_split_file_of_other_samples(tiles, tmp_path):
     write_json(tmp_path / "split.json", split_ids(tiles[:5], tiles[5:]))
-    with pytest.raises(ValueError, match="split.json: 1 ids are not among the samples, such as '3'"):
+    with pytest.raises(ValueError, match="split.json: 1 id not among the samples, such as '3'"):
         load_split(tmp_path / "split.json", tiles[:3] + tiles[4:])
 
 
 @pytest.mark.parametrize(
-    "content", ['{"train": ["0"]}', '["0"]', '{"train": ["0"]', '{"train": [], "validation": ["0"]}', "", "3"]
+    "content",
+    ['{"train": ["0"]}', '["0"]', '{"train": ["0"]', '{"train": [], "validation": ["0"]}', "", "3"]
+    + ['{"train": "01", "validation": ["4"]}'],
 )
 def test_a_file_that_is_no_split(tiles, tmp_path, content):
     (tmp_path / "split.json").write_text(content)
@@ -257,7 +259,7 @@ def test_images_one_pixel_high_join_nothing():
 
 def test_a_split_file_with_an_id_on_both_sides(tiles, tmp_path):
     write_json(tmp_path / "split.json", split_ids(tiles[:6], tiles[5:]))
-    with pytest.raises(ValueError, match="2 ids are of images that are listed twice, such as '5'"):
+    with pytest.raises(ValueError, match="2 ids of images that are listed twice, such as '5'"):
         load_split(tmp_path / "split.json", tiles)
 
 

@@ -398,7 +398,7 @@ def test_a_network_of_another_model(name, file, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [{"mean": np.zeros(100)}, {"limit": np.array(np.nan)}, {"limit": np.array(0.0)}, {"std": np.zeros(1328)}]
-    + [{"known": np.zeros(100)}],
+    + [{"known": np.zeros(100)}, {"known": np.zeros((0, 100))}, {"known": np.zeros((5, 100, 2))}],
 )
 def test_features_of_another_model(change, tmp_path):
     folder = shutil.copytree(ROOT / "saved_model" / "general", tmp_path / "model")

@@ -21,10 +21,10 @@ def test_images_like_the_training_images_stay_below_the_limit_and_others_exceed_
     assert strangeness(far_in_a_usual_direction, usual) > 1 and strangeness(in_an_unusual_one, usual) > 1
 
 
-def test_a_feature_that_never_varied_in_training_does_not_outweigh_all_others():
+def test_a_feature_that_hardly_varied_in_training_does_not_outweigh_all_others():
     rng = np.random.default_rng(0)
     train, validation = rng.normal(size=(50, 60)), rng.normal(size=(10, 60))
-    train[:, 7] = 0
+    train[:, 7] *= 1e-6
     validation[:, 7] = [0.01, *np.zeros(9)]
     assert 0.5 < np.mean([strangeness(each, fit_usual(train, validation)) for each in validation]) < 1
 

@@ -665,7 +665,7 @@ def test_a_slow_image_does_not_keep_others_waiting(run, segmenter, images):
 
 @pytest.mark.parametrize("pixels, together", [(40 * 50, 1), (2 * 40 * 50, 2), (40 * 50 - 1, 1)])
 def test_no_more_pixels_than_fit_into_memory_at_a_time(run, segmenter, images, monkeypatch, pixels, together):
-    monkeypatch.setattr("nuclei.workflows.pixel_limit.AT_A_TIME", pixels)
+    monkeypatch.setattr("nuclei.workflows.pixel_limit.PIXELS", pixels)
     begun = []
     most = []
     maps = segmenter.predict
