@@ -145,7 +145,7 @@ class _Stack:
             return series.asarray().reshape(self.shape).__getitem__, False
         import zarr  # slow to import, and seldom needed
 
-        pixels: Any = zarr.open_array(series.aszarr(read_only=True), mode="r")
+        pixels: Any = zarr.open_array(series.aszarr(level=0, read_only=True), mode="r")
         return pixels.__getitem__, not page.is_tiled
 
 

@@ -52,6 +52,19 @@ def test_channels_stored_one_after_the_other(tmp_path, monkeypatch, options, lar
         assert np.array_equal(tiff[30:77, 60:130], RGB[30:77, 60:130])
 
 
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (64, 64)}])
+def test_the_largest_level_of_a_pyramid(tmp_path, monkeypatch, options, pages):
+    monkeypatch.setattr(tiffs, "LARGE", 0)
+    stack = np.stack([GREY + k for k in range(pages)])
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        file.write(stack, subifds=2, metadata={"axes": "ZYX"}, **options)
+        for reduction in (2, 4):
+            file.write(stack[:, ::reduction, ::reduction], subfiletype=1, **options)
+    with closing(TiffPage(tmp_path / "a.ome.tif", page=pages - 1)) as tiff:
+        assert np.array_equal(tiff[30:77, 60:130][..., 0], stack[-1, 30:77, 60:130])
+
+
 def test_jpeg_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr(tiffs, "LARGE", 0)
     tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", compression="jpeg", tile=(64, 64))
