@@ -10,6 +10,7 @@ _NAMES = {
     "images.intensity": "as_rgb8",
     "images.reading": "open_image",
     "notebook": "check_parameters parameter_values",
+    "segmentation.model_folder": "check_replaceable",
     "segmentation.segmenter": "Segmenter",
     "training.parameters": "check_start check_training model_settings",
 }

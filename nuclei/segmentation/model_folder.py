@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from nuclei.common import model_folder, replacing, write_json
+from nuclei.common import model_folder, replacing, some, write_json
 from nuclei.images.tiles import STRIDE
 from nuclei.segmentation.candidates import FEATURES
 from nuclei.segmentation.inference import StoredNetwork, as_keras, engine
@@ -209,9 +209,10 @@ def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
     """Write what `read_model_folder` returns, completely or not at all, and replace an older folder.
 
     Networks may be Keras models, of which the optimizer's state is left out; see `save_network` for the
-    precision of the weights. A model card, README.md, is kept.
+    precision of the weights. A model card, README.md, is kept. Raises ValueError as `check_replaceable` does.
     """
     folder = Path(folder)
+    check_replaceable(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
         save_network(as_keras(parts["network"]), temporary / "model.keras")
@@ -227,6 +228,14 @@ def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
         if (folder / "README.md").exists():
             shutil.copy(folder / "README.md", temporary)
     return folder
+
+
+def check_replaceable(folder: str | Path) -> None:
+    """Raise ValueError where a folder holds anything but a model, which a new one may replace."""
+    known = {*FILES, IOU_FILE, USUAL_FILE, "README.md"}
+    if foreign := sorted({path.name for path in Path(folder).glob("*")} - known):
+        expected = "expected a new folder, or that of an earlier model alone"
+        raise ValueError(f"model folder {folder}: it holds {some(foreign)}, {expected}")
 
 
 def save_network(network: "keras.Model", path: Path) -> None:

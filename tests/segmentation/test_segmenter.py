@@ -315,6 +315,13 @@ def test_a_failed_save_leaves_the_old_model(segmenter, tmp_path, monkeypatch):
     assert (folder / "README.md").read_text() == "a model card", "the card survives a new model"
 
 
+def test_a_folder_with_other_files_is_not_replaced(segmenter, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds notes.txt, expected a new folder"):
+        segmenter.save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_folder_that_lacks_a_file(folder, name):
     (folder / name).unlink()
