@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 import nuclei
 from nuclei.data import splits
-from nuclei.data.image_types import image_type
 from nuclei.evaluation import metrics, tuning
 from nuclei.segmentation import candidates
 from nuclei.training import augmentation
@@ -47,9 +46,7 @@ def scores(features: list, ious: list, found: list, samples: list) -> np.ndarray
 
 def compare(train: list, features: list, ious: list, validation: list, maps: list, found: list) -> dict:
     """Return the scores; `features` and `ious` are the training examples from `train`."""
-    types, validation_types = (
-        np.array([image_type(s.image) for s in group]) for group in (train, validation)
-    )
+    types, validation_types = (np.array([s.type for s in group]) for group in (train, validation))
     types = np.repeat(types, len(features) // len(train))
     _, table = tuning.tune(tqdm(maps, desc="thresholds"), [s.labels for s in validation], GRID)
     by_threshold = table.to_numpy()

@@ -21,7 +21,6 @@ from tqdm import tqdm
 import nuclei
 from nuclei.data import splits
 from nuclei.data.fields import field_numbers
-from nuclei.data.image_types import image_type
 from nuclei.evaluation import tuning
 from nuclei.evaluation.report import compare, measures_with_interval
 from nuclei.notebook import recipe
@@ -56,7 +55,7 @@ def score(segmenter: nuclei.Segmenter, samples: list) -> dict:
 if __name__ == "__main__":
     samples = nuclei.load_samples("dsb2018")
     training, validation = splits.split(samples, 0.2, seed=SEED)
-    of_type = [s for s in samples if image_type(s.image) == TYPE]
+    of_type = [s for s in samples if s.type == TYPE]
     fields = field_numbers(of_type)
     order = np.random.default_rng(SEED).permutation(fields.max() + 1)
     few = []

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent
-"""The repository's root; the paths in notebook parameters and recipes are relative to it."""
+IN_REPOSITORY = (PACKAGE.parent / "pyproject.toml").exists()
+"""Whether the library lies in its repository, or was installed without it."""
+ROOT = PACKAGE.parent if IN_REPOSITORY else Path.cwd()
+"""What paths in notebook parameters and recipes are relative to: the repository, or the working folder."""
 DEFAULT_MODEL = "saved_model/general"
 """The model that is used unless another is named; it is installed with the library, below `PACKAGE`."""
 

@@ -7,20 +7,23 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from glob import escape
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
+from platformdirs import user_cache_path
 from skimage.segmentation import relabel_sequential
 from tqdm.contrib.concurrent import thread_map
 
-from nuclei.common import ROOT, checked_path, replacing
+from nuclei.common import IN_REPOSITORY, ROOT, checked_path, replacing
 from nuclei.data.image_types import image_type
 from nuclei.data.labels import as_labels, check_nuclei, hard_mask, paint, without_alpha
 from nuclei.data.layouts import Files, find_samples
 from nuclei.data.outlines import is_outlines, labels_from_outlines
 from nuclei.data.sources import CORRECTED_FINGERPRINT, group_name, locate, source_name
+from nuclei.images.file_warnings import naming_warnings, working_on
 from nuclei.images.finding import files_below, warn_of_unread
 from nuclei.images.intensity import as_rgb8
 from nuclei.images.reading import open_image, read_numbers
@@ -58,7 +61,12 @@ class Sample:
         """The labels with their numbers in the label image: (H, W) integers, 0 = background."""
         return self.labels if self.numbers is None else self.numbers[self.labels]
 
-    @property
+    @cached_property
+    def type(self) -> str:
+        """Its `nuclei.data.image_types.image_type`."""
+        return image_type(self.image)
+
+    @cached_property
     def digest(self) -> str:
         """16 hex digits of a hash over the shape and the pixels of the image."""
         return hashlib.sha256(f"{self.image.shape}".encode() + self.image.tobytes()).hexdigest()[:16]
@@ -85,7 +93,9 @@ def load_samples(
     pixels, its labels do not distinguish the nuclei, or two data sets have one name; TypeError where `source`
     is no path.
 
-    The result is kept in ``data/cache/``, and read from there as long as the source does not change.
+    The result is kept in ``data/cache/``, and read from there as long as the source does not change; in the
+    user's cache, where the library was installed without its repository. Warns of grey values that are
+    probably not the image's, such as hot pixels, when a file is first read.
     """
     sources = [source] if source is None or isinstance(source, (str, Path)) else list(source)
     if not sources:
@@ -143,20 +153,29 @@ def survey(samples: list[Sample]) -> pd.DataFrame:
     rows = []
     for s in samples:
         areas = np.unique(s.labels[s.labels > 0], return_counts=True)[1]
-        rows.append((s.id, s.source, image_type(s.image), *s.labels.shape, len(areas), areas))
+        rows.append((s.id, s.source, s.type, *s.labels.shape, len(areas), areas))
     return pd.DataFrame(rows, columns=["id", "source", "type", "height", "width", "nuclei", "areas"])
 
 
 def _read_sample(
     read: Callable[[str], bytes], id: str, files: Files, channel: int | None, page: int | None
 ) -> Sample:
-    image = as_rgb8(open_image(io.BytesIO(read(files.image)), channel, page, files.image).pixels())
+    with working_on(files.image):
+        image = as_rgb8(open_image(io.BytesIO(read(files.image)), channel, page, files.image).pixels())
     height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE:
         expected = f"expected at least {MIN_SIDE} on each side. Move the image elsewhere."
         raise ValueError(f"{files.image}: {height} x {width} pixels, {expected}")
-    labels, _, own = relabel_sequential(read_labels(read, files, (height, width), page))
-    return Sample(id, image, labels.astype(np.int32), numbers=np.asarray(own))
+    return numbered(id, image, read_labels(read, files, (height, width), page))
+
+
+def numbered(id: str, image: np.ndarray, labels: np.ndarray) -> Sample:
+    """Make a sample of an (H, W, 3) uint8 image and its (H, W) integer labels, which become 1..N.
+
+    The sample keeps the numbers that they had.
+    """
+    consecutive, _, numbers = relabel_sequential(labels)
+    return Sample(id, image, consecutive.astype(np.int32), numbers=np.asarray(numbers))
 
 
 def read_labels(
@@ -221,7 +240,8 @@ def _read_cached(
     """Return the samples of a folder or zip from the cache; read and cache them where it has none."""
     where = f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     chosen = "".join(f"-{k}{n}" for k, n in (("ch", channel), ("p", page)) if n is not None)
-    cache = ROOT / "data" / "cache" / f"{where}{chosen}-{_cache_key(path, names)}.npz"
+    folder = ROOT / "data" / "cache" if IN_REPOSITORY else user_cache_path("nuclei") / "data"
+    cache = folder / f"{where}{chosen}-{_cache_key(path, names)}.npz"
     if cache.exists():
         try:
             with np.load(cache) as arrays:
@@ -236,15 +256,16 @@ def _read_cached(
     def load(id: str) -> Sample:
         return _read_sample(read, id, found[id], channel, page)
 
-    samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
+    with naming_warnings():
+        samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
     arrays = {f"{name} {k}": getattr(s, name) for name in CACHED for k, s in enumerate(samples)}
     try:
-        for old in cache.parent.glob(f"{escape(where + chosen)}-{'?' * 8}.npz"):
+        for old in folder.glob(f"{escape(where + chosen)}-{'?' * 8}.npz"):
             old.unlink(missing_ok=True)
         with replacing(cache) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, ids=[s.id for s in samples], **arrays)  # type: ignore[arg-type]
     except OSError as error:  # a cache is a convenience: a full disk must not stop the work
-        warnings.warn(f"the merged labels could not be cached in {cache.parent}: {error}", stacklevel=3)
+        warnings.warn(f"the merged labels could not be cached in {folder}: {error}", stacklevel=3)
     return samples
 
 

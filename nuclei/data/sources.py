@@ -86,6 +86,6 @@ def _fetched(download: Download, file: Path) -> Path:
             file.unlink()
             raise ValueError("the download is no zip file")
     except (OSError, ValueError) as error:  # every network error of requests is an OSError
-        found = f"data/{file.name}: not there, and not to be had from {download.url} ({error})"
+        found = f"data/{file.name}: not found, and the download from {download.url} failed ({error})"
         raise FileNotFoundError(f"{found}. Try again later, or put it at data/{file.name}.") from error
     return file

@@ -8,6 +8,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,7 +16,6 @@ import numpy as np
 
 from nuclei.common import counted, some
 from nuclei.data.fields import HELD_OUT, field_numbers, held_out
-from nuclei.data.image_types import image_type
 from nuclei.data.samples import Sample
 from nuclei.data.sources import DOWNLOADS
 
@@ -75,7 +75,7 @@ def split(
 
 def _strata(samples: list[Sample]) -> np.ndarray:
     """Return numbers, (N,) int, equal where samples are of one data set and image type."""
-    names = [f"{s.source}/{image_type(s.image)}" for s in samples]
+    names = [f"{s.source}/{s.type}" for s in samples]
     return np.unique(names, return_inverse=True)[1]
 
 
@@ -93,13 +93,13 @@ def _check_sides(train: list[Sample], validation: list[Sample]) -> None:
         if not any(s.labels.any() for s in side):
             found = f"none of the {len(side)} {name} images has a nucleus, expected one at least"
             raise ValueError(f"{found}. Add labelled images, or split with another seed.")
-    _warn_of_what_validation_lacks(train, validation)
+    _warn_of_what_is_missing(train, validation, "in validation")
 
 
-def _warn_of_what_validation_lacks(train: list[Sample], validation: list[Sample]) -> None:
-    for what, of in (("of type", lambda s: image_type(s.image)), ("from the data set", lambda s: s.source)):
-        if missing := ", ".join(sorted({of(s) for s in train} - {of(s) for s in validation})):
-            warnings.warn(f"no image {what} {missing} is in validation", stacklevel=3)
+def _warn_of_what_is_missing(samples: list[Sample], left: list[Sample], where: str) -> None:
+    for what, of in (("of type", attrgetter("type")), ("from the data set", attrgetter("source"))):
+        if missing := ", ".join(sorted({*map(of, samples)} - {*map(of, left)})):
+            warnings.warn(f"no image {what} {missing} is {where}", stacklevel=3)
 
 
 def split_ids(
@@ -197,5 +197,5 @@ def unseen(samples: list[Sample], seen: Collection[str]) -> list[Sample]:
         found = f"the model was trained on images of the same names or pixels as all {len(samples)} samples"
         raise ValueError(f"{found}. Use other data to score it; if only the names are the same, rename them.")
     if len(left) < len(samples):
-        _warn_of_what_validation_lacks(samples, left)
+        _warn_of_what_is_missing(samples, left, "among those left to score")
     return left

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nuclei.data.image_types import IMAGE_TYPES, image_type
+from nuclei.data.image_types import IMAGE_TYPES
 from nuclei.data.samples import Sample
 from nuclei.evaluation import metrics, tuning
 
@@ -26,7 +26,7 @@ class Result(NamedTuple):
 def compare(sample: Sample, labels: np.ndarray, field: int) -> Result:
     """Compare predicted `labels`, (H, W) int, with those of a sample of the field of view `field`."""
     found = metrics.match(sample.labels, labels)
-    return Result(sample.id, image_type(sample.image), int(field), found, sample.source)
+    return Result(sample.id, sample.type, int(field), found, sample.source)
 
 
 def measures(results: list[Result]) -> dict:

@@ -78,7 +78,7 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
                 folder, below = match, [path.relative_to(match) for path in files_below(match)]
                 warn_of_unread((path.as_posix() for path in below if path.suffix.lower() != ZARR), match)
                 inside = [match / path for path in below if is_picture(path, (*SUFFIXES, ZARR))]
-            elif not match.is_file() and not is_zarr(match):  # to open a pipe would wait for ever
+            elif not match.is_file() and not is_zarr(match):  # opening a pipe would block
                 raise ValueError(f"`images` {match}: neither a file nor a folder")
             elif not named:  # a file that is named is an image whatever its suffix
                 inside = [match] if is_picture(PurePath(match.name), (*SUFFIXES, ZARR)) else []

@@ -18,23 +18,27 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from nuclei import __version__
 from nuclei.common import model_folder, versions
+from nuclei.images.file_warnings import naming_warnings
 from nuclei.images.finding import is_address
 from nuclei.images.reading import Image, open_image
 from nuclei.output.run_folder import RunFolder
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.segmenter import Segmenter
-from nuclei.workflows.file_warnings import naming_warnings
 from nuclei.workflows.large_images import Measured, Tiles, segment_tile
 from nuclei.workflows.segment import Job, Run, fingerprint
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-ANSWER, PATIENCE = 10, 60  # seconds in which a scheduler must answer, and must have its first worker
+ANSWER_TIMEOUT, START_TIMEOUT = 10, 60  # seconds in which a scheduler must answer, and have its first worker
+
+ONE_AT_A_TIME = Lock()
+"""Held while a worker processes an image: warnings are caught for all threads of a process together."""
 
 
 @contextmanager
@@ -59,10 +63,11 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
     options: dict = {"threads_per_worker": 1, "silence_logs": logging.CRITICAL, "scheduler_kwargs": silent}
     with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}):  # it starts again, maybe slowly
         try:
-            if dask is not None:  # for what listens there but is no scheduler, Client would wait without end
+            if dask is not None:  # for what listens there but is no scheduler, Client would wait forever
                 secure = Security().get_connection_args("client")  # of the user's configuration
-                LoopRunner().run_sync(connect, dask, callback_timeout=ANSWER, **secure).abort()
-            client = Client(LocalCluster(workers, **options) if dask is None else dask, timeout=ANSWER)
+                LoopRunner().run_sync(connect, dask, callback_timeout=ANSWER_TIMEOUT, **secure).abort()
+            place = LocalCluster(workers, **options) if dask is None else dask
+            client = Client(place, timeout=ANSWER_TIMEOUT)
         except (OSError, ValueError) as error:
             if dask is None:
                 raise
@@ -70,10 +75,10 @@ def connected(workers: int | None, dask: str | None, model: str) -> Iterator["Wo
             raise ValueError(f"`dask` {dask}: {found}, and that it runs") from error
         with client, client.cluster or nullcontext():
             try:
-                client.wait_for_workers(1, timeout=PATIENCE)
+                client.wait_for_workers(1, timeout=START_TIMEOUT)
             except TimeoutError as error:
                 which = f"`workers` {workers}" if dask is None else f"`dask` {dask}"
-                raise ValueError(f"{which}: no worker has started after {PATIENCE} seconds") from error
+                raise ValueError(f"{which}: no worker has started after {START_TIMEOUT} seconds") from error
             expected = environment(model)
             check(client.run(environment, model, on_error="return"), expected)
             if dask is None:
@@ -117,7 +122,7 @@ class Workers:
             except ModuleNotFoundError as error:  # of the worker, but for an image that was deleted
                 if is_address(job.path) or os.path.exists(job.path):
                     raise
-                raise ValueError("no such file any more") from error
+                raise ValueError("the file was deleted during the run") from error
             run.pixels += pixels
             for message in messages:
                 warnings.warn(message, stacklevel=2)
@@ -162,7 +167,7 @@ def _process(model: str, expected: tuple, out: str, job: Job, options: dict):
     _check_paths(out, job)
     run = Run(_folder(out), _loaded(model, expected), **options)
     done: int | None | Exception
-    with warnings.catch_warnings(record=True) as caught, naming_warnings():
+    with ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught, naming_warnings():
         try:
             done = run.process(job)
         except (ValueError, MemoryError) as error:

@@ -16,7 +16,7 @@ from nuclei.images.tiff import LARGE
 from nuclei.images.tiles import CHUNK, HALO, TILE, edge_labels, spread_windows
 from nuclei.output.measurements import measure
 from nuclei.segmentation.scale import circle_diameter
-from nuclei.segmentation.segmenter import Maps
+from nuclei.segmentation.segmenter import Maps, Segmenter
 from nuclei.segmentation.stitching import Renumbered, Tiling
 
 WINDOW = 768  # pixels, the side of each of the nine windows in which nuclei are measured first
@@ -38,7 +38,7 @@ class LargePrediction(NamedTuple):
 
 def segment_large(
     image: Image,
-    segmenter,
+    segmenter: Segmenter,
     store: str | Path,
     run: Callable[["Tiles", list[int]], Iterable[Measured]],
     scale: float | str = "auto",
@@ -108,7 +108,7 @@ class Tiles(NamedTuple):
     pixel_size: tuple[float, float] | None  # (y, x) in micrometres
 
 
-def segment_tile(k: int, tiles: Tiles, image: Image, segmenter) -> Measured:
+def segment_tile(k: int, tiles: Tiles, image: Image, segmenter: Segmenter) -> Measured:
     """Segment the tile number `k` of an image, add its nuclei to the labels on disk, and measure them.
 
     The nuclei have preliminary numbers; see `Tiling.add`.

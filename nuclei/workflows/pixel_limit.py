@@ -24,7 +24,7 @@ class PixelLimit:
 
         Raises CancelledError after `stop`.
         """
-        with self._turn, self._freed:  # in turn: smaller images would pass by a large one without end
+        with self._turn, self._freed:  # in turn: smaller images would overtake a large one again and again
             self._freed.wait_for(lambda: self._stopped or not self._busy or self._busy + pixels <= PIXELS)
             if self._stopped:
                 raise CancelledError

@@ -27,6 +27,7 @@ from nuclei.common import (
     versions,
 )
 from nuclei.evaluation import calibration
+from nuclei.images.file_warnings import naming_warnings, working_on
 from nuclei.images.finding import find_images, is_address
 from nuclei.images.reading import WHOLE, Image, open_image
 from nuclei.output.formats import DEFAULT, FORMATS, Result, chosen_formats
@@ -36,7 +37,6 @@ from nuclei.segmentation import strangeness
 from nuclei.segmentation.inference import engine
 from nuclei.segmentation.segmenter import AT_A_TIME, Prediction, Segmenter
 from nuclei.segmentation.stitching import Renumbered
-from nuclei.workflows.file_warnings import naming_warnings, working_on
 from nuclei.workflows.large_images import LargePrediction, Measured, Tiles, segment_large, segment_tile
 from nuclei.workflows.pixel_limit import PixelLimit
 
@@ -137,7 +137,7 @@ def segment(
         _process(run, [job for job in jobs if job.formats], len(files))
         results.clear_temporary()  # of workers that died
         usable = {name: path for name, path in files.items() if name not in run.skipped}
-        opened = {name: partial(open_image, path, **reading) for name, path in usable.items()}
+        opened = {name: partial(run.open, path) for name, path in usable.items()}
         results.finish(formats, opened)
     return Report(run.segmented, sorted(usable.keys() - run.segmented), run.skipped, results.warned(usable))
 
@@ -173,7 +173,7 @@ class Run:
         Returns None where the image is left for the end, as it is large and not to be processed as `large`.
         Raises ValueError where it cannot be used.
         """
-        with working_on(job.path) as warned, self.open(job) as image:
+        with working_on(job.path) as warned, self.open(job.path) as image:
             if image.is_large and not large:
                 return None
             if left_out := [key for key in job.formats if image.is_large and not FORMATS[key].large]:
@@ -189,9 +189,9 @@ class Run:
             self.pixels += math.prod(image.shape)
             return len(result.table)
 
-    def open(self, job: Job) -> Image:
+    def open(self, path: str | Path) -> Image:
         try:
-            image = open_image(job.path, **self.reading)
+            image = open_image(path, **self.reading)
         except OSError as error:  # of the image; any that comes later is about the results
             raise ValueError(str(error)) from error
         image.pixel_size = self.pixel_size or image.pixel_size

@@ -34,6 +34,15 @@ def test_folder_zip_and_cache_give_the_same_samples(folder, squares):
     assert from_disk[0].labels.dtype == np.int32 and from_disk[0].image.dtype == np.uint8
 
 
+def test_warnings_name_the_file(folder):
+    image = np.full((64, 64), 1000, np.uint16)
+    image[20:30, 20:30] = 3000  # two grey values, as of a mask
+    iio.imwrite(folder / "square-0" / "images" / "square-0.png", image)
+    with pytest.warns(UserWarning) as caught:
+        load_samples(folder)
+    assert {str(each.message).partition(": ")[0] for each in caught} == {"square-0/images/square-0.png"}
+
+
 def test_a_changed_file_is_read_again(folder, squares):
     load_samples(folder)
     (folder / "square-0" / "masks" / "0003.png").unlink()
@@ -255,14 +264,14 @@ def test_no_network(folder, monkeypatch):
         raise requests.exceptions.ConnectionError("no route")
 
     monkeypatch.setattr(requests, "get", unreachable)
-    with pytest.raises(FileNotFoundError, match="data/stage1_train.zip: not there.*put it at data/"):
+    with pytest.raises(FileNotFoundError, match="data/stage1_train.zip: not found.*put it at data/"):
         load_samples("dsb2018")
     assert not list((sources.ROOT / "data").glob("*")), "nothing half-written"
 
 
 def test_wrong_hash(folder, monkeypatch):
     monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"something else"))
-    with pytest.raises(FileNotFoundError, match="(?s)official.zip: not there.*hash.*put it at data/"):
+    with pytest.raises(FileNotFoundError, match="(?s)official.zip: not found.*hash.*put it at data/"):
         load_samples("dsb2018-official")
     assert not list((sources.ROOT / "data").glob("*")), "nothing half-written"
 

@@ -207,7 +207,7 @@ def test_a_type_that_validation_lacks(many):
 
 def test_a_type_that_only_a_model_knows(many):
     coloured = np.clip(texture(0) * np.array([4, 2, 5]), 0, 255).astype(np.uint8)
-    with pytest.warns(UserWarning, match="no image of type purple tissue is in validation"):
+    with pytest.warns(UserWarning, match="no image of type purple tissue is among those left"):
         splits.unseen([*many, as_sample("one", coloured)], ["one"])
 
 

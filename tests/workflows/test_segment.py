@@ -490,6 +490,14 @@ def test_bad_images_are_named_and_skipped(run, out, images):
     assert code == 1 and "(4 more complete before)" in printed
 
 
+def test_tables_are_sorted_by_name(run, out, images):
+    for name in ("img", "img-2"):
+        iio.imwrite(images / f"{name}.png", picture(1))
+    run()
+    names = list(pd.read_csv(out / "summary.csv")["image"])
+    assert {"img", "img-2"} < {*names} and names == sorted(names)
+
+
 def test_an_image_that_the_model_refuses_is_skipped(run, segmenter):
     maps = segmenter.predict
 
