@@ -21,7 +21,7 @@ from nuclei.notebook import recipe
 from nuclei.segmentation.segmenter import AT_A_TIME
 from nuclei.segmentation.strangeness import Usual, strangeness
 from nuclei.training.augmentation import AUGMENTS
-from nuclei.training.usual import BELOW, augmented, features_of, fit_usual
+from nuclei.training.usual import SHARE_BELOW, augmented, features_of, fit_usual
 
 PICTURES = (
     *("astronaut", "brick", "camera", "cat", "cell", "checkerboard", "clock", "coffee", "coins", "grass"),
@@ -76,7 +76,7 @@ def main() -> None:
             each = features_of(segmenter, [s.image for s in group], name)
             after[name] = {"images": len(group), "share": strange(each, usual)}
     report = {
-        "below": BELOW,
+        "below": SHARE_BELOW,
         "shares": shares,
         "left_out": {source: left_out(source, found, sources) for source in np.unique(sources["train"])},
         "changed": after,

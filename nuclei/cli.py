@@ -1,10 +1,12 @@
 """The command line: parses the arguments, calls the library, prints the outcome."""
 
 import argparse
+import io
 import logging
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -41,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
             code, problem = 2, "error: not enough memory"
         except (OSError, ValueError, ModuleNotFoundError) as error:
             code, problem = 2, f"error: {_for_command_line(error)}"
+        except Exception as error:
+            traceback.print_exc()
+            code, problem = 2, f"error in the program: {error!r}; see above"
         print(f"{PROGRAM}: {problem}", file=sys.stderr)
         return code
 
@@ -234,6 +239,9 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # its number is the lowest that is free, which `open` takes
             setattr(sys, name, open(os.devnull, mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else it is a notebook's or a test's
+            stream.reconfigure(errors="backslashreplace")  # names that it cannot show
 
 
 def _print_warning(message, *_) -> None:

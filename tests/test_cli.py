@@ -673,6 +673,18 @@ def test_closed_streams_change_no_exit_code(words, closed, code):
     assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == code
 
 
+def test_names_that_a_stream_cannot_show_do_not_silence_it(tmp_path):
+    words = [sys.executable, "-m", "nuclei", "segment", tmp_path / "é.png", "--out", tmp_path / "out"]
+    done = subprocess.run(words, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 2 and rb"\xe9.png: no such file" in done.stderr
+
+
+def test_a_fault_of_the_program_is_no_skipped_image(score, segmenter):
+    segmenter.labels = lambda image: 1 / 0
+    code, _, errors = score()
+    assert code == 2 and "ZeroDivisionError" in errors
+
+
 def test_results_are_whole_though_nobody_reads_the_messages(score, tmp_path, monkeypatch, segmenter):
     class Broken(io.StringIO):
         def write(self, text):

@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from nuclei.evaluation import metrics
 
-LITTLE, MOST = 0.2, 0.75
+LOW, HIGH = 0.2, 0.75
 """Of a nucleus's area, as an IoU, or as F1: what counts as nearly no agreement, and as agreement."""
 
 MISSED = 0.5
@@ -47,7 +47,7 @@ def audit(image: str, labels: np.ndarray, predicted: np.ndarray, confidence: np.
         centre = centres[found] if true is None else true_centres[true]
         area = match.predicted_areas[found] if true is None else match.true_areas[true]
         table.append((image, kind, label, number, *np.round(centre, 1), area, round(trust * suspicion, 3)))
-    if nuclei and trust < LITTLE:
+    if nuclei and trust < LOW:
         centre = (np.array(labels.shape) - 1) / 2
         suspect = round(float(np.mean(confidence)) * (1 - trust), 3)
         table.append((image, "image", 0, 0, *centre, labels.size, suspect))
@@ -64,12 +64,12 @@ def _suspicions(match: metrics.Match, confidence: np.ndarray) -> list[tuple]:
     true, found = match.pairs.T
     labelled = np.bincount(found, match.intersections, match.predicted_areas.size) / match.predicted_areas
     covered = np.bincount(true, match.intersections, match.true_areas.size) / match.true_areas
-    rows: list[tuple] = [("missing", None, k, confidence[k]) for k in np.flatnonzero(labelled < LITTLE)]
-    rows += [("not found", k, None, MISSED * (1 - covered[k])) for k in np.flatnonzero(covered < LITTLE)]
+    rows: list[tuple] = [("missing", None, k, confidence[k]) for k in np.flatnonzero(labelled < LOW)]
+    rows += [("not found", k, None, MISSED * (1 - covered[k])) for k in np.flatnonzero(covered < LOW)]
     inside = 2 * match.intersections > match.predicted_areas[found]
     best = np.zeros(match.true_areas.size)
     np.maximum.at(best, true, match.ious)
-    for k in np.flatnonzero((covered >= LITTLE) & (best < MOST)):
+    for k in np.flatnonzero((covered >= LOW) & (best < HIGH)):
         of_label = true == k
         parts = found[of_label & inside]
         closest = found[of_label][match.ious[of_label].argmax()]

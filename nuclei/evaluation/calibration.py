@@ -2,7 +2,7 @@
 
 A confidence is calibrated if, of the nuclei with confidence 0.8, 80 % match a true one. That of a network
 usually is not (Guo et al., "On calibration of modern neural networks", ICML 2017). The correction is a
-monotone curve: it leaves the order of nuclei as it is.
+monotone curve: it never reverses the order of two nuclei, but may make them equal.
 
     >>> confidence = np.repeat([0.2, 0.4, 0.6, 0.8], 50)
     >>> curve = fit_calibration(confidence, confidence > 0.5)
@@ -20,7 +20,7 @@ four is expected to be wrong. Of 236 validation images, see saved_model/general/
 would warn of 17, of whose nuclei 81 % match a true one, and 0.7 of none. Pictures of other things may well
 have a higher one: see `nuclei.segmentation.strangeness`."""
 
-GROUPS, LEAST = 20, 50  # groups of nuclei at most, and nuclei in a group, where there are that many
+MOST_GROUPS, LEAST_IN_GROUP = 20, 50  # where there are so many nuclei
 
 
 def matched(match: Match) -> np.ndarray:
@@ -40,7 +40,7 @@ def fit_calibration(confidence: np.ndarray, matched: np.ndarray) -> dict[str, li
     if not confidence.size:
         raise ValueError("no nuclei to calibrate with, expected the confidences of at least one")
     order = np.argsort(confidence, kind="stable")
-    groups = np.array_split(order, np.clip(order.size // LEAST, 1, GROUPS))
+    groups = np.array_split(order, np.clip(order.size // LEAST_IN_GROUP, 1, MOST_GROUPS))
     x = np.array([confidence[group].mean(dtype=float) for group in groups])
     y = np.array([matched[group].mean() for group in groups])
     fitted = isotonic_regression(y, weights=[group.size for group in groups]).x

@@ -1,7 +1,8 @@
-"""Outlines of nuclei and close-ups: what all pictures are drawn with."""
+"""Outlines of nuclei, close-ups, and which images to show: what all pictures are drawn with."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.spatial import KDTree
 from skimage.measure import find_contours, regionprops
 from skimage.segmentation import find_boundaries
 
+from nuclei.data.image_types import IMAGE_TYPES
+from nuclei.data.samples import Sample
 from nuclei.figures.colours import BOTH, DARK, PREDICTION, TRUTH
 from nuclei.segmentation.scale import median_diameter
 
@@ -105,3 +108,15 @@ def close_up(labels_list: Sequence[np.ndarray], largest: int) -> tuple[slice, sl
     """Return the busiest square in which `ACROSS` median nuclei of the first labels lie side by side."""
     diameter = median_diameter(labels_list[0]) or 32
     return busiest_square(labels_list, min(largest, max(64, round(ACROSS * diameter))))
+
+
+def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sample]:
+    """Return of each image type the sample with most nuclei, or its busiest square of `size` pixels."""
+    crowded: dict[str, Sample] = {}
+    for s in sorted(samples, key=lambda s: -len(np.unique(s.labels))):
+        crowded.setdefault(s.type, s)
+    if size:
+        for kind, s in crowded.items():
+            window = busiest_square([s.labels], size)
+            crowded[kind] = replace(s, image=s.image[window], labels=s.labels[window])
+    return {kind: crowded[kind] for kind in IMAGE_TYPES if kind in crowded}

@@ -140,8 +140,8 @@ class RunFolder:
             for table, rows in FORMATS[key].tables.items():
                 with replacing(self._rows(name, table)) as temporary:
                     write_csv(temporary, rows(result))
-        earlier = self.record(name).get("formats", [])
-        write_json(self._record_of(name), {"stamp": stamp, "formats": [*earlier, *formats]})
+        formats = list(dict.fromkeys([*self.record(name).get("formats", []), *formats]))
+        write_json(self._record_of(name), {"stamp": stamp, "formats": formats})
 
     def finish(self, formats: Sequence[str], images: Images) -> None:
         """Write the files of all images together: the tables, sorted by name, and what is made from these.
@@ -151,7 +151,7 @@ class RunFolder:
         Those without any image are deleted. Warns of files that a person changed: they are kept. Raises
         ValueError where nothing can be made from a table or label image that a person changed.
         """
-        names = list(self._records())
+        names = sorted(self._records())
         for key in formats:
             for table in FORMATS[key].tables:
                 parts = [part for name in names if (part := self._rows(name, table)).exists()]
@@ -214,7 +214,7 @@ class RunFolder:
         if different:
             old, new = (_with_model(each) for each in (earlier, about))
             raise ValueError(
-                f"{self.path} holds results made otherwise: "
+                f"{self.path} holds results of other parameters: "
                 + "; ".join(f"{key} was {old.get(key)}, now {new[key]}" for key in different)
                 + ". Choose another folder for `out`, or `overwrite` to replace them."
             )
@@ -235,7 +235,7 @@ class RunFolder:
 
     def clear_temporary(self) -> None:
         """Delete the temporary files of processes that were killed; see `nuclei.common.replacing`."""
-        for left in self.path.rglob(".*.*.tmp"):
+        for left in (*self.path.rglob(".*.*.tmp"), *self.path.rglob(".*.*.old")):
             process = left.name.split(".")[-2]
             if process.isdecimal() and not psutil.pid_exists(int(process)):
                 delete(left)
@@ -243,7 +243,7 @@ class RunFolder:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other runs out of a folder meanwhile, on any machine; ValueError where one is on its way there.
+    """Keep other runs out of a folder meanwhile, on any machine; ValueError where another holds the lock.
 
     The lock of a process that ends, however it does, is gone. Some systems and network disks have no locks.
     """

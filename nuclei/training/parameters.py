@@ -59,21 +59,25 @@ RULES: dict[str, Rule] = {
     ),
 }
 
+OPTIONAL = set("channel page resize crop_diameters steps_per_epoch decay_epochs devices".split())
+OPTIONAL |= {"momentum", "working_diameter"}
+"""The parameters among these that may be None."""
+
 
 def check_training(parameters: dict) -> None:
-    """Raise ValueError where a parameter of 02_train has a value that cannot be; None is not checked.
+    """Raise ValueError where a parameter of 02_train has a value that cannot be.
 
-    `nuclei.notebook.check_parameters` checks their types.
+    `nuclei.notebook.check_parameters` checks their types, but lets None pass.
     """
-    for name, (fits, expected) in RULES.items():
-        value = parameters.get(name)
-        if value is not None and not fits(value):
+    for name in parameters.keys() & RULES.keys():
+        value, (fits, expected) = parameters[name], RULES[name]
+        if not (name in OPTIONAL if value is None else fits(value)):
             raise ValueError(f"{name} is {value!r}, expected {expected}")
     if parameters.get("resize") and parameters["monitor"] == "val_score":
         found = "monitor is 'val_score', which is measured on crops at native scale, but images are resized"
         raise ValueError(f"{found}; expected 'val_accuracy', or null as resize")
     epochs, warmup = parameters["epochs"], parameters["warmup_epochs"]
-    if warmup and warmup >= epochs:
+    if warmup >= epochs:
         raise ValueError(f"warmup_epochs is {warmup}, expected fewer than epochs, {epochs}")
     if (decay := parameters.get("decay_epochs") or 0) > epochs - warmup:
         raise ValueError(f"decay_epochs is {decay}, expected at most {epochs - warmup}, those after warm-up")

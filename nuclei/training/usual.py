@@ -13,8 +13,8 @@ from nuclei.segmentation.strangeness import Usual, encoder_features, image_featu
 from nuclei.training.augmentation import Augment, crop
 
 AXES = 100  # directions of large variance, or half the number of images where these are few
-LEAST = 5  # training images; fewer say nothing about the variance
-BELOW = 0.98  # the fraction of the validation images whose strangeness is below 1
+LEAST_IMAGES = 5  # training images; fewer say nothing about the variance
+SHARE_BELOW = 0.98  # the fraction of the validation images whose strangeness is below 1
 
 
 def learn_usual(
@@ -30,7 +30,7 @@ def learn_usual(
     five training images, or where images are resized, both are None.
     """
     segmenter.encoder = segmenter.usual = None
-    if len(train) < LEAST or segmenter.settings["resize"]:
+    if len(train) < LEAST_IMAGES or segmenter.settings["resize"]:
         return
     segmenter.encoder = compiled(encoder_features(segmenter.model))
     images = [s.image for s in train] + augmented(train, augment, seed)
@@ -78,4 +78,4 @@ def fit_usual(train: np.ndarray, validation: np.ndarray) -> Usual:
     axes = directions[:count] / np.maximum(lengths[:count, None] / np.sqrt(len(train)), 0.01)
     usual = Usual(mean, std, axes, standardised @ axes.T, np.array(1.0))
     distances = [strangeness(each, usual) for each in validation]
-    return usual._replace(limit=np.maximum(np.quantile(distances, BELOW), 1e-6))
+    return usual._replace(limit=np.maximum(np.quantile(distances, SHARE_BELOW), 1e-6))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
@@ -94,3 +96,12 @@ def test_a_close_up_is_nine_nuclei_wide():
     assert rows.start <= 420 and rows.stop >= 440
     rows, _ = drawing.close_up([labels], 100)
     assert rows.stop - rows.start == 100
+
+
+def test_the_most_crowded_sample_of_each_type_is_drawn(squares):
+    fewer = squares[0].labels.copy()
+    fewer[fewer == 3] = 0
+    squares[0] = replace(squares[0], labels=fewer)
+    ((kind, shown),) = drawing.most_crowded(squares, 32).items()
+    assert kind == "small fluorescent" and shown.id == "square-1" and shown.labels.shape == (32, 32)
+    assert drawing.most_crowded(squares)[kind].image.shape == (64, 64, 3)

@@ -2,7 +2,6 @@ import importlib.util
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -135,15 +134,6 @@ def test_predictions_are_drawn_at_the_epochs_asked_for(tmp_path, capsys):
     }
     assert len(shown) == 2 and [axis.get_ylabel() for axis in shown[0].axes[::4]] == ["a", "b"]
     assert "no predictions were drawn for epochs [10, 20]" in capsys.readouterr().out
-
-
-def test_the_most_crowded_sample_of_each_type_is_drawn(squares):
-    fewer = squares[0].labels.copy()
-    fewer[fewer == 3] = 0
-    squares[0] = replace(squares[0], labels=fewer)
-    ((kind, shown),) = callbacks.most_crowded(squares, 32).items()
-    assert kind == "small fluorescent" and shown.id == "square-1" and shown.labels.shape == (32, 32)
-    assert callbacks.most_crowded(squares)[kind].image.shape == (64, 64, 3)
 
 
 # --- a training that is killed --------------------------------------------------------------------------
