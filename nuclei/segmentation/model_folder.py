@@ -230,12 +230,21 @@ def write_model_folder(folder: str | Path, parts: Mapping[str, Any]) -> Path:
     return folder
 
 
-def check_replaceable(folder: str | Path) -> None:
-    """Raise ValueError where a folder holds anything but a model, which a new one may replace."""
+def check_replaceable(folder: str | Path, data: str | list | None = None) -> None:
+    """Raise ValueError where a folder holds anything but a model, which a new one may replace.
+
+    `data`, a parameter of 02_train, is what the new one is trained on: that of other data is not replaced.
+    """
     known = {*FILES, IOU_FILE, USUAL_FILE, "README.md"}
     if foreign := sorted({path.name for path in Path(folder).glob("*")} - known):
         expected = "expected a new folder, or that of an earlier model alone"
         raise ValueError(f"model folder {folder}: it holds {some(foreign)}, {expected}")
+    if data is None or not (settings := Path(folder) / "settings.json").exists():
+        return
+    earlier = json.loads(settings.read_text()).get("parameters", {}).get("data", data)
+    if earlier != data:
+        found = f"it holds a model of other data ({earlier}, now {data})"
+        raise ValueError(f"model folder {folder}: {found}; name another folder")
 
 
 def save_network(network: "keras.Model", path: Path) -> None:

@@ -17,6 +17,8 @@ from nuclei.evaluation import tuning
 from nuclei.figures import pictures
 from nuclei.training.batches import draw_batch
 
+BACKUP = ".backup"  # folder of an interrupted training
+
 
 def training_callbacks(
     folder: str | Path,
@@ -30,13 +32,13 @@ def training_callbacks(
 
     `first` come before the log is written, so that they can add to it. Below `folder` they write
     ``best.weights.h5``, those of the epoch with the highest `monitor`; ``history.csv``, one row per epoch;
-    ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is installed; and ``backup/``, from which
-    an interrupted training resumes when the same code runs again, until `delete_backup`. After `patience`
-    epochs without improvement the training stops.
+    ``parameters.json``; ``logs/`` for TensorBoard, where TensorFlow is installed; and ``.backup/``, from
+    which an interrupted training resumes when the same code runs again, until `delete_backup`. After
+    `patience` epochs without improvement the training stops.
 
     With `average` the optimizer must average the weights (``use_ema``): the average is what is validated,
     kept, and seen by `first`. `parameters` are everything that the training depends on: ValueError where
-    `folder` holds an interrupted training with others.
+    `folder` holds an interrupted training with others, or files of these names that no training wrote.
     """
     folder = Path(folder)
     _check_parameters(folder, parameters or {})
@@ -57,19 +59,22 @@ def training_callbacks(
         swap_back = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
         used = [swap, *used, swap_back]  # the backup is that of the training, not of the average
     # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
-    backup = callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False)
+    backup = callbacks.BackupAndRestore(folder / BACKUP, double_checkpoint=True, delete_checkpoint=False)
     return [*used, backup]
 
 
 def delete_backup(folder: str | Path) -> None:
     """Delete the backup of a training, once all that follows from it is saved."""
-    shutil.rmtree(Path(folder) / "backup")
+    shutil.rmtree(Path(folder) / BACKUP)
 
 
 def _check_parameters(folder: Path, parameters: dict) -> None:
     file = folder / "parameters.json"
     parameters = json.loads(json.dumps(parameters))  # as they will be read back
-    if (folder / "backup").exists() and file.exists():
+    foreign = [name for name in ("history.csv", "best.weights.h5") if (folder / name).exists()]
+    if foreign and not file.exists():
+        raise ValueError(f"{folder}: it holds {foreign[0]}, which no training wrote; name another folder")
+    if (folder / BACKUP).exists() and file.exists():
         before = json.loads(file.read_text())
         changed = [name for name in {**before, **parameters} if before.get(name) != parameters.get(name)]
         if changed:
@@ -83,7 +88,7 @@ def past_epochs(folder: Path) -> pd.DataFrame:
 
     Without a backup nothing resumes: the table is empty, and the log of an earlier training is deleted.
     """
-    log, state = folder / "history.csv", folder / "backup" / "training_metadata.json"
+    log, state = folder / "history.csv", folder / BACKUP / "training_metadata.json"
     if not (log.exists() and state.exists()):
         log.unlink(missing_ok=True)
         return pd.DataFrame()

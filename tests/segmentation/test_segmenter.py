@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 
 from nuclei.common import ROOT, write_json
 from nuclei.segmentation import candidates
-from nuclei.segmentation.model_folder import FILES, IOU_FILE, save_network
+from nuclei.segmentation.model_folder import FILES, IOU_FILE, check_replaceable, save_network
 from nuclei.segmentation.scale import median_diameter
 from nuclei.segmentation.segmenter import Maps, Segmenter
 from nuclei.segmentation.watershed import confidence, labels_from_maps
@@ -320,6 +320,15 @@ def test_a_folder_with_other_files_is_not_replaced(segmenter, tmp_path):
     with pytest.raises(ValueError, match="holds notes.txt, expected a new folder"):
         segmenter.save(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_model_of_other_data_is_not_replaced(segmenter, tmp_path):
+    segmenter.settings["parameters"] = {"data": "stain_a"}
+    folder = segmenter.save(tmp_path / "model")
+    check_replaceable(folder, "stain_a")
+    check_replaceable(tmp_path / "new", "stain_b")
+    with pytest.raises(ValueError, match="other data .stain_a, now stain_b"):
+        check_replaceable(folder, "stain_b")
 
 
 @pytest.mark.parametrize("name", FILES)

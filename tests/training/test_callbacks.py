@@ -36,7 +36,7 @@ def fit(model, folder, epochs, *more, **options):
 def test_a_training_leaves_its_log_its_best_weights_and_a_backup(tmp_path):
     fit(tiny_model(), tmp_path, 2)
     files = {"best.weights.h5", "history.csv", "logs", "parameters.json"}
-    assert {p.name for p in tmp_path.iterdir()} == files | {"backup"}
+    assert {p.name for p in tmp_path.iterdir()} == files | {".backup"}
     delete_backup(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == files
     history = pd.read_csv(tmp_path / "history.csv")
@@ -73,6 +73,13 @@ def test_the_average_of_the_weights_is_validated_kept_and_not_trained_on(tmp_pat
     assert model.get_weights()[1].item() == pytest.approx(expected[-1], rel=1e-5)
 
 
+def test_a_log_that_no_training_wrote_is_not_replaced(tmp_path):
+    (tmp_path / "history.csv").write_text("mine")
+    with pytest.raises(ValueError, match="holds history.csv, which no training wrote"):
+        training_callbacks(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
+
+
 @pytest.mark.parametrize("average", [False, True])
 def test_until_its_backup_is_deleted_a_finished_training_is_not_repeated(tmp_path, average):
     def trained():
@@ -93,7 +100,7 @@ def test_until_its_backup_is_deleted_a_finished_training_is_not_repeated(tmp_pat
 
 def test_an_interrupted_training_does_not_resume_with_other_parameters(tmp_path):
     training_callbacks(tmp_path, parameters={"epochs": 2, "size": [1, 2]})
-    (tmp_path / "backup").mkdir()
+    (tmp_path / ".backup").mkdir()
     training_callbacks(tmp_path, parameters={"epochs": 2, "size": (1, 2)})
     with pytest.raises(ValueError, match=r"interrupted training with other parameters \(epochs, seed\)"):
         training_callbacks(tmp_path, parameters={"epochs": 3, "size": [1, 2], "seed": 0})
