@@ -413,6 +413,9 @@ def figure(found: dict, path: Path) -> None:
         peaks.plot(list(map(float, each)), [one["gb"] for one in each.values()], marker="o")
         peaks.set(title="peak memory", xlabel="megapixels", ylabel="GB", xscale="log")
         peaks.set_ylim(0, 1.1 * peaks.dataLim.ymax)
+    for logarithmic in (growing.xaxis, growing.yaxis, peaks.xaxis):
+        logarithmic.set_major_formatter("{x:g}")
+        logarithmic.set_minor_formatter("")
     save(drawn, path)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from nuclei import __version__
 from nuclei.common import DEFAULT_MODEL, counted, quiet, some
@@ -32,8 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     with redirect_stdout(_Forgiving(sys.stdout)), redirect_stderr(_Forgiving(sys.stderr)):
         try:
-            parameters = vars(_parser().parse_args(argv))
-            run = parameters.pop("run")
+            parsed, unknown = _parser().parse_known_args(argv)
+            parameters = vars(parsed)
+            run, command = parameters.pop("run"), parameters.pop("command")
+            if unknown:
+                raise ValueError(f"unrecognized arguments: {' '.join(unknown)}; see {command} --help")
             with warnings.catch_warnings():
                 warnings.showwarning = _print_warning  # type: ignore[assignment]
                 return run(parameters) or 0
@@ -45,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
             code, problem = 2, f"error: {_for_command_line(error)}"
         except Exception as error:
             traceback.print_exc()
-            code, problem = 2, f"error in the program: {error!r}; see above"
+            code, problem = 2, f"error in the program ({type(error).__name__}), see above"
         print(f"{PROGRAM}: {problem}", file=sys.stderr)
         return code
 
@@ -76,10 +79,24 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; see {self.prog} --help")
 
 
+def _expecting(expected: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}, expected {expected}") from None
+
+    return converted
+
+
+WHOLE_NUMBER, NUMBER = _expecting("a whole number", int), _expecting("a number", float)
+SCALE = _expecting("a number or auto", lambda text: text if text == "auto" else float(text))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Find cell nuclei in microscope images.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    parser.set_defaults(run=lambda _: parser.print_help())
+    parser.set_defaults(run=lambda _: parser.print_help(), command=parser.prog)
     commands = parser.add_subparsers(metavar="COMMAND")
     _add_segment(commands)
     _add_score(commands)
@@ -96,12 +113,12 @@ def _add_command(commands, run: Callable, about: str, **options) -> Callable:
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=20, width=90),
         **options,
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, command=command.prog)
     add = command.add_argument
     add("--model", default=DEFAULT_MODEL, metavar="FOLDER", help="trained model (default: %(default)s)")
     if run is not _export:
-        add("--channel", type=int, metavar="N", help="the channel that shows the nuclei, from 0")
-        add("--page", type=int, metavar="N", help="the page of a stack, from 0")
+        add("--channel", type=WHOLE_NUMBER, metavar="N", help="the channel that shows the nuclei, from 0")
+        add("--page", type=WHOLE_NUMBER, metavar="N", help="the page of a stack, from 0")
     return add
 
 
@@ -123,12 +140,12 @@ def _add_segment(commands) -> None:
     add("images", nargs="+", metavar="IMAGES", help="image files, folders, patterns or addresses")
     add("--out", required=True, metavar="DIR", help="folder for the results")
     add("--save", default=",".join(DEFAULT), metavar="FORMATS", help="see below (default: %(default)s)")
-    add("--pixel-size", type=float, metavar="UM", help="micrometres, in place of the file's own value")
+    add("--pixel-size", type=NUMBER, metavar="UM", help="micrometres, in place of the file's own value")
     about = "rescale images by F; 2 enlarges; auto: by the size of nuclei (default: %(default)s)"
-    add("--scale", type=scale, default="auto", metavar="F", help=about)
+    add("--scale", type=SCALE, default="auto", metavar="F", help=about)
     add("--augment", action="store_true", help="average over mirrored images: four times the work")
     add("--overwrite", action="store_true", help="delete earlier results first, also corrected ones")
-    add("--workers", type=int, metavar="N", help="processes that work at the same time")
+    add("--workers", type=WHOLE_NUMBER, metavar="N", help="processes that work at the same time")
     add("--dask", metavar="ADDRESS", help="address of a Dask scheduler, see docs/cluster.md")
 
 
@@ -160,10 +177,6 @@ def _add_export(commands) -> None:
     add("--out", required=True, metavar="PATH", help="file (onnx) or folder (savedmodel)")
 
 
-def scale(text: str) -> float | str:
-    return text if text == "auto" else float(text)  # where it fails, argparse reports the function's name
-
-
 def _segment(parameters: dict) -> int:
     from nuclei.output.formats import chosen_formats
     from nuclei.workflows.segment import segment
@@ -172,7 +185,11 @@ def _segment(parameters: dict) -> int:
     earlier = f" ({len(report.earlier):,} more complete before)" if report.earlier else ""
     found = counted(sum(report.segmented.values()), "nucleus")
     print(f"{counted(len(report.segmented), 'image')}{earlier}, {found} found.")
-    print(f"Results are in {parameters['out']}/.")
+    if report.segmented or report.earlier:
+        print(f"Results are in {parameters['out']}/.")
+    if report.others:
+        others = f"{counted(len(report.others), 'image')} of earlier runs ({some(report.others)})"
+        print(f"The tables also hold {others}.")
     if report.warned:
         images = counted(len(report.segmented) + len(report.earlier), "image")
         tables = "measurements" in chosen_formats(parameters["save"])

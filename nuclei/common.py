@@ -1,5 +1,6 @@
 """What every part uses: files written whole or not at all, checks of parameters, paths, versions."""
 
+import errno
 import hashlib
 import json
 import math
@@ -84,8 +85,11 @@ def naming_output(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = f"cannot be written to ({error.strerror or error}); what was complete before is still there"
-        raise OSError(f"`out` {out}: {reason}. Free some space or choose another place.") from error
+        place = error.filename2 or error.filename
+        reason = f"cannot be written to ({error.strerror or error})" + (f" at {place}" if place else "")
+        remedy = "Free some space or choose" if error.errno == errno.ENOSPC else "Choose"
+        still = "what was complete before is still there"
+        raise OSError(f"`out` {out}: {reason}; {still}. {remedy} another place.") from error
 
 
 def checked_path(name: str, path: str | Path) -> Path:

@@ -483,7 +483,7 @@ def break_csv_runs(folder, solution, flat):
 
 def break_csv_columns(folder, solution, flat):
     solution.write_text("id,runs\na,1 2\n")
-    return {"truth": solution}, ["solution.csv: column ImageId, EncodedPixels not found"]
+    return {"truth": solution}, ["solution.csv: column ImageId and EncodedPixels not found"]
 
 
 BREAKS = [value for name, value in list(globals().items()) if name.startswith("break_")]

@@ -55,7 +55,7 @@ def read_rle_csv(path: str | Path, shapes: Shapes) -> dict[str, np.ndarray]:
     table = read_table(path)
     needed = ["ImageId", "EncodedPixels"]
     if missing := [name for name in needed if name not in table]:
-        found = f"column {', '.join(missing)} not found in the first line, {','.join(table)[:60]!r}"
+        found = f"column {' and '.join(missing)} not found in the first line, {','.join(table)[:60]!r}"
         raise ValueError(f"{path}: {found}; add it. Commas separate columns.")
     table["line"] = np.arange(len(table)) + 2
     if "Usage" in table:

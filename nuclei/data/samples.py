@@ -257,7 +257,7 @@ def _read_cached(
         return _read_sample(read, id, found[id], channel, page)
 
     with naming_warnings():
-        samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image")
+        samples = thread_map(load, sorted(found), desc=f"reading {path.name}", unit="image", disable=None)
     arrays = {f"{name} {k}": getattr(s, name) for name in CACHED for k, s in enumerate(samples)}
     try:
         for old in folder.glob(f"{escape(where + chosen)}-{'?' * 8}.npz"):

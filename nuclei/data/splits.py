@@ -67,7 +67,8 @@ def split(
         draw(np.ones(len(samples), bool))
     train, validation = ([samples[k] for k in np.flatnonzero(validates == side)] for side in (False, True))
     if not train or not validation:
-        found = f"{len(samples)} samples in {len(np.unique(group))} fields cannot be split"
+        fields = counted(len(np.unique(group)), "field")
+        found = f"{counted(len(samples), 'sample')} in {fields} cannot be split"
         raise ValueError(f"{found} with validation_fraction {validation_fraction}. Use more samples.")
     _check_sides(train, validation)
     return train, validation

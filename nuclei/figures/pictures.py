@@ -18,7 +18,7 @@ from skimage.measure import regionprops
 
 from nuclei.figures.colours import BOTH, DARK, INK, PREDICTION, TRUTH
 from nuclei.figures.drawing import brightened, busiest_square, close_up, contours, draw_outlines
-from nuclei.figures.style import WIDTH, Look, styled
+from nuclei.figures.style import WIDTH, Look, drawable, styled
 from nuclei.figures.style import save as save  # so that a notebook finds it beside the pictures
 from nuclei.segmentation.candidates import Candidates
 
@@ -152,6 +152,7 @@ def contact_sheet(crops: list[tuple[np.ndarray, np.ndarray, str, str]], *, title
     for axis, (image, nucleus, name, text) in zip(axes, crops, strict=True):
         _show(axis, brightened(image))
         draw_outlines(axis, predicted=nucleus)
+        name = drawable(name)
         first, rest = name[:13], name[13:]  # both fit above the panel
         rest = rest if len(rest) <= 13 else f"…{rest[-12:]}"
         axis.set_title("\n".join(filter(None, (first, rest, text))), fontsize=7)

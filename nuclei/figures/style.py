@@ -19,6 +19,7 @@ WIDTH = 9.0  # inches: with the text at 9 points, a figure is readable at the wi
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
+    "text.parse_math": False,  # names of images may have dollar signs
     "axes.titlesize": 10,
     "axes.edgecolor": "#B0B0B0",
     "axes.spines.top": False,
@@ -74,4 +75,10 @@ def _with_palette(picture: Image.Image) -> Image.Image:
 
 def shortened(name: str) -> str:
     """Return a name of at most 22 characters: of a longer one the beginning and the end."""
+    name = drawable(name)
     return name if len(name) <= 22 else f"{name[:16]}…{name[-5:]}"
+
+
+def drawable(name: str) -> str:
+    """Return the name of a file with a question mark for each of its bytes that are no Unicode."""
+    return name.encode("utf-8", "replace").decode()

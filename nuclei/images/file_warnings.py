@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import PIL.Image
+
 _current = threading.local()  # its `path` is the file that the thread works on
 
 
@@ -25,6 +27,7 @@ def naming_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         for category in (UserWarning, RuntimeWarning):  # not what concerns programmers alone
             warnings.simplefilter("always", category)
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # an image is only large
         show = warnings.showwarning
 
         def show_named(message, category, *where):

@@ -81,13 +81,17 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
             elif not match.is_file() and not is_zarr(match):  # opening a pipe would block
                 raise ValueError(f"`images` {match}: neither a file nor a folder")
             elif not named:  # a file that is named is an image whatever its suffix
-                inside = [match] if is_picture(PurePath(match.name), (*SUFFIXES, ZARR)) else []
+                in_zarr = is_zarr(match) and not {*match.parents}.intersection(matches)
+                inside = [match] if in_zarr or is_picture(PurePath(match.name), (*SUFFIXES, ZARR)) else []
             folders.append(Path(os.path.abspath(folder)))
-            files |= {Path(os.path.abspath(path)): path for path in inside if not _is_result(path)}
+            files |= {Path(os.path.abspath(path)): path for path in inside}
+    left_out = {path for path in files if _is_result(path)}
+    files = {path: place for path, place in files.items() if path not in left_out}
     if not files:
-        expected = f"no images found, expected files that end in {', '.join(SUFFIXES)}"
+        expected = f"no images found, expected files that end in {', '.join((*SUFFIXES, ZARR))}"
         results = f"Those in masks/ or labels/, and names that end in {', '.join(RESULTS)}, are results."
         raise FileNotFoundError(f"`images` {', '.join(given)}: {expected}. {results}")
+    _warn_of_names(left_out, files)
     root = Path(os.path.commonpath(folders))
     names = {path: _name(path, root) for path in files}
     full = {path: path.relative_to(root).as_posix() for path in files}
@@ -140,6 +144,20 @@ def warn_of_unread(names: Iterable[str], place: str | Path) -> None:
 def _is_result(path: Path) -> bool:
     labels = path.parent.name in ("masks", "labels") and (path.parent.parent / "images").is_dir()
     return labels or is_review(path, Path.is_file) or path.stem.endswith(RESULTS)
+
+
+def _warn_of_names(results: Iterable[Path], images: Iterable[Path]) -> None:
+    """Warn of files that are taken for results by their names, but whose image or run is not there."""
+    known = {path.with_suffix("") for path in images}
+    alone = []
+    for path in sorted(results):
+        ending = next((each for each in RESULTS if path.stem.endswith(each)), "")
+        if ending and path.with_name(path.stem.removesuffix(ending)) not in known:
+            alone.append(path)
+    runs = {folder for path in alone for folder in path.parents}
+    runs = {folder for folder in runs if (folder / "run.json").exists()}
+    if alone := [path for path in alone if runs.isdisjoint(path.parents)]:
+        warnings.warn(f"{some(alone)} left out: their names are those of results; rename them", stacklevel=3)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -106,9 +106,9 @@ def open_image(
         count = len(channels)
         if channel is None and count > 1 and channels != RGB:
             listed = f"{count} channels were found ({found}; {', '.join(channels)})"
-            raise ImageError(f"{listed}; choose the channel that shows the nuclei, 0 to {count - 1}")
+            raise ImageError(f"{listed}; choose the `channel` that shows the nuclei, 0 to {count - 1}")
         if not 0 <= (channel or 0) < count:
-            raise ImageError(f"channel {channel} was asked for, there are {count}; choose 0 to {count - 1}")
+            raise ImageError(f"`channel` {channel} was asked for, there are {count}; choose 0 to {count - 1}")
     image = Image(source, channels, channel, size, name, note)
     if channel is None and channels == RGB:
         parts = spread_windows(image.shape, 256) if image.is_large else [WHOLE]
@@ -136,7 +136,8 @@ def _decode(content: bytes, page: int | None, palette: bool = True) -> np.ndarra
     if not content:
         raise ValueError("the file is empty; copy or save it again")
     with PIL.Image.open(io.BytesIO(content)) as picture:
-        picture.seek(chosen_page(getattr(picture, "n_frames", 1), page))
+        pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # of a photo with previews
+        picture.seek(chosen_page(pages, page))
         if picture.format == "PNG" and content[24] == 16:  # Pillow would cut 16-bit colours to 8
             return imagecodecs.png_decode(content)
         converted = picture.mode in ("CMYK", "YCbCr", "HSV", "PA", "RGBX") or picture.mode == "P" and palette
@@ -155,7 +156,8 @@ def _errors_named(name: str) -> Iterator[None]:
             raise
         reason = "not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
         if isinstance(error, PIL.Image.DecompressionBombError):
-            reason = f"too large for a PNG or JPEG ({reason}); save it as TIFF"
+            most = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) / 1e6
+            reason = f"more than {most:.0f} megapixels, too large for a PNG or JPEG; save it as TIFF"
         elif isinstance(error, PIL.UnidentifiedImageError) or "cannot find loader" in reason:  # as for HDF5
             reason = f"{unread}: unsupported format; {CONVERT}"
         elif not isinstance(error, ImageError):

@@ -41,6 +41,8 @@ class TiffPage:
             tiff, series = _open(file, opened)
             planes = (tiff.imagej_metadata or {}).get("images", 1)
             stacks = [_Stack(each) for each in series]
+            if not stacks:
+                raise ValueError("it holds no image; it may have been cut short")
             if planes > (found := sum(stack.pages * stack.length("CS") for stack in stacks)):
                 raise ValueError(f"ImageJ wrote {planes} planes, {found} were found; the file was cut short")
             index = chosen_page(sum(stack.pages for stack in stacks), page, "; ".join(map(str, stacks)))
@@ -155,7 +157,9 @@ def chosen_page(pages: int, page: int | None, description: str = "") -> int:
     `description`, of the axes, is for the error.
     """
     if page is None and pages > 1 or not 0 <= (page or 0) < pages:
-        asked = "" if page is None else f"page {page} was asked for, "
-        axes = f" ({description})" if description else ""
-        raise ImageError(f"{asked}a stack of {pages} pages was found{axes}; choose a page, 0 to {pages - 1}")
+        asked = "" if page is None else f"`page` {page} was asked for, "
+        if pages == 1:
+            raise ImageError(f"{asked}the file has one; choose 0")
+        found = f"a stack of {pages} pages was found" + (f" ({description})" if description else "")
+        raise ImageError(f"{asked}{found}; choose a `page`, 0 to {pages - 1}")
     return page or 0

@@ -51,10 +51,11 @@ class RunFolder:
         other parameters, or of another file of one name, or files that no run wrote but that have the names
         of results; `overwrite` does not replace these.
         """
-        started, save = (self.path / "run.json").exists(), about["save"]
+        started, save = "fingerprint" in _read(self.path / "run.json"), about["save"]
         files = [self.path / file for key in save for file in (*FORMATS[key].tables, *FORMATS[key].of_run)]
         files += [file for name in stamps for file in self.files(name, save).values()]
-        for file in self._written.changed(files):
+        own = [] if started else [self.path / "run.json"]
+        for file in self._written.changed([*own, *files]):
             if not started or file not in self._written:
                 raise ValueError(
                     f"{file}: is there already, and was not written by a run in {self.path}. Choose another "
@@ -71,14 +72,16 @@ class RunFolder:
                 record.unlink()
         write_json(self.path / "run.json", dict(about))
 
-    def kept(self, names: Iterable[str]) -> set[str]:
+    def kept(self, stamps: Mapping[str, dict], formats: list[str]) -> set[str]:
         """Return the images of which a person changed files, with a warning: nothing is done for them."""
-        changed = {name: files for name in names if (files := self._written.changed(self._own(name)))}
+        changed = {name: files for name in stamps if (files := self._written.changed(self._own(name)))}
         if changed:
             listed = some(file.relative_to(self.path) for files in changed.values() for file in files)
+            lacking = {key for name in changed for key in self.missing(name, stamps[name], formats)[0]}
+            without = f" Without {', '.join(sorted(lacking))}, which they lack." if lacking else ""
             warnings.warn(
                 f"kept {listed}: changed after being written. The tables hold what was measured before; "
-                "`overwrite` replaces all results.",
+                f"`overwrite` replaces all results.{without}",
                 stacklevel=3,
             )
         return set(changed)
@@ -146,7 +149,7 @@ class RunFolder:
     def finish(self, formats: Sequence[str], images: Images) -> None:
         """Write the files of all images together: the tables, sorted by name, and what is made from these.
 
-        images : what opens each image that could be used
+        images : what opens each image that can be used, of earlier runs too
 
         Those without any image are deleted. Warns of files that a person changed: they are kept. Raises
         ValueError where nothing can be made from a table or label image that a person changed.
@@ -194,6 +197,10 @@ class RunFolder:
         """Return the ``stamp`` and ``formats`` of an image that is complete; otherwise nothing."""
         return _read(self._record_of(name))
 
+    def stamps(self) -> dict[str, dict]:
+        """Return the stamp of each complete image, by name, those of earlier runs too."""
+        return {name: record["stamp"] for name, record in self._records().items()}
+
     def _records(self) -> dict[str, dict]:
         """Return the record of each complete image, by name."""
         paths = sorted(self._done.rglob("*.json"))
@@ -202,9 +209,7 @@ class RunFolder:
 
     def _compared(self, about: Mapping) -> dict:
         """Return the content of ``run.json`` for a run that resumes; ValueError where it would not fit."""
-        path = self.path / "run.json"
-        if not (earlier := _read(path)):
-            raise ValueError(f"{path}: cannot be read; choose another folder for `out`, or `overwrite`")
+        earlier = _read(self.path / "run.json")
         compared = about.keys() - {"model", "versions"}
         if set(earlier.get("save", ())) <= set(about["save"]):  # formats are added
             compared.discard("save")
@@ -215,7 +220,7 @@ class RunFolder:
             old, new = (_with_model(each) for each in (earlier, about))
             raise ValueError(
                 f"{self.path} holds results of other parameters: "
-                + "; ".join(f"{key} was {old.get(key)}, now {new[key]}" for key in different)
+                + "; ".join(f"{key} was {_shown(old.get(key))}, now {_shown(new[key])}" for key in different)
                 + ". Choose another folder for `out`, or `overwrite` to replace them."
             )
         return earlier | {"save": about["save"]}
@@ -268,6 +273,10 @@ def locked(path: Path) -> Iterator[None]:
 def _with_model(about: Mapping) -> dict:
     """Return the content of ``run.json``, the fingerprint with the path of its model, to be shown."""
     return {**about, "fingerprint": f"{about.get('fingerprint')} of {about.get('model')}"}
+
+
+def _shown(value: object) -> object:
+    return "not given" if value is None else value
 
 
 def _read(path: Path) -> dict:

@@ -54,8 +54,9 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a table that `write_csv` or `join_csv` wrote, with the names of images as they were."""
     options: dict = {"keep_default_na": False, "na_values": [""]}  # an image may be called NA, or 001
-    options["converters"] = {"image": lambda text: re.sub(f"^'(?={FORMULA})", "", text)}
-    return pd.read_csv(path, encoding_errors="surrogateescape", **options)
+    table = pd.read_csv(path, dtype={"image": object}, encoding_errors="surrogateescape", **options)
+    table["image"] = [re.sub(f"^'(?={FORMULA})", "", str(name)) for name in table["image"]]
+    return table
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:

@@ -79,8 +79,10 @@ class Written:
 
 
 def _files(path: Path) -> list[Path]:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return [file for file in files if file.exists() and not file.is_dir()]
+    """Return a file, or those below a folder; an empty folder itself."""
+    if not path.is_dir():
+        return [path] if path.exists() else []
+    return [file for file in path.rglob("*") if file.exists() and not file.is_dir()] or [path]
 
 
 def _hash(path: Path) -> str:

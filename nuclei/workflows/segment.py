@@ -54,6 +54,7 @@ class Report(NamedTuple):
     earlier: list[str]  # complete before this run, or kept because a person changed their files
     skipped: dict[str, str]  # the reason
     warned: list[str]  # of those segmented or complete earlier: their ``warning`` in ``summary.csv``
+    others: list[str]  # of earlier runs, not among the images of this one; the tables hold them too
 
 
 def segment(
@@ -127,7 +128,7 @@ def segment(
     with connection as cluster_workers, naming_output(out), locked(out):
         results = RunFolder(out)
         results.begin(about, stamps, overwrite)
-        kept = results.kept(stamps)
+        kept = results.kept(stamps, formats)
         jobs = [
             Job(name, files[name], stamp, *results.missing(name, stamp, formats))
             for name, stamp in stamps.items()
@@ -135,11 +136,7 @@ def segment(
         ]
         run = Run(results, segmenter, reading, predicting, size, cluster_workers)
         _process(run, [job for job in jobs if job.formats], len(files))
-        results.clear_temporary()  # of workers that died
-        usable = {name: path for name, path in files.items() if name not in run.skipped}
-        opened = {name: partial(run.open, path) for name, path in usable.items()}
-        results.finish(formats, opened)
-    return Report(run.segmented, sorted(usable.keys() - run.segmented), run.skipped, results.warned(usable))
+        return _finish(run, formats, files, root)
 
 
 class Job(NamedTuple):
@@ -312,3 +309,20 @@ def _stamp(place: str | Path, root: Path) -> dict:
         return {"file": str(place)}
     about, file = Path(place).stat(), Path(os.path.abspath(place)).relative_to(root).as_posix()
     return {"file": file, "bytes": about.st_size, "modified_ns": about.st_mtime_ns}
+
+
+def _is_unchanged(stamp: dict, root: Path) -> bool:
+    """Return whether the file of a stamp is still there, and the same."""
+    return (path := root / stamp["file"]).exists() and _stamp(path, root) == stamp
+
+
+def _finish(run: Run, formats: list[str], files: dict[str, str | Path], root: Path) -> Report:
+    """Write what all images have together, also those of earlier runs; return the outcome for `files`."""
+    results = run.results
+    results.clear_temporary()  # of workers that died
+    usable = {name: path for name, path in files.items() if name not in run.skipped}
+    others = {name: stamp for name, stamp in results.stamps().items() if name not in files}
+    there = {name: root / stamp["file"] for name, stamp in others.items() if _is_unchanged(stamp, root)}
+    results.finish(formats, {name: partial(run.open, path) for name, path in (usable | there).items()})
+    earlier = sorted(usable.keys() - run.segmented)
+    return Report(run.segmented, earlier, run.skipped, results.warned(usable), sorted(others))

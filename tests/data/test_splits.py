@@ -195,7 +195,7 @@ def test_unknown_kind_of_split(many):
 
 
 def test_too_few_fields(tiles):
-    with pytest.raises(ValueError, match="4 samples in 1 fields cannot be split"):
+    with pytest.raises(ValueError, match="4 samples in 1 field cannot be split"):
         splits.split(tiles[:4])
 
 

@@ -77,6 +77,20 @@ def test_patterns_and_named_files(tmp_path, monkeypatch):
     assert find_images(["./p1", "p1/dapi.tif"]) == (tmp_path / "p1", {"dapi": find_images(["p1"])[1]["dapi"]})
 
 
+def test_a_pattern_of_images_in_a_zarr(tmp_path):
+    touch(tmp_path, *(f"plate.zarr/{well}/.zattrs" for well in ("A/1/0", "A/2/0")), "plate.zarr/.zattrs")
+    assert set(find_images([tmp_path / "plate.zarr" / "A" / "*" / "*"])[1]) == {"1/0", "2/0"}
+    assert set(find_images([tmp_path / "**"])[1]) == {"plate"}
+
+
+def test_images_that_are_called_as_results_are_named(tmp_path, recwarn):
+    touch(tmp_path, "a.png", "a_masks.png", "run/run.json", "run/below/b_labels.tif")
+    assert set(find_images([tmp_path])[1]) == {"a"} and not recwarn
+    touch(tmp_path, "c_overlay.png")
+    with pytest.warns(UserWarning, match="c_overlay.png left out"):
+        assert set(find_images([tmp_path])[1]) == {"a"}
+
+
 def test_nothing_to_find(tmp_path):
     touch(tmp_path, "a_labels.tif")
     with pytest.raises(FileNotFoundError, match="no-such.*no such file or folder"):
@@ -139,7 +153,7 @@ def test_channels_have_to_be_chosen(tmp_path, axes, options):
     )
     with pytest.raises(ValueError, match=r"a.tif: 5 channels were found \(.*axes .* of shape .*0 to 4"):
         open_image(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match="a.tif: channel 5 was asked for, there are 5"):
+    with pytest.raises(ValueError, match="a.tif: `channel` 5 was asked for, there are 5"):
         open_image(tmp_path / "a.tif", channel=5)
     picture = open_image(tmp_path / "a.tif", channel=2)
     np.testing.assert_array_equal(picture.pixels(), channels[2])
@@ -151,7 +165,7 @@ def test_pages_have_to_be_chosen(tmp_path):
     tifffile.imwrite(tmp_path / "z.tif", stack, imagej=True, metadata={"axes": "ZYX"})
     with pytest.raises(ValueError, match=r"6 pages .*axes ZYX of shape \(6, 5, 6\)\); .*0 to 5"):
         open_image(tmp_path / "z.tif")
-    with pytest.raises(ValueError, match="page 6 was asked for, a stack of 6 pages"):
+    with pytest.raises(ValueError, match="`page` 6 was asked for, a stack of 6 pages"):
         open_image(tmp_path / "z.tif", page=6)
     np.testing.assert_array_equal(open_image(tmp_path / "z.tif", page=4).pixels(), stack[4])
     in_memory = io.BytesIO((tmp_path / "z.tif").read_bytes())  # as data sets are read
@@ -279,7 +293,7 @@ def test_a_refused_file_is_closed(tmp_path):
 def test_a_png_has_no_pages(tmp_path):
     iio.imwrite(tmp_path / "a.png", GREY.astype(np.uint8))
     assert open_image(tmp_path / "a.png", page=0).pixels().shape == (5, 6)
-    with pytest.raises(ValueError, match="a.png: page 1 was asked for, a stack of 1 pages was found"):
+    with pytest.raises(ValueError, match="a.png: `page` 1 was asked for, the file has one"):
         open_image(tmp_path / "a.png", page=1)
 
 
@@ -341,9 +355,15 @@ def test_one_frame_and_several_of_a_gif(tmp_path):
     frames[0].save(tmp_path / "one.gif")
     assert open_image(tmp_path / "one.gif").shape == (40, 50)
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match="two.gif: a stack of 2 pages was found; choose a page, 0 to 1"):
+    with pytest.raises(ValueError, match="two.gif: a stack of 2 pages was found; choose a `page`, 0 to 1"):
         open_image(tmp_path / "two.gif")
     assert open_image(tmp_path / "two.gif", page=1).pixels().max() == 200
+
+
+def test_a_photo_with_a_preview_is_one_image(tmp_path):
+    photo, preview = (Image.fromarray(np.full((40, 50, 3), value, np.uint8)) for value in (200, 10))
+    photo.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert open_image(tmp_path / "a.jpg").pixels().min() > 150
 
 
 def test_a_picture_too_large_for_memory_is_refused_with_its_size(tmp_path):
@@ -354,7 +374,7 @@ def test_a_picture_too_large_for_memory_is_refused_with_its_size(tmp_path):
         for kind, data in blocks
     )
     (tmp_path / "bomb.png").write_bytes(png)
-    with pytest.raises(ValueError, match=r"bomb.png: too large .*3600000000 pixels"):
+    with pytest.raises(ValueError, match=r"bomb.png: more than 179 megapixels"):
         open_image(tmp_path / "bomb.png")
 
 

@@ -231,7 +231,7 @@ def test_each_file_of_an_ome_set_gives_its_own_position(run, out, tmp_path):
         counts = pd.read_csv(out / "summary.csv").set_index("image")["nuclei"]
         assert counts.to_dict() == {"p0.ome": 1, "p1.ome": 2, "p2.ome": 3}
     code, _, err = run(places=[tmp_path / "all.ome.tif"], out=tmp_path / "none")
-    assert code == 1 and "all.ome.tif: a stack of 3 pages" in err and "choose a page, 0 to 2" in err
+    assert code == 1 and "all.ome.tif: a stack of 3 pages" in err and "choose a --page, 0 to 2" in err
     assert "3 nuclei" in run("--page", "2", places=[tmp_path / "all.ome.tif"], out=tmp_path / "last")[1]
 
 
@@ -312,7 +312,7 @@ def test_results_made_otherwise_are_not_mixed(run, out, images, model, segmenter
     for words, told in [
         (["--channel", "0", "--scale", "2"], "scale was auto, now 2.0"),
         (["--channel", "0", "--save", "labels"], "save was"),
-        ([], "channel was 0, now None"),
+        ([], "channel was 0, now not given"),
     ]:
         code, _, err = run(*words)
         assert code == 2 and told in err and "--overwrite" in err
@@ -333,7 +333,7 @@ def test_other_parameters_may_follow_a_run_that_skipped_every_image(run, out, im
     channels = np.stack([picture(1), picture(2)])
     tifffile.imwrite(images / "two.ome.tif", channels, photometric="minisblack", metadata={"axes": "CYX"})
     code, _, err = run(places=[images / "two.ome.tif"])
-    assert code == 1 and "choose the channel" in err
+    assert code == 1 and "choose the --channel" in err
     assert run("--channel", "1", places=[images / "two.ome.tif"])[0] == 0
     assert json.loads((out / "run.json").read_text())["channel"] == 1
     assert "channel was 1, now 0" in run("--channel", "0", places=[images / "two.ome.tif"])[2]
@@ -355,6 +355,41 @@ def test_files_of_others_are_not_replaced(run, images, words, file):
     code, _, err = run(*words, out=images)
     assert code == 2 and f"{file}: is there already" in err and "another folder for --out" in err
     assert (images / file).read_text() == "by hand" and not (images / "run.json").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
+@pytest.mark.parametrize("content", ['{"plate": 7}', "mine"])
+def test_a_run_json_of_mine_is_not_replaced(run, out, words, content):
+    out.mkdir()
+    (out / "run.json").write_text(content)
+    code, _, err = run(*words)
+    assert code == 2 and "run.json: is there already" in err
+    assert (out / "run.json").read_text() == content and len(list(out.iterdir())) == 2  # and .done
+
+
+def test_a_folder_with_the_name_of_a_result_is_named(run, out):
+    (out / "a_overlay.png").mkdir(parents=True)
+    code, _, err = run()
+    assert code == 2 and "a_overlay.png: is there already" in err
+
+
+def test_images_of_earlier_runs_are_reported_and_reviewed(run, out, images):
+    assert run("--save", "review", places=[images / "a.png"])[0] == 0
+    code, printed, _ = run("--save", "review", places=[images / "b b.tif"])
+    assert code == 0 and "1 image of earlier runs (a)" in printed
+    assert set(pd.read_csv(out / "review.csv")["image"]) == {"a", "b b"}
+    (images / "a.png").unlink()
+    code, printed, _ = run("--save", "review", places=[images / "b b.tif"])
+    assert code == 0 and "1 image of earlier runs (a)" in printed
+    assert set(pd.read_csv(out / "review.csv")["image"]) == {"b b"}
+
+
+def test_formats_that_a_corrected_image_lacks_are_named(run, out):
+    assert run()[0] == 0
+    tifffile.imwrite(out / "a_labels.tif", np.ones((40, 50), np.uint16))
+    code, _, err = run("--save", "labels,measurements,overlay,geojson")
+    assert code == 0 and "Without geojson" in err
+    assert (out / "b b.geojson").exists() and not (out / "a.geojson").exists()
 
 
 def test_results_beside_their_images(run, images):
@@ -535,15 +570,15 @@ def test_black_and_tiny_images_have_a_note_and_an_empty_table(run, out, tmp_path
         (["--pixel-size", "0"], "--pixel-size is 0.0, expected a number from 0.001 to 1000"),
         (["--pixel-size", "1e300"], "--pixel-size is 1e+300"),
         (["--pixel-size", "nan"], "--pixel-size is nan"),
-        (["--pixel-size", "wide"], "--pixel-size: invalid float value: 'wide'"),
+        (["--pixel-size", "wide"], "--pixel-size: 'wide', expected a number"),
         (["--scale", "-1"], "--scale is -1.0"),
         (["--scale", "0"], "--scale is 0.0"),
         (["--scale", "inf"], "--scale is inf"),
-        (["--scale", "big"], "--scale: invalid scale value: 'big'"),
+        (["--scale", "big"], "--scale: 'big', expected a number or auto"),
         (["--scale", "7"], "--scale is 7, but this model sees every image at one size"),
         (["--channel", "-1"], "--channel is -1, expected a whole number from 0"),
         (["--workers", "2", "--dask", "tcp://127.0.0.1:9"], "--workers and --dask are both given"),
-        (["--channel", "1.5"], "--channel: invalid int value: '1.5'"),
+        (["--channel", "1.5"], "--channel: '1.5', expected a whole number"),
         (["--page", "-2"], "--page is -2"),
         (["--out", ""], "--out is '', expected the name of a file or folder"),
         (["--out", "s3://a/b"], "--out is the address s3://a/b, expected a file or folder of this machine"),
@@ -708,9 +743,9 @@ def test_after_an_interrupt_no_image_is_begun(run, segmenter, images):
 
 def test_from_python(images, model, segmenter, tmp_path):
     report = segment(images / "b b.tif", tmp_path / "out", model, save="labels")
-    assert report == ({"b b": 2}, [], {}, [])
+    assert report == ({"b b": 2}, [], {}, [], [])
     report = segment([images / "b b.tif", str(images / "a.png")], tmp_path / "out", model, save=["labels"])
-    assert report == ({"a": 1}, ["b b"], {}, [])
+    assert report == ({"a": 1}, ["b b"], {}, [], [])
 
 
 @pytest.mark.parametrize(
@@ -830,6 +865,13 @@ def test_a_name_that_is_no_unicode(run, out, images):
     (images / "a.png").rename(os.fsdecode(os.fsencode(images) + b"/zell\xe9.png"))
     assert run()[0] == 0
     assert b"zell\xe9," in (out / "summary.csv").read_bytes()
+    assert run("--save", "all")[0] == 0
+    assert b"zell\xe9," in (out / "review.csv").read_bytes()
+
+
+def test_a_name_with_dollars_is_no_formula(run, out, images):
+    (images / "a.png").rename(images / "a$5_$6.png")
+    assert run("--save", "review")[0] == 0 and (out / "review.png").exists()
 
 
 def test_an_image_cut_short_keeps_its_earlier_results(run, out, images):
