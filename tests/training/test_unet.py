@@ -49,7 +49,7 @@ def small_unet():
 
 
 def described(block):
-    """Class and configuration of each layer, as far as tests/pix2pix_upsample.json tells it."""
+    """Class and configuration of each layer, as far as tests/training/pix2pix_upsample.json tells it."""
     expected = json.loads((Path(__file__).parent / "pix2pix_upsample.json").read_text())
     found = []
     for layer, (_, keys) in zip(block.layers, expected, strict=True):
