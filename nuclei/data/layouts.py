@@ -11,6 +11,7 @@ What are neither masks nor outlines are label images: 0 is background, any other
 
 import re
 import unicodedata
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -75,14 +76,21 @@ def ending_of(path: PurePosixPath) -> str:
 def _by_folder(files: list[PurePosixPath], source: object) -> list[tuple[str, Files]]:
     """Pair the files of neighbouring folders called images, masks and labels."""
     places: dict = defaultdict(lambda: {"images": [], "masks": [], "labels": []})
+    elsewhere = []
     for path in files:
         if path.parent.name in ("images", "masks", "labels"):
             places[path.parent.parent][path.parent.name].append(path)
+        elif is_outlines(path) or ending_of(path) in ENDINGS:
+            elsewhere.append(path)
+    if elsewhere:
+        expected = "they lie in no folder images/, masks/ or labels/, as others do"
+        warnings.warn(f"{source}: {some(elsewhere)} left out: {expected}", stacklevel=2)
     found = []
     for place, kinds in places.items():
         images, masks, labels = kinds.values()
         same = {plain_stem(path) for path in images} & {plain_stem(path) for path in masks}
-        mask_each = place.name in same and len(masks) > 1  # one of its masks happens to have the image's name
+        # one of the masks of a single image may happen to have its name
+        mask_each = place.name in same and len(images) == 1 and len(masks) > 1
         if labels or (same and not mask_each):
             named = [[(str(place / plain_stem(p)), p) for p in paths] for paths in (images, masks + labels)]
             found += _pair(named[0], named[1], source)

@@ -241,7 +241,10 @@ def check_replaceable(folder: str | Path, data: str | list | None = None) -> Non
         raise ValueError(f"model folder {folder}: it holds {some(foreign)}, {expected}")
     if data is None or not (settings := Path(folder) / "settings.json").exists():
         return
-    earlier = json.loads(settings.read_text()).get("parameters", {}).get("data", data)
+    try:
+        earlier = (json.loads(settings.read_text()).get("parameters") or {}).get("data", data)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{settings}: cannot be read ({error}); name another folder") from error
     if earlier != data:
         found = f"it holds a model of other data ({earlier}, now {data})"
         raise ValueError(f"model folder {folder}: {found}; name another folder")

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 AT_A_TIME = 3
 """Images that threads work on at a time: while the network runs on one, others are read or measured."""
 
+UNCHANGED = {"confidence": [0, 1], "probability": [0, 1]}
+"""The calibration of a half of the validation images where there was no nucleus to learn one from."""
+
 Scale = float | Literal["auto"]
 
 _resized = partial(resize, order=1, anti_aliasing=False)  # maps to another shape (H, W), bilinear
@@ -182,7 +185,8 @@ class Segmenter:
         for half in [each for each in halves if id in each["images"]] or halves:
             ids = ((f"/{each}", f"/{id}") for each in half["images"])
             if any(own.endswith(other) or other.endswith(own) for own, other in ids):
-                return self.label(predicted, half.get("calibration"), **half["thresholds"])
+                calibration = half.get("calibration") or (self.settings.get("calibration") and UNCHANGED)
+                return self.label(predicted, calibration, **half["thresholds"])
         return self.label(predicted)
 
     def multiscale_maps(

@@ -7,6 +7,7 @@ generator; it returns an image and labels of the same shapes and dtypes.
 from collections.abc import Callable
 
 import numpy as np
+from skimage.measure import label
 
 from nuclei.images.resizing import resize_image, resize_labels
 from nuclei.segmentation.scale import median_diameter
@@ -28,7 +29,8 @@ def crop(
     """Cut out a random square, and rescale it by a random factor to `size` pixels a side.
 
     The factor's logarithm is uniform over `scale_range`; or `diameters` decide, see `scale_to_diameter`, and
-    a square without any nucleus is drawn once more. Smaller images are mirrored at the lower and right edge.
+    a square without any nucleus is drawn once more. Smaller images are mirrored at the lower and right edge;
+    mirror images of a nucleus get numbers of their own unless they touch it.
     """
     if diameters:
         scale = scale_to_diameter(labels, diameters, rng)
@@ -43,6 +45,8 @@ def crop(
     missing = [(0, max(side - length, 0)) for length in labels.shape]
     image = np.pad(image[window], [*missing, (0, 0)], "symmetric")
     labels = np.pad(labels[window], missing, "symmetric")
+    if missing != [(0, 0), (0, 0)]:  # a nucleus and its mirror image are two
+        labels = label(labels).astype(labels.dtype)
     if side == size:
         return image, labels
     return resize_image(image, (size, size)), resize_labels(labels, (size, size))

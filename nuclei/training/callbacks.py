@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from keras import callbacks
 
-from nuclei.common import write_json
+from nuclei.common import replacing, write_json
 from nuclei.data.samples import Sample
 from nuclei.evaluation import tuning
 from nuclei.figures import pictures
@@ -59,7 +59,7 @@ def training_callbacks(
         swap_back = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch))
         used = [swap, *used, swap_back]  # the backup is that of the training, not of the average
     # last, so that whatever belongs to an epoch is on disk before the epoch counts as done
-    backup = callbacks.BackupAndRestore(folder / BACKUP, double_checkpoint=True, delete_checkpoint=False)
+    backup = BackupAndRestore(folder / BACKUP, delete_checkpoint=False)
     return [*used, backup]
 
 
@@ -94,8 +94,31 @@ def past_epochs(folder: Path) -> pd.DataFrame:
         return pd.DataFrame()
     # a kill between log and backup leaves a row of an epoch that will be repeated
     past = pd.read_csv(log).query(f"epoch < {json.loads(state.read_text())['epoch']}")
-    past.to_csv(log, index=False)
+    with replacing(log) as temporary:
+        past.to_csv(temporary, index=False)
     return past
+
+
+class BackupAndRestore(callbacks.BackupAndRestore):
+    """A backup whose epoch and weights always belong together, also after a kill."""
+
+    def on_train_begin(self, logs=None):
+        if (state := Path(self._training_metadata_path)).exists():
+            self._weights_path = str(self._weights(json.loads(state.read_text())["epoch"]))
+        super().on_train_begin(logs)
+        if self.model.stop_training:  # it had ended early
+            self.model._initial_epoch = self.params["epochs"]
+
+    def _weights(self, epoch: int) -> Path:
+        return Path(self.backup_dir) / f"{epoch}.weights.h5"
+
+    def _save_model(self):
+        weights = self._weights(self._current_epoch)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        self.model.save_weights(weights, overwrite=True)
+        write_json(self._training_metadata_path, {"epoch": self._current_epoch, "batch": 0})
+        for older in set(weights.parent.glob("*.weights.h5")) - {weights}:
+            older.unlink()
 
 
 class EarlyStopping(callbacks.EarlyStopping):
@@ -166,8 +189,11 @@ class PredictionPlot(callbacks.Callback):
         if self.last in self.epochs:
             self.draw(f"epoch{self.last}_predictions.png", f"after epoch {self.last}")
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.last = epoch
+
     def on_train_end(self, logs=None):
-        if missed := [epoch for epoch in self.epochs if epoch > self.last]:
+        if self.last and (missed := [epoch for epoch in self.epochs if epoch > self.last]):
             print(f"Ended after epoch {self.last}: no predictions were drawn for epochs {missed}.")
 
     def draw(self, name: str, when: str) -> None:

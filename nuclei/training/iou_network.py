@@ -56,7 +56,7 @@ def training_examples(
 
     def of_sample(k: int) -> list[tuple[np.ndarray, np.ndarray]]:
         image, labels, rng = samples[k].image, samples[k].labels, np.random.default_rng((seed, k))
-        crop = rescaled_crop(image, labels, rng)
+        crop = rescaled_crop(segmenter.prepared(image), labels, rng)
         return [of_pair(image, labels), of_pair(*(augment(*crop, rng) if augment else crop))]
 
     with warnings.catch_warnings(action="ignore"):  # of outliers, which augmentation adds

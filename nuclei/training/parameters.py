@@ -76,6 +76,13 @@ def check_training(parameters: dict) -> None:
     if parameters.get("resize") and parameters["monitor"] == "val_score":
         found = "monitor is 'val_score', which is measured on crops at native scale, but images are resized"
         raise ValueError(f"{found}; expected 'val_accuracy', or null as resize")
+    if parameters.get("resize") and parameters.get("augment") == "strong":
+        raise ValueError(
+            "augment is 'strong', which needs square crops, but images are resized: name another"
+        )
+    diameters = parameters.get("crop_diameters")
+    if diameters and diameters[0] == diameters[2]:
+        raise ValueError(f"crop_diameters is {diameters}, expected the first below the last")
     epochs, warmup = parameters["epochs"], parameters["warmup_epochs"]
     if warmup >= epochs:
         raise ValueError(f"warmup_epochs is {warmup}, expected fewer than epochs, {epochs}")

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
@@ -33,7 +34,8 @@ def learn_usual(
     if len(train) < LEAST_IMAGES or segmenter.settings["resize"]:
         return
     segmenter.encoder = compiled(encoder_features(segmenter.model))
-    images = [s.image for s in train] + augmented(train, augment, seed)
+    prepared = [replace(s, image=segmenter.prepared(s.image)) for s in train]
+    images = [s.image for s in train] + augmented(prepared, augment, seed)
     features = features_of(segmenter, images + [s.image for s in validation])
     segmenter.usual = fit_usual(*np.split(features, [len(images)]))
 

@@ -135,6 +135,12 @@ def test_a_large_white_frame_and_overexposure_are_warned_of():
             as_rgb8(image)
 
 
+@pytest.mark.parametrize("dtype, offset", [(np.uint32, 2**30), (np.int64, 2**40), (np.float64, 1e9)])
+def test_a_large_offset_takes_no_grey_level(dtype, offset):
+    image = np.random.default_rng(0).integers(0, 200, (40, 50))
+    assert np.array_equal(as_rgb8(image.astype(dtype) + dtype(offset)), as_rgb8(image.astype(np.uint16)))
+
+
 def test_two_grey_values_are_a_mask():
     mask = cells() > 700
     for image in (mask, mask * np.uint16(40)):

@@ -297,6 +297,9 @@ class Brightness:
     def __init__(self):
         self.seen = []
 
+    def prepared(self, image):
+        return image
+
     def predict_maps(self, image):
         self.seen.append(image)
         warnings.warn("an unknown size", stacklevel=2)

@@ -19,8 +19,15 @@ def test_crop_has_its_size_and_keeps_image_and_labels_together(height, width, si
     labels = np.arange(height * width).reshape(height, width) % 251
     image = labels.astype(np.uint8)[..., None].repeat(3, axis=-1)
     image, labels = crop(image, labels, size, np.random.default_rng(seed))
-    assert image.shape == (size, size, 3)
-    assert np.array_equal(image[..., 0], labels)
+    assert image.shape == (size, size, 3) and np.array_equal(image[..., 0] > 0, labels > 0)
+    pairs = np.unique(np.stack([labels.ravel(), image[..., 0].ravel()]), axis=1)
+    assert len(np.unique(pairs[0])) == pairs.shape[1], "each number is one grey value"
+
+
+def test_mirror_images_of_a_nucleus_get_numbers_of_their_own():
+    labels = np.array([[1, 0, 2, 2]])
+    _, cropped = crop(np.zeros((1, 4, 3), np.uint8), labels, 8, np.random.default_rng(0))
+    assert cropped[0].tolist() == [1, 0, 2, 2, 2, 2, 0, 3]
 
 
 def test_crops_reach_every_corner():

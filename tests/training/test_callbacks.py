@@ -73,6 +73,14 @@ def test_the_average_of_the_weights_is_validated_kept_and_not_trained_on(tmp_pat
     assert model.get_weights()[1].item() == pytest.approx(expected[-1], rel=1e-5)
 
 
+def test_a_training_that_stopped_early_is_not_continued(tmp_path):
+    for _ in range(2):
+        model = tiny_model()
+        model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy", metrics=["accuracy"])
+        fit(model, tmp_path, 9, patience=2)
+        assert len(pd.read_csv(tmp_path / "history.csv")) == 3
+
+
 def test_a_log_that_no_training_wrote_is_not_replaced(tmp_path):
     (tmp_path / "history.csv").write_text("mine")
     with pytest.raises(ValueError, match="holds history.csv, which no training wrote"):

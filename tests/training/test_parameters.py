@@ -51,6 +51,8 @@ GOOD = {
         ({"edge_weight": -1.0}, "edge_weight is -1.0, expected 0 or more"),
         ({"steps_per_epoch": 0}, "steps_per_epoch is 0, expected 1 or more"),
         ({"seed": -1}, "seed is -1, expected 0 or more"),
+        ({"augment": "strong"}, "augment is 'strong', which needs square crops"),
+        ({"crop_diameters": [9, 9, 9]}, "expected the first below the last"),
         ({"epochs": None}, "epochs is None, expected 1 or more"),
         ({"warmup_epochs": None}, "warmup_epochs is None, expected 0 or more"),
         ({"channel": -1}, "channel is -1, expected 0 or more"),
