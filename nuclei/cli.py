@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # broken files are reported as other errors are
     with redirect_stdout(_Forgiving(sys.stdout)), redirect_stderr(_Forgiving(sys.stderr)):
         try:
-            parsed, unknown = _parser().parse_known_args(argv)
+            parsed, unknown = _parser().parse_known_args(argv)  # parse_args would name no command
             parameters = vars(parsed)
             run, command = parameters.pop("run"), parameters.pop("command")
             if unknown:
@@ -80,6 +80,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _expecting(expected: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return `convert` with an error that says what is `expected`, instead of naming a type of Python."""
+
     def converted(text: str) -> Any:
         try:
             return convert(text)
@@ -187,12 +189,12 @@ def _segment(parameters: dict) -> int:
     print(f"{counted(len(report.segmented), 'image')}{earlier}, {found} found.")
     if report.segmented or report.earlier:
         print(f"Results are in {parameters['out']}/.")
-    if report.others:
+    tables = "measurements" in chosen_formats(parameters["save"])
+    if tables and report.others:
         others = f"{counted(len(report.others), 'image')} of earlier runs ({some(report.others)})"
         print(f"The tables also hold {others}.")
     if report.warned:
         images = counted(len(report.segmented) + len(report.earlier), "image")
-        tables = "measurements" in chosen_formats(parameters["save"])
         hint = "see the column warning in summary.csv" if tables else "check by eye"
         which = f"{len(report.warned):,} of {images} ({some(report.warned)})"
         print(f"{PROGRAM}: nuclei to be checked in {which}: {hint}", file=sys.stderr)
@@ -252,13 +254,16 @@ def _interval(measures: dict) -> str:
 
 
 def _open_standard_streams() -> None:
-    """Let closed standard streams go nowhere; a file opened later would otherwise get their numbers."""
+    """Let closed standard streams go nowhere; a file opened later would otherwise get their numbers.
+
+    Characters that a stream cannot show become escapes.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # its number is the lowest that is free, which `open` takes
             setattr(sys, name, open(os.devnull, mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else it is a notebook's or a test's
-            stream.reconfigure(errors="backslashreplace")  # names that it cannot show
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_warning(message, *_) -> None:

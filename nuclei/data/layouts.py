@@ -83,8 +83,8 @@ def _by_folder(files: list[PurePosixPath], source: object) -> list[tuple[str, Fi
         elif is_outlines(path) or ending_of(path) in ENDINGS:
             elsewhere.append(path)
     if elsewhere:
-        expected = "they lie in no folder images/, masks/ or labels/, as others do"
-        warnings.warn(f"{source}: {some(elsewhere)} left out: {expected}", stacklevel=2)
+        reason = "they lie in no folder images/, masks/ or labels/, as others do"
+        warnings.warn(f"{source}: {some(elsewhere)} left out: {reason}", stacklevel=2)
     found = []
     for place, kinds in places.items():
         images, masks, labels = kinds.values()

@@ -63,7 +63,7 @@ class Sample:
 
     @cached_property
     def type(self) -> str:
-        """Its `nuclei.data.image_types.image_type`."""
+        """Which of `nuclei.data.image_types.IMAGE_TYPES` the image is."""
         return image_type(self.image)
 
     @cached_property

@@ -50,7 +50,8 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
 
     An OME-Zarr is one image; it may also have an address, such as ``s3://bucket/a.zarr``. Hidden files, those
     in ``masks/`` and ``labels/`` beside a folder ``images/``, and names that end in one of `RESULTS` are not
-    images. Links to folders are followed. Warns of `UNREAD` formats in a folder.
+    images. Links to folders are followed. Warns of `UNREAD` formats in a folder, and of names of results
+    without their image.
 
     Returns the folder that all have in common, absolute, and the files by name: a name is the path from that
     folder, with ``/`` and without the suffix, which stays only where two files would have one name. An image
@@ -81,8 +82,9 @@ def find_images(places: str | Path | Iterable[str | Path]) -> tuple[Path, dict[s
             elif not match.is_file() and not is_zarr(match):  # opening a pipe would block
                 raise ValueError(f"`images` {match}: neither a file nor a folder")
             elif not named:  # a file that is named is an image whatever its suffix
-                in_zarr = is_zarr(match) and not {*match.parents}.intersection(matches)
-                inside = [match] if in_zarr or is_picture(PurePath(match.name), (*SUFFIXES, ZARR)) else []
+                is_image = is_picture(PurePath(match.name), (*SUFFIXES, ZARR))
+                is_image = is_image or is_zarr(match) and not {*match.parents}.intersection(matches)
+                inside = [match] if is_image else []
             folders.append(Path(os.path.abspath(folder)))
             files |= {Path(os.path.abspath(path)): path for path in inside}
     left_out = {path for path in files if _is_result(path)}
@@ -157,7 +159,8 @@ def _warn_of_names(results: Iterable[Path], images: Iterable[Path]) -> None:
     runs = {folder for path in alone for folder in path.parents}
     runs = {folder for folder in runs if (folder / "run.json").exists()}
     if alone := [path for path in alone if runs.isdisjoint(path.parents)]:
-        warnings.warn(f"{some(alone)} left out: their names are those of results; rename them", stacklevel=3)
+        reason = "as their names end as those of results do; rename them"
+        warnings.warn(f"{some(alone)} left out, {reason}", stacklevel=3)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -103,7 +103,7 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
-    """Return values as float32, or as float64 where they are too large or too small for it."""
+    """Return values as float32, or as float64 where they are too large, too small or too fine for it."""
     if values.dtype.itemsize > (2 if values.dtype.kind in "iu" else 4):  # 32 bits would round them
         return values.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):

@@ -159,7 +159,7 @@ def chosen_page(pages: int, page: int | None, description: str = "") -> int:
     if page is None and pages > 1 or not 0 <= (page or 0) < pages:
         asked = "" if page is None else f"`page` {page} was asked for, "
         if pages == 1:
-            raise ImageError(f"{asked}the file has one; choose 0")
+            raise ImageError(f"{asked}the file has one page; choose 0")
         found = f"a stack of {pages} pages was found" + (f" ({description})" if description else "")
         raise ImageError(f"{asked}{found}; choose a `page`, 0 to {pages - 1}")
     return page or 0

@@ -78,7 +78,7 @@ class RunFolder:
         if changed:
             listed = some(file.relative_to(self.path) for files in changed.values() for file in files)
             lacking = {key for name in changed for key in self.missing(name, stamps[name], formats)[0]}
-            without = f" Without {', '.join(sorted(lacking))}, which they lack." if lacking else ""
+            without = f" Not written for them: {', '.join(sorted(lacking))}." if lacking else ""
             warnings.warn(
                 f"kept {listed}: changed after being written. The tables hold what was measured before; "
                 f"`overwrite` replaces all results.{without}",

@@ -235,7 +235,7 @@ def check_replaceable(folder: str | Path, data: str | list | None = None) -> Non
 
     `data`, a parameter of 02_train, is what the new one is trained on: that of other data is not replaced.
     """
-    known = {*FILES, IOU_FILE, USUAL_FILE, "README.md"}
+    known = {*FILES, IOU_FILE, USUAL_FILE, "README.md", ".DS_Store"}  # the last is of macOS
     if foreign := sorted({path.name for path in Path(folder).glob("*")} - known):
         expected = "expected a new folder, or that of an earlier model alone"
         raise ValueError(f"model folder {folder}: it holds {some(foreign)}, {expected}")

@@ -100,7 +100,11 @@ def past_epochs(folder: Path) -> pd.DataFrame:
 
 
 class BackupAndRestore(callbacks.BackupAndRestore):
-    """A backup whose epoch and weights always belong together, also after a kill."""
+    """A backup whose epoch and weights belong together, also after a kill between the two.
+
+    Keras's own replaces the weights of one epoch by those of the next before the number of the epoch. The
+    names with an underscore but `_weights` are those of Keras 3. A training that had stopped early stays so.
+    """
 
     def on_train_begin(self, logs=None):
         if (state := Path(self._training_metadata_path)).exists():

@@ -69,7 +69,7 @@ def check_training(parameters: dict) -> None:
 
     `nuclei.notebook.check_parameters` checks their types, but lets None pass.
     """
-    for name in parameters.keys() & RULES.keys():
+    for name in filter(parameters.__contains__, RULES):
         value, (fits, expected) = parameters[name], RULES[name]
         if not (name in OPTIONAL if value is None else fits(value)):
             raise ValueError(f"{name} is {value!r}, expected {expected}")
@@ -77,9 +77,8 @@ def check_training(parameters: dict) -> None:
         found = "monitor is 'val_score', which is measured on crops at native scale, but images are resized"
         raise ValueError(f"{found}; expected 'val_accuracy', or null as resize")
     if parameters.get("resize") and parameters.get("augment") == "strong":
-        raise ValueError(
-            "augment is 'strong', which needs square crops, but images are resized: name another"
-        )
+        found = "augment is 'strong', which needs square crops, but images are resized"
+        raise ValueError(f"{found}; expected another, or null as resize")
     diameters = parameters.get("crop_diameters")
     if diameters and diameters[0] == diameters[2]:
         raise ValueError(f"crop_diameters is {diameters}, expected the first below the last")

@@ -63,8 +63,9 @@ def score(
     page = checked_number("page", page, 0, whole=True)
     folder, out = model_folder(model), output_folder(out)
     images, truth = (_checked_input(name, path, out) for name, path in (("images", images), ("truth", truth)))
+    ignored: list[str] = []
     if images.resolve() == truth.resolve():
-        samples, ignored = load_samples(images.resolve(), channel, page), list[str]()
+        samples = load_samples(images.resolve(), channel, page)
     else:
         samples, ignored = read_samples(images, truth, channel, page)
     if not any(s.labels.any() for s in samples):

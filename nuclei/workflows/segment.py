@@ -295,6 +295,18 @@ def _process(run: Run, jobs: list[Job], total: int) -> None:
             pool.shutdown(cancel_futures=True)
 
 
+def _finish(run: Run, formats: list[str], files: dict[str, str | Path], root: Path) -> Report:
+    """Write what all images have together, also those of earlier runs; return the outcome for `files`."""
+    results = run.results
+    results.clear_temporary()  # of workers that died
+    usable = {name: path for name, path in files.items() if name not in run.skipped}
+    others = {name: stamp for name, stamp in results.stamps().items() if name not in files}
+    there = {name: root / stamp["file"] for name, stamp in others.items() if _is_unchanged(stamp, root)}
+    results.finish(formats, {name: partial(run.open, path) for name, path in (usable | there).items()})
+    earlier = sorted(usable.keys() - run.segmented)
+    return Report(run.segmented, earlier, run.skipped, results.warned(usable), sorted(others))
+
+
 def fingerprint(folder: Path) -> str:
     """Return 16 hex digits of a hash over the model's weights and settings."""
     digest = hashlib.sha256()
@@ -314,15 +326,3 @@ def _stamp(place: str | Path, root: Path) -> dict:
 def _is_unchanged(stamp: dict, root: Path) -> bool:
     """Return whether the file of a stamp is still there, and the same."""
     return (path := root / stamp["file"]).exists() and _stamp(path, root) == stamp
-
-
-def _finish(run: Run, formats: list[str], files: dict[str, str | Path], root: Path) -> Report:
-    """Write what all images have together, also those of earlier runs; return the outcome for `files`."""
-    results = run.results
-    results.clear_temporary()  # of workers that died
-    usable = {name: path for name, path in files.items() if name not in run.skipped}
-    others = {name: stamp for name, stamp in results.stamps().items() if name not in files}
-    there = {name: root / stamp["file"] for name, stamp in others.items() if _is_unchanged(stamp, root)}
-    results.finish(formats, {name: partial(run.open, path) for name, path in (usable | there).items()})
-    earlier = sorted(usable.keys() - run.segmented)
-    return Report(run.segmented, earlier, run.skipped, results.warned(usable), sorted(others))

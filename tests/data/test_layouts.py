@@ -358,3 +358,13 @@ def test_a_bad_file_is_named(tmp_path, squares, name, content, message):
     with pytest.raises(ValueError, match=f"^{re.escape(name)}: .*{message}"):
         broken(tmp_path, squares, name, content)
     assert not list(Path(tmp_path).glob("data/cache/*"))
+
+
+def test_one_image_of_a_folder_may_have_the_name_of_the_folder():
+    files = [f"cells/{kind}/{name}.tif" for kind in ("images", "masks") for name in ("cells", "b")]
+    assert set(find_samples(files, "cells")) == {"cells", "b"}
+
+
+def test_labels_beside_a_folder_of_images_are_named():
+    with pytest.warns(UserWarning, match="x_labels.tif left out"):
+        assert set(find_samples(["x.tif", "x_labels.tif", "images/y.tif", "masks/y.tif"], "data")) == {"y"}
